@@ -1,0 +1,75 @@
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3.11
+UV_VERSION := 0.13.8
+UV := .uv/bin/uv
+BIN := .venv/bin
+DISTS := operator/api operator/controller operator/local services/knowledge services/models \
+	services/embedder services/runtime services/gateway pipelines
+EDITABLE := $(foreach d,$(DISTS),-e ./$(d))
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  %-18s %s\n", $$1, $$2}'
+
+$(UV):
+	@$(PYTHON) -m venv .uv && .uv/bin/python -m pip install -q uv==$(UV_VERSION)
+
+# The platform alone: what `make demo` needs.  No test tools, no torch.
+.venv/platform.stamp: $(UV) operator/local/requirements.txt $(foreach d,$(DISTS),$(d)/pyproject.toml)
+	@test -x $(BIN)/python || $(UV) venv -q --python $(PYTHON) .venv
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r operator/local/requirements.txt
+	@$(UV) pip install -q --python $(BIN)/python --no-deps $(EDITABLE)
+	@touch $@
+
+.venv/dev.stamp: .venv/platform.stamp tests/requirements.txt
+	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r tests/requirements.txt
+	@touch $@
+
+OWN := nexus-api nexus-operator nexus-local nexus-knowledge nexus-models nexus-embedder \
+	nexus-runtime nexus-gateway nexus-pipelines
+COMPILE := $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
+	--no-annotate --no-emit-index-url --no-emit-find-links $(foreach p,$(OWN),--no-emit-package $(p))
+
+.PHONY: lock
+lock: $(UV) ## Resolve anew and pin every distribution by hash
+	@$(COMPILE) --upgrade tests/requirements.in $(foreach d,$(DISTS),$(d)/pyproject.toml) -o tests/requirements.txt
+	@for d in $(DISTS); do $(COMPILE) -c tests/requirements.txt $$d/pyproject.toml -o $$d/requirements.txt || exit 1; done
+
+.PHONY: install
+install: .venv/dev.stamp ## Install the platform and the test tools into .venv
+
+.PHONY: demo
+demo: .venv/platform.stamp ## The main job: declare, ingest, ask; ends by itself
+	@$(BIN)/nexus demo --once
+
+.PHONY: up
+up: .venv/platform.stamp ## The platform in the foreground
+	@$(BIN)/nexus up
+
+.PHONY: test
+test: .venv/dev.stamp ## Every test tier this machine can run
+	@$(BIN)/pytest -q tests
+
+.PHONY: lint
+lint: .venv/dev.stamp ## Style, types and import layers
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+.PHONY: format
+format: .venv/dev.stamp ## Rewrite the code in the one style
+	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
+
+.PHONY: generate
+generate: .venv/platform.stamp ## Write manifests/crds from the pydantic models
+	@$(BIN)/nexus-api generate manifests/crds
+
+.PHONY: check-generated
+check-generated: .venv/platform.stamp ## Fail when a generated file is stale
+	@$(BIN)/nexus-api generate --check manifests/crds
+
+.PHONY: bench
+bench: .venv/dev.stamp ## Figures, each beside its peer
+	@$(BIN)/python -m pytest -q -s tests/bench

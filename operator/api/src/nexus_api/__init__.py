@@ -1,0 +1,1 @@
+"""Custom resource types, URIs and validation of LLMOps Nexus."""

@@ -1,0 +1,1 @@
+"""Pure plans, manifest builders and reconcile loop of LLMOps Nexus."""

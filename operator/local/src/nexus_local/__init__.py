@@ -1,0 +1,1 @@
+"""LLMOps Nexus on one machine: object store, process node, workflow engine, command line."""

@@ -1,0 +1,1 @@
+"""Pipeline steps of LLMOps Nexus: one command a step."""

@@ -1,0 +1,1 @@
+"""OpenAI-compatible embedding server on ONNX Runtime."""

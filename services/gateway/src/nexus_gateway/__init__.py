@@ -1,0 +1,1 @@
+"""OpenAI-compatible RAG gateway of LLMOps Nexus."""

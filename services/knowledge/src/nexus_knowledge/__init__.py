@@ -1,0 +1,1 @@
+"""Documents, chunks, ledger, object stores, vector index and retrieval of LLMOps Nexus."""

@@ -1,0 +1,1 @@
+"""Model files by URI: fetched once, checked by digest, opened safely."""

@@ -1,0 +1,1 @@
+"""llama.cpp runtime of LLMOps Nexus: fetch, requantise, serve."""
