@@ -1,0 +1,1 @@
+"""The cluster as the control plane sees it: one protocol, two implementations."""

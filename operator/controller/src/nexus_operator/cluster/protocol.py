@@ -1,0 +1,89 @@
+"""The protocol that both clusters implement; contract suite: tests/contract/cluster."""
+
+from collections.abc import AsyncIterator, Mapping
+from typing import Literal, NamedTuple, Protocol, TypeAlias
+
+from nexus_api.meta import Manifest
+
+Manifests: TypeAlias = list[Manifest]
+
+
+class Ref(NamedTuple):
+    """Where an object lives; `namespace` is empty for cluster-scoped kinds."""
+
+    api_version: str
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """The object as a person names it: `Deployment default/assistant-1a2b3c`."""
+        place = f"{self.namespace}/" if self.namespace else ""
+        return f"{self.kind} {place}{self.name}"
+
+
+class WatchEvent(NamedTuple):
+    """One change; a BOOKMARK carries only `metadata.resourceVersion`."""
+
+    type: Literal["ADDED", "MODIFIED", "DELETED", "BOOKMARK"]
+    object: Manifest
+
+
+class Cluster(Protocol):
+    """Kubernetes objects by reference; errors are those of `nexus_operator.cluster.errors`."""
+
+    async def get(self, ref: Ref) -> Manifest | None:
+        """Return the object, or None when it is not there."""
+        ...
+
+    async def list(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+    ) -> Manifests:
+        """Return the objects of one kind, in one namespace or in all, that carry all `labels`."""
+        ...
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object; raises AlreadyExists or Invalid."""
+        ...
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply, forced, under our field manager: create or merge.
+
+        Fields that we applied before and no longer send go away.  A status in the manifest is
+        ignored.  Raises Invalid, or Conflict when `metadata.resourceVersion` or `metadata.uid`
+        is given and stale.
+        """
+        ...
+
+    async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:
+        """JSON merge patch of the object or of its subresource (`status`).
+
+        Honours `metadata.resourceVersion` in the patch.  Raises NotFound, Conflict or Invalid.
+        """
+        ...
+
+    async def delete(self, ref: Ref, *, uid: str | None = None) -> None:
+        """Delete in the background; deleting what is not there is fine.
+
+        With `uid`, an object of that name with another uid raises Conflict and stays.
+        """
+        ...
+
+    def watch(
+        self,
+        api_version: str,
+        kind: str,
+        *,
+        namespace: str | None = None,
+        since: str | None = None,
+    ) -> AsyncIterator[WatchEvent]:
+        """Yield changes for ever; raises Gone when `since` has been compacted.
+
+        Without `since` it starts with ADDED for everything there.
+        """
+        ...
