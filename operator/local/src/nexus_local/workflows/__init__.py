@@ -1,0 +1,1 @@
+"""The workflow engine: Argo WorkflowTemplates interpreted on one machine."""
