@@ -1,1 +1,33 @@
 """Model files by URI: fetched once, checked by digest, opened safely."""
+
+from nexus_models.cache import Cache
+from nexus_models.errors import (
+    AmbiguousModel,
+    CacheBusy,
+    DigestMismatch,
+    FetchFailed,
+    ModelError,
+    ModelNotFound,
+    NotAllowed,
+    UnsafeModel,
+    UnsupportedUri,
+)
+from nexus_models.fetch import Progress, fetch
+from nexus_models.files import ModelFiles, ModelFormat
+
+__all__ = [
+    "AmbiguousModel",
+    "Cache",
+    "CacheBusy",
+    "DigestMismatch",
+    "FetchFailed",
+    "ModelError",
+    "ModelFiles",
+    "ModelFormat",
+    "ModelNotFound",
+    "NotAllowed",
+    "Progress",
+    "UnsafeModel",
+    "UnsupportedUri",
+    "fetch",
+]
