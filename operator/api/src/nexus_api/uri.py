@@ -17,11 +17,12 @@ FORMS = (
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
 _REVISION = r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}"
+_NUMBER = r"[1-9][0-9]{0,8}"
 _FILE = r"(/[A-Za-z0-9_][A-Za-z0-9._+-]*){1,16}"
 _PATTERNS: dict[Scheme, str] = {
     "hf": rf"hf://(?P<name>{_NAME}/{_NAME})(@(?P<revision>{_REVISION}))?(?P<path>{_FILE})?",
     "s3": r"s3://(?P<name>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?P<path>(/[^/\x00-\x1f]+)+/?)",
-    "models": rf"models:/(?P<name>{_NAME})(@(?P<revision>{_REVISION})|/(?P<path>[1-9][0-9]{{0,8}}))",
+    "models": rf"models:/(?P<name>{_NAME})(@(?P<revision>{_REVISION})|/(?P<path>{_NUMBER}))",
     "pkg": rf"pkg://(?P<name>{_NAME})(?P<path>{_FILE})?",
     "file": r"file://(?P<name>)(?P<path>(/[^/\x00-\x1f]+)+/?)",
 }
