@@ -4,15 +4,13 @@ import base64
 import random
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, Self, TypeAlias
+from typing import Any, Self
 
 import httpx
 import numpy as np
 from numpy.typing import NDArray
 
 from nexus_knowledge.errors import EmbedderUnavailable, EmbeddingError
-
-Kind: TypeAlias = Literal["query", "passage"]
 
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _ATTEMPTS = 4
@@ -27,8 +25,6 @@ class EmbedderClient:
         url: str,
         *,
         model: str = "default",
-        query_prefix: str = "",
-        passage_prefix: str = "",
         batch: int = 64,
         timeout: float = 60.0,
         sleep: Callable[[float], None] = time.sleep,
@@ -39,17 +35,16 @@ class EmbedderClient:
             base_url=url, timeout=httpx.Timeout(timeout, connect=5.0), transport=transport
         )
         self._model = model
-        self._prefixes: dict[Kind, str] = {"query": query_prefix, "passage": passage_prefix}
         self._batch = batch
         self._sleep = sleep
 
-    def embed(self, texts: Sequence[str], kind: Kind = "passage") -> NDArray[np.float32]:
+    def embed(self, texts: Sequence[str], *, prefix: str = "") -> NDArray[np.float32]:
         """Return the vectors of ``texts``, in their order: float32 [n, dim].
 
+        ``prefix`` goes before every text (a RagIndex's queryPrefix or passagePrefix).
         Raises ``EmbeddingError`` (final: a text is too long, say) or ``EmbedderUnavailable``
         after four attempts.
         """
-        prefix = self._prefixes[kind]
         batches = [
             self._request([prefix + text for text in texts[first : first + self._batch]])
             for first in range(0, len(texts), self._batch)

@@ -1,5 +1,7 @@
 """Every error this library raises on purpose, in one tree."""
 
+# ruff: noqa: N818 - an error is named for what happened, like the conditions people see
+
 
 class KnowledgeError(Exception):
     """Root of the tree.  ``transient`` says whether the same call may succeed later."""
@@ -25,6 +27,10 @@ class ObjectChanged(ObjectError):
 
 class ObjectTooLarge(ObjectError):
     """The object is larger than the caller wants to read."""
+
+
+class ObjectUnreadable(ObjectError):
+    """The object is there, but may not be read by this process."""
 
 
 class StoreUnavailable(ObjectError):

@@ -51,7 +51,8 @@ class Ledger:
         listing: Iterable[Listed], token: int,
     ) -> SyncPlan:  # fmt: skip
         """Compare a listing with the ledger.  ``limits``: digest of the parsing limits, so that
-        failures are tried again when those change.  Raises IndexGone."""
+        failures are tried again when those change.  Raises IndexGone.
+        """
         raise NotImplementedError
 
     def settle(self, tenant: str, index: str, outcomes: Sequence[Ready | Failed]) -> list[Settled]:
@@ -98,7 +99,8 @@ class Ledger:
         modified: float | None = None,
     ) -> Document:  # fmt: skip
         """Never cited from the return on.  Call BEFORE ObjectStore.delete(document.key), with the
-        object's current etag and modified (from stat) when there is one; then object_deleted."""
+        object's current etag and modified (from stat) when there is one; then object_deleted.
+        """
         raise NotImplementedError
 
     def object_deleted(self, tenant: str, index: str, document_id: str) -> None: ...

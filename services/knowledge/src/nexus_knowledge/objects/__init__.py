@@ -94,11 +94,11 @@ def open_store(url: str) -> ObjectStore:
 
     Raises ``UnsupportedUrl`` for every other scheme.
     """
-    from nexus_knowledge.objects.directory import DirectoryStore
-
     parts = urlsplit(url)
     if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path:
         raise UnsupportedUrl(
             f"object store {url!r} is not offered; use file:///an/absolute/directory"
         )
+    from nexus_knowledge.objects.directory import DirectoryStore
+
     return DirectoryStore(Path(unquote(parts.path)))
