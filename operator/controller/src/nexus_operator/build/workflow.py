@@ -1,0 +1,86 @@
+"""Workflows of an index: a sync, and the teardown that goes before its deletion."""
+
+from nexus_api.meta import INDEX_LABEL, Manifest
+from nexus_api.ragindex import RagIndex
+from nexus_operator.build.metadata import labels
+from nexus_operator.naming import child_name, short_hash
+from nexus_operator.settings import Settings
+from nexus_operator.status.runs import ATTEMPT, CAUSE
+
+SYNC_TEMPLATE = "nexus-sync"
+TEARDOWN_TEMPLATE = "nexus-teardown"
+
+
+def run_name(index: RagIndex, what: str, *, after: str) -> str:
+    """Return the name of the run that follows the run `after` (empty for the first).
+
+    A controller with an old view makes a name that is taken, never a second run.
+    """
+    meta = index.metadata
+    link = short_hash(meta.namespace, meta.name, meta.uid, what, after)
+    return child_name(f"{meta.namespace}-{meta.name}", what, link)
+
+
+def sync_workflow(
+    index: RagIndex,
+    settings: Settings,
+    *,
+    name: str,
+    request: str,
+    cause: str,
+    attempt: int,
+    spec_json: str,
+) -> Manifest:
+    """Build one sync run; `spec_json` is the spec with all defaults as JSON."""
+    parameters = {
+        "namespace": index.metadata.namespace,
+        "index": index.metadata.name,
+        "uid": index.metadata.uid,
+        "request": request,
+        "settings": spec_json,
+        "fingerprint": index.spec.fingerprint(),
+    }
+    workflow = _workflow(index, settings, name, SYNC_TEMPLATE, parameters, attempt)
+    workflow["metadata"]["annotations"][CAUSE] = cause
+    workflow["spec"]["parallelism"] = index.spec.sync.parallelism
+    return workflow
+
+
+def teardown_workflow(index: RagIndex, settings: Settings, *, name: str, attempt: int) -> Manifest:
+    """Build one try to remove (or, by policy, to retain) what the index has outside Kubernetes."""
+    parameters = {
+        "namespace": index.metadata.namespace,
+        "index": index.metadata.name,
+        "uid": index.metadata.uid,
+        "policy": index.spec.retention.deletion_policy,
+    }
+    return _workflow(index, settings, name, TEARDOWN_TEMPLATE, parameters, attempt)
+
+
+def _workflow(
+    index: RagIndex,
+    settings: Settings,
+    name: str,
+    template: str,
+    parameters: dict[str, str],
+    attempt: int,
+) -> Manifest:
+    reference: Manifest = {"name": template}
+    if settings.workflow_template_kind == "ClusterWorkflowTemplate":
+        reference["clusterScope"] = True
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {
+            "name": name,
+            "namespace": settings.platform_namespace,
+            "labels": labels(index, owner_label=INDEX_LABEL, component="pipelines"),
+            "annotations": {ATTEMPT: str(attempt)},
+        },
+        "spec": {
+            "workflowTemplateRef": reference,
+            "arguments": {
+                "parameters": [{"name": key, "value": value} for key, value in parameters.items()]
+            },
+        },
+    }

@@ -1,0 +1,1 @@
+"""Plans: for each kind one pure function from what is wanted and what is seen to what to do."""

@@ -1,0 +1,140 @@
+"""The plan of a RagIndex: syncs one after another, and at the end a teardown."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from nexus_api.meta import FINALIZER, Manifest
+from nexus_api.ragindex import RagIndex
+from nexus_api.source import PrefixOutsideNamespace
+from nexus_operator.build.workflow import run_name, sync_workflow
+from nexus_operator.objects import name_of
+from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
+from nexus_operator.plan.schedule import NextSync, next_sync, requested, settings_text
+from nexus_operator.plan.teardown import plan_teardown
+from nexus_operator.settings import Settings
+from nexus_operator.status.conditions import transitions
+from nexus_operator.status.history import LastSync, last_sync
+from nexus_operator.status.ragindex import Outlook, UnderWay, ragindex_status
+from nexus_operator.status.runs import Failure, Run, newest_first, read_run
+
+LOOK_AGAIN = timedelta(seconds=30)
+"""How soon to look at a run whose end should have been heard of."""
+
+_SHORTEST_WAIT = timedelta(seconds=1)
+
+
+def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime) -> Plan:
+    """Decide what the cluster should hold for one RagIndex.  Pure: same inputs, same plan."""
+    if index.deleting:
+        return plan_teardown(index, seen, settings, now)
+    runs = [read_run(one, now=now) for one in seen.of_kind("Workflow")]
+    own = newest_first(
+        run
+        for run in runs
+        if run.what == "sync" and run.parameters.get("uid") == index.metadata.uid
+    )
+    strangers = [run for run in runs if run.parameters.get("uid") != index.metadata.uid]
+    last = last_sync(index, own)
+    if last is not None and last.state == "running":
+        outlook, start = _running(index, last), None
+    else:
+        outlook, start = _between_runs(index, last, strangers, now)
+    create: tuple[Manifest, ...] = ()
+    if start is not None and outlook.run is not None:
+        workflow = sync_workflow(
+            index,
+            settings,
+            name=outlook.run.name,
+            request=outlook.run.request,
+            cause=start.cause,
+            attempt=start.attempt,
+            spec_json=settings_text(index.spec),
+        )
+        create = (workflow,)
+    status = ragindex_status(index, outlook, now)
+    return Plan(
+        status=status,
+        create=create,
+        delete=_worn_out(index, own, strangers, seen, keep=status["lastSyncRun"]),
+        add_finalizer=FINALIZER not in index.metadata.finalizers,
+        events=transitions(
+            [one.manifest() for one in index.status.conditions], status["conditions"]
+        ),
+        requeue_after=_look_again(outlook, now),
+    )
+
+
+def _running(index: RagIndex, last: LastSync) -> Outlook:
+    run = UnderWay(name=last.name, cause=last.cause, request=last.request, attempt=last.attempt)
+    return Outlook(last=last, run=run, pending_request=requested(index) not in {"", last.request})
+
+
+def _between_runs(
+    index: RagIndex, last: LastSync | None, strangers: Sequence[Run], now: datetime
+) -> tuple[Outlook, NextSync | None]:
+    hindrance = _hindrance(index, strangers)
+    if hindrance is not None:
+        if last is not None and last.state == "lost":
+            last = None  # forgotten: when syncs may go on, its name and request come up again
+        return Outlook(last=last, hindrance=hindrance), None
+    due = next_sync(index, last, now)
+    if due.at > now:
+        return Outlook(last=last, next_at=due.at), None
+    if last is not None and last.state == "lost":
+        # It may exist after all, with the request of that time: a newer one gets its own run.
+        name, request = last.name, last.request
+    else:
+        name = run_name(index, "sync", after=last.name if last else "")
+        request = requested(index)
+    run = UnderWay(name=name, cause=due.cause, request=request, attempt=due.attempt)
+    return Outlook(last=last, run=run), due
+
+
+def _hindrance(index: RagIndex, strangers: Sequence[Run]) -> Failure | None:
+    """Return why no sync may start."""
+    source = index.spec.source
+    if source.suspend:
+        message = "Syncs are suspended; set spec.source.suspend to false to go on"
+        return Failure("Suspended", message)
+    if source.bucket:
+        message = (
+            f"spec.source.bucket names {source.bucket!r}: this platform reads its own bucket only "
+            "so far, leave bucket and secretRef out"
+        )
+        return Failure("BucketNotOffered", message)
+    try:
+        index.key_prefix()
+    except PrefixOutsideNamespace as problem:
+        return Failure("PrefixOutsideNamespace", f"spec.{problem}")
+    if strangers:
+        message = f"Waiting for {strangers[0].name} of a former index of this name to go"
+        return Failure("Waiting", message)
+    return None
+
+
+def _worn_out(
+    index: RagIndex,
+    own: Sequence[Run],
+    strangers: Sequence[Run],
+    seen: Seen,
+    *,
+    keep: str | None,
+) -> tuple[Doomed, ...]:
+    """Return finished runs beyond those kept, and those that a former index left behind."""
+    finished = [run for run in own if run.state != "running"]
+    beyond = [run for run in finished[index.spec.retention.runs_kept :] if run.name != keep]
+    names = {run.name for run in [*beyond, *_ended_or_sync(strangers)]}
+    return doomed(one for one in seen.of_kind("Workflow") if name_of(one) in names)
+
+
+def _ended_or_sync(strangers: Sequence[Run]) -> list[Run]:
+    """A teardown of a former index may end its work; a sync of it has nothing left to do."""
+    return [run for run in strangers if run.what == "sync" or run.state != "running"]
+
+
+def _look_again(outlook: Outlook, now: datetime) -> timedelta | None:
+    if outlook.next_at is not None:
+        return max(outlook.next_at - now, _SHORTEST_WAIT)
+    if outlook.hindrance is not None and outlook.hindrance.reason != "Waiting":
+        return None
+    return LOOK_AGAIN

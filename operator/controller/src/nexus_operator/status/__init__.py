@@ -1,0 +1,1 @@
+"""What children tell about their resource: pure functions from observations to status."""

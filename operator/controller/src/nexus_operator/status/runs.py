@@ -1,0 +1,180 @@
+"""What a Workflow tells: how far it is, why it failed, what its last step reported."""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from nexus_api.meta import GROUP, Manifest
+from nexus_operator.objects import annotations_of, moment, name_of, uid_of
+
+ATTEMPT = f"{GROUP}/attempt"
+"""Annotation of a run: 1 for a first try, counted up after each failure."""
+
+CAUSE = f"{GROUP}/cause"
+"""Annotation of a run: why it was started (`Cause`)."""
+
+Cause = Literal["first", "changed", "requested", "interval", "retry"]
+
+TRANSIENT_EXIT = "75"
+"""Exit code by which a step says that something it needs did not answer."""
+
+_REPORTING_STEP = "publish"
+_RUNNING = frozenset({"", "Pending", "Running"})
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Why a run failed: a CamelCase reason and a sentence fragment without a full stop."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What the publishing step found after its work; counts are documents."""
+
+    total: int
+    indexed: int
+    failed: int
+    pending: int
+    chunks: int
+    collection: str
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Run:
+    """One Workflow of an index."""
+
+    name: str
+    object_uid: str
+    what: Literal["sync", "teardown"]
+    state: Literal["running", "succeeded", "failed"]
+    attempt: int
+    cause: str
+    parameters: Mapping[str, str]
+    created: datetime
+    finished: datetime | None
+    failure: Failure | None
+    report: Report | None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run did all there was to do."""
+        return self.state == "succeeded" and (self.report is None or self.report.pending == 0)
+
+
+class ReportError(ValueError):
+    """The report of a run cannot be read."""
+
+
+def read_run(workflow: Manifest, *, now: datetime) -> Run:
+    """Return what the Workflow tells; `now` stands in for an age that it does not state."""
+    status = workflow.get("status") or {}
+    phase = str(status.get("phase") or "")
+    what: Literal["sync", "teardown"] = (
+        "teardown" if _template(workflow).endswith("teardown") else "sync"
+    )
+    report: Report | None = None
+    failure: Failure | None = None
+    if phase == "Succeeded" and what == "sync":
+        try:
+            report = read_report(workflow)
+        except ReportError as problem:
+            failure = Failure("BadReport", str(problem))
+    elif phase not in _RUNNING and phase != "Succeeded":
+        failure = _failure(status)
+    created = moment((workflow.get("metadata") or {}).get("creationTimestamp")) or now
+    return Run(
+        name=name_of(workflow),
+        object_uid=uid_of(workflow),
+        what=what,
+        state="running" if phase in _RUNNING else "failed" if failure else "succeeded",
+        attempt=_whole(annotations_of(workflow).get(ATTEMPT), default=1),
+        cause=annotations_of(workflow).get(CAUSE, ""),
+        parameters=_parameters((workflow.get("spec") or {}).get("arguments")),
+        created=created,
+        finished=None if phase in _RUNNING else moment(status.get("finishedAt")) or created,
+        failure=failure,
+        report=report,
+    )
+
+
+def newest_first(runs: Iterable[Run]) -> list[Run]:
+    """Return the runs by age; two of the same second stand by name, so the order is stable."""
+    return sorted(runs, key=lambda run: (run.created, run.name), reverse=True)
+
+
+def read_report(workflow: Manifest) -> Report:
+    """Return the output parameter `report` of the node `publish`; raises ReportError."""
+    for node in _nodes(workflow.get("status") or {}):
+        if node.get("displayName") == _REPORTING_STEP:
+            text = _parameters(node.get("outputs")).get("report")
+            if text is not None:
+                return _parse_report(text)
+    raise ReportError(f"its step `{_REPORTING_STEP}` left no output parameter `report`")
+
+
+def _parse_report(text: str) -> Report:
+    try:
+        value = json.loads(text)
+        documents = value["documents"]
+        return Report(
+            total=int(documents["total"]),
+            indexed=int(documents["indexed"]),
+            failed=int(documents["failed"]),
+            pending=int(documents["pending"]),
+            chunks=int(value["chunks"]),
+            collection=str(value["collection"] or ""),
+            fingerprint=str(value["fingerprint"] or ""),
+        )
+    except (ValueError, KeyError, TypeError) as problem:
+        raise ReportError(f"its report cannot be read ({problem!r})") from problem
+
+
+def _failure(status: Manifest) -> Failure:
+    failed = [
+        node
+        for node in _nodes(status)
+        if node.get("type") == "Pod" and node.get("phase") in {"Failed", "Error"}
+    ]
+    if not failed:
+        return Failure("Failed", _sentence(status.get("message")) or "no step says why")
+    first = min(failed, key=lambda node: (str(node.get("finishedAt") or "~"), str(node.get("id"))))
+    transient = _exit_code(first) == TRANSIENT_EXIT
+    said = _sentence(first.get("message")) or "it gave no message"
+    step = first.get("displayName") or first.get("name") or "unknown"
+    return Failure("DependencyUnavailable" if transient else "Failed", f"step `{step}`: {said}")
+
+
+def _exit_code(node: Manifest) -> str:
+    code = (node.get("outputs") or {}).get("exitCode")
+    if code is not None:
+        return str(code)
+    return TRANSIENT_EXIT if f"exit code {TRANSIENT_EXIT}" in str(node.get("message")) else ""
+
+
+def _nodes(status: Manifest) -> Iterator[Manifest]:
+    for node in (status.get("nodes") or {}).values():
+        if isinstance(node, dict):
+            yield node
+
+
+def _parameters(holder: Any) -> dict[str, str]:
+    listed = (holder or {}).get("parameters") or []
+    return {str(one["name"]): str(one["value"]) for one in listed if "value" in one}
+
+
+def _template(workflow: Manifest) -> str:
+    return str(((workflow.get("spec") or {}).get("workflowTemplateRef") or {}).get("name", ""))
+
+
+def _whole(text: str | None, *, default: int) -> int:
+    return int(text) if text is not None and text.isascii() and text.isdigit() else default
+
+
+def _sentence(text: object) -> str:
+    return str(text).strip().rstrip(".") if text else ""
