@@ -1,0 +1,1 @@
+"""Kubernetes objects on one machine: SQLite behind the Cluster protocol."""

@@ -1,0 +1,103 @@
+"""Server-side apply: create or merge, and fields no longer sent go away."""
+
+from typing import Any
+
+import pytest
+
+from nexus_operator.cluster.errors import Conflict, Invalid
+from nexus_operator.cluster.protocol import Cluster, Ref
+
+A = Ref("v1", "ConfigMap", "default", "a")
+
+
+def wanted(data: dict[str, str], **metadata: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "a", "namespace": "default", **metadata},
+        "data": data,
+    }
+
+
+async def test_apply_creates_then_merges(cluster: Cluster) -> None:
+    first = await cluster.apply(wanted({"x": "1"}))
+    second = await cluster.apply(wanted({"x": "2", "y": "1"}))
+    assert second["data"] == {"x": "2", "y": "1"}
+    assert second["metadata"]["uid"] == first["metadata"]["uid"]
+
+
+async def test_same_apply_again_writes_nothing(cluster: Cluster) -> None:
+    first = await cluster.apply(wanted({"x": "1"}, labels={"a": "b"}))
+    second = await cluster.apply(wanted({"x": "1"}, labels={"a": "b"}))
+    assert second["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_fields_no_longer_applied_go_away(cluster: Cluster) -> None:
+    await cluster.apply(wanted({"x": "1", "y": "1"}, labels={"keep": "1", "drop": "1"}))
+    after = await cluster.apply(wanted({"x": "1"}, labels={"keep": "1"}))
+    assert after["data"] == {"x": "1"}
+    assert after["metadata"]["labels"] == {"keep": "1"}
+
+
+async def test_fields_of_others_stay(cluster: Cluster) -> None:
+    await cluster.apply(wanted({"x": "1"}))
+    await cluster.patch(A, {"metadata": {"annotations": {"theirs": "1"}}, "data": {"theirs": "1"}})
+    after = await cluster.apply(wanted({"x": "2"}))
+    assert after["data"] == {"x": "2", "theirs": "1"}
+    assert after["metadata"]["annotations"] == {"theirs": "1"}
+
+
+async def test_drift_is_put_right(cluster: Cluster) -> None:
+    await cluster.apply(wanted({"x": "1"}))
+    await cluster.patch(A, {"data": {"x": "changed by hand"}})
+    assert (await cluster.apply(wanted({"x": "1"})))["data"] == {"x": "1"}
+
+
+async def test_finalizers_of_others_stay(cluster: Cluster) -> None:
+    await cluster.apply(wanted({"x": "1"}))
+    await cluster.patch(A, {"metadata": {"finalizers": ["example.com/theirs"]}})
+    after = await cluster.apply(wanted({"x": "1"}, finalizers=["llmops.nexus/cleanup"]))
+    assert set(after["metadata"]["finalizers"]) == {"example.com/theirs", "llmops.nexus/cleanup"}
+    last = await cluster.apply(wanted({"x": "1"}))
+    assert last["metadata"]["finalizers"] == ["example.com/theirs"]
+
+
+async def test_lists_are_replaced_by_what_is_applied(cluster: Cluster) -> None:
+    def service(*ports: int) -> dict[str, Any]:
+        return {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "selector": {"app": "web"},
+                "ports": [{"name": f"p{port}", "port": port} for port in ports],
+            },
+        }
+
+    await cluster.apply(service(80, 81))
+    after = await cluster.apply(service(81))
+    assert [port["port"] for port in after["spec"]["ports"]] == [81]
+
+
+@pytest.mark.parametrize("stale", [{"resourceVersion": "1"}, {"uid": "not-this-one"}])
+async def test_stale_precondition_conflicts(cluster: Cluster, stale: dict[str, str]) -> None:
+    await cluster.apply(wanted({"x": "1"}))
+    with pytest.raises(Conflict):
+        await cluster.apply(wanted({"x": "2"}, **stale))
+
+
+async def test_applied_status_is_ignored_and_a_bad_spec_refused(cluster: Cluster) -> None:
+    index: dict[str, Any] = {
+        "apiVersion": "llmops.nexus/v1alpha1",
+        "kind": "RagIndex",
+        "metadata": {"name": "handbook", "namespace": "default"},
+        "spec": {"retrieval": {"topK": 3}},
+        "status": {"chunks": 3},
+    }
+    made = await cluster.apply(index)
+    assert not made.get("status")
+    assert made["spec"]["retrieval"]["topK"] == 3
+    again = await cluster.apply({**index, "spec": {}})
+    assert again["spec"]["retrieval"]["topK"] == 5
+    with pytest.raises(Invalid, match="topK"):
+        await cluster.apply({**index, "spec": {"retrieval": {"topK": 1000}}})
