@@ -11,6 +11,13 @@ PATTERN = r"^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$"
 Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=PATTERN)]
 """A duration in hours, minutes and seconds, for instance `1h30m`."""
 
+
+def within(least: str, most: str) -> str:
+    """Return the CEL rule that bounds a duration; a text of the wrong form is not its concern."""
+    inside = f"duration(self) >= duration('{least}') && duration(self) <= duration('{most}')"
+    return f"!self.matches('{PATTERN}') || ({inside})"
+
+
 _PARTS = re.compile(r"(?:([0-9]{1,5})h)?(?:([0-9]{1,6})m)?(?:([0-9]{1,7})s)?")
 
 

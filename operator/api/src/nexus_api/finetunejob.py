@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from nexus_api.decimal_text import LearningRate, Share
-from nexus_api.duration import Duration
+from nexus_api.duration import Duration, within
 from nexus_api.meta import Conditions, LocalRef, Model, Resource, Rule, Timestamp, checked
 from nexus_api.names import NAME_RULES
 from nexus_api.source import BucketSource
@@ -225,7 +225,14 @@ class Triggers(Model):
     """Alerts that start a run."""
     new_data: NewDataTrigger | None = None
     """Starts a run when enough new examples came in."""
-    cooldown: Duration = "24h"
+    cooldown: Annotated[
+        Duration,
+        Field(
+            json_schema_extra=dict(
+                checked(Rule(within("1m", "8760h"), "must be between 1m and 8760h"))
+            )
+        ),
+    ] = "24h"
     """Shortest time between the starts of two runs."""
 
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from nexus_api.decimal_text import Share
-from nexus_api.duration import Duration
+from nexus_api.duration import Duration, within
 from nexus_api.meta import Conditions, Model, Resource, Rule, Timestamp, checked
 from nexus_api.names import NAME_RULES
 from nexus_api.quantity import ByteQuantity
@@ -38,7 +38,7 @@ class Parsing(Model):
             json_schema_extra=dict(
                 checked(
                     Rule(
-                        "duration(self) >= duration('1s') && duration(self) <= duration('1h')",
+                        within("1s", "1h"),
                         "must be between 1s and 1h",
                     )
                 )
@@ -120,7 +120,7 @@ class Sync(Model):
         Duration,
         Field(
             json_schema_extra=dict(
-                checked(Rule("duration(self) >= duration('5s')", "must be at least 5s"))
+                checked(Rule(within("5s", "720h"), "must be between 5s and 720h"))
             )
         ),
     ] = "5m"
