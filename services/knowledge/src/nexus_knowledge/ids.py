@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import secrets
 
 
 def _digest(*parts: str) -> bytes:
@@ -28,9 +29,9 @@ def chunk_id(tenant: str, index: str, document: str, generation: int, ordinal: i
     return _token("chunk", tenant, index, document, str(generation), str(ordinal))
 
 
-def collection_name(tenant: str, index: str, serial: int) -> str:
-    """Return the name of an index's collection number ``serial``, used once and never again.
+def new_collection_name(tenant: str, index: str) -> str:
+    """Return a new name for a collection of an index; no two calls give the same one.
 
     Letters, digits and underscores only: Milvus refuses hyphens.
     """
-    return f"nx_{_token('collection', tenant, index)[:16]}_{serial}"
+    return f"nx_{_token('collection', tenant, index)[:16]}_{secrets.token_hex(5)}"

@@ -135,12 +135,7 @@ class DirectoryStore:
         """Give a finished file its place; the plain one wherever the file system allows it."""
         plain, odd = self._plain(key), self._odd_path(key)
         try:
-            if key.split("/", maxsplit=1)[0] == _OWN:
-                raise OSError(errno.EEXIST, "our own folder")
-            made = [parent for parent in plain.parents if not parent.exists()]
-            plain.parent.mkdir(parents=True, exist_ok=True)
-            if not self._is_inside(plain):
-                raise OSError(errno.ENOTDIR, "a link is in the way")
+            made = self._make_folder(plain)
             temporary.replace(plain)
         except OSError as error:
             if error.errno not in _NO_ROOM:
@@ -152,6 +147,16 @@ class DirectoryStore:
         for folder in {plain.parent, *(parent.parent for parent in made)}:
             _sync_directory(folder)
         odd.unlink(missing_ok=True)
+
+    def _make_folder(self, plain: Path) -> list[Path]:
+        """Make the folder of a plain file; return those that were new."""
+        if plain.relative_to(self._root).parts[0] == _OWN:
+            raise OSError(errno.EEXIST, "our own folder")
+        made = [parent for parent in plain.parents if not parent.exists()]
+        plain.parent.mkdir(parents=True, exist_ok=True)
+        if not self._is_inside(plain):
+            raise OSError(errno.ENOTDIR, "a link is in the way")
+        return made
 
     def _files(self, prefix: str, start: Path) -> Iterator[tuple[Path, str]]:
         """Yield the files of keys that start with ``prefix``."""

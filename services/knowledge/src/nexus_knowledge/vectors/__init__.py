@@ -93,7 +93,7 @@ class VectorIndex(Protocol):
 
 
 def open_index(uri: str, *, timeout: float = 30.0) -> VectorIndex:
-    """Connect to the Milvus server at ``uri`` (``http://host:port``); calls end by ``timeout`` s."""
+    """Connect to the Milvus server at ``uri``; every call ends within ``timeout`` seconds."""
     from nexus_knowledge.vectors.milvus import MilvusIndex
 
     return MilvusIndex(uri, timeout=timeout)
