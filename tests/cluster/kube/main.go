@@ -1,0 +1,85 @@
+// One binary with the parts of Kubernetes that the tests run: `kube COMPONENT [flags]`.
+//
+// The parts are linked from their modules, since no registry of images or binaries is needed then.
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"os"
+	"sort"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"k8s.io/component-base/cli"
+	"k8s.io/kubectl/pkg/cmd"
+	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
+	controllers "k8s.io/kubernetes/cmd/kube-controller-manager/app"
+	proxy "k8s.io/kubernetes/cmd/kube-proxy/app"
+	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
+	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
+
+	// Registered by import: JSON logs, client metrics, version metrics.
+	_ "k8s.io/component-base/logs/json/register"
+	_ "k8s.io/component-base/metrics/prometheus/clientgo"
+	_ "k8s.io/component-base/metrics/prometheus/version"
+)
+
+var components = map[string]func() *cobra.Command{
+	"kube-apiserver":          func() *cobra.Command { return apiserver.NewAPIServerCommand() },
+	"kube-controller-manager": func() *cobra.Command { return controllers.NewControllerManagerCommand() },
+	"kube-proxy":              func() *cobra.Command { return proxy.NewProxyCommand() },
+	"kube-scheduler":          func() *cobra.Command { return scheduler.NewSchedulerCommand() },
+	"kubectl":                 func() *cobra.Command { return cmd.NewDefaultKubectlCommand() },
+	"kubelet":                 func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) },
+}
+
+func main() {
+	if len(os.Args) == 3 && os.Args[1] == "new-key" {
+		if err := newKey(os.Args[2]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	command := pick()
+	if command == nil {
+		names := make([]string, 0, len(components))
+		for name := range components {
+			names = append(names, name)
+		}
+		sort.Strings(names)
+		fmt.Fprintf(os.Stderr, "usage: kube COMPONENT [flags] | kube new-key FILE\ncomponents: %s\n", strings.Join(names, ", "))
+		os.Exit(2)
+	}
+	os.Exit(cli.Run(command()))
+}
+
+// newKey writes a private key for signing service account tokens, so that no openssl is needed.
+func newKey(path string) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	der, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		return err
+	}
+	text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
+	return os.WriteFile(path, text, 0o600)
+}
+
+// pick takes the component's name off the arguments, so that each sees its own flags only.
+func pick() func() *cobra.Command {
+	if len(os.Args) < 2 {
+		return nil
+	}
+	command := components[os.Args[1]]
+	os.Args = os.Args[1:]
+	return command
+}
