@@ -1,7 +1,7 @@
 """Reading manifests: YAML documents as the API server reads them.
 
-YAML has dialects.  A file must mean the same on a laptop and on a cluster, so plain scalars are read
-by the rules of the Go library that Kubernetes uses (YAML 1.1 booleans such as `yes`, no
+YAML has dialects.  A file must mean the same on a laptop and on a cluster, so plain scalars are
+read by the rules of the Go library that Kubernetes uses (YAML 1.1 booleans such as `yes`, no
 sexagesimal numbers, dates as text), keys are text, and a key that stands twice is refused.
 Anchors and merge keys work, with a limit on what they may grow to.
 """
@@ -30,6 +30,14 @@ _NULLS = {"", "~", "null", "Null", "NULL"}
 _INTEGER = re.compile(r"[-+]?(0[xX][0-9a-fA-F]+|0[bB][01]+|0[oO]?[0-7]+|0|[1-9][0-9]*)")
 _FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
 _INT64 = 2**63
+_PLAIN = "plain"
+_CONTAINER_OR_QUOTED = "as it is"
+_TAGS: dict[type, str] = {
+    bool: "tag:yaml.org,2002:bool",
+    int: "tag:yaml.org,2002:int",
+    float: "tag:yaml.org,2002:float",
+    type(None): "tag:yaml.org,2002:null",
+}
 _WRITTEN_OUT = 1e21  # Go writes whole floats below this without an exponent: they are integers
 
 
@@ -74,9 +82,16 @@ def _objects(value: Manifest, line: int) -> Iterator[Manifest]:
         yield from _objects(item, line)
 
 
+class _Composer(yaml.SafeLoader):
+    """Leaves scalars as they are written; only explicit tags are seen."""
+
+    def resolve(self, kind: type[yaml.Node], value: Any, implicit: Any) -> str:  # noqa: ARG002
+        return _PLAIN if kind is yaml.ScalarNode and implicit[0] else _CONTAINER_OR_QUOTED
+
+
 def _documents(text: str) -> Iterator[yaml.Node]:
     try:
-        yield from yaml.compose_all(text, Loader=yaml.SafeLoader)
+        yield from yaml.compose_all(text, Loader=_Composer)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         told = ", ".join(filter(None, (error.context, error.problem)))
@@ -147,25 +162,25 @@ class _Reader:
 
     def _scalar(self, node: yaml.Node) -> Any:
         text: str = node.value
-        if node.tag.startswith("tag:yaml.org,2002:"):
-            if getattr(node, "style", None) is not None:
-                return text
-            value = resolve(text)
-            if isinstance(value, float) and not math.isfinite(value):
-                raise _at(node, f"{text} is no number that JSON can write")
-            return value
-        raise _at(node, f"unknown tag {node.tag}")
+        if node.tag in {_CONTAINER_OR_QUOTED, "tag:yaml.org,2002:str"}:
+            return text
+        value = resolve(text)
+        if isinstance(value, float) and not math.isfinite(value):
+            raise _at(node, f"{text} is no number that JSON can write")
+        if node.tag not in {_PLAIN, _TAGS.get(type(value))}:
+            raise _at(node, f"{text!r} does not fit the tag {node.tag}")
+        return value
 
 
 def resolve(text: str) -> str | bool | float | None:
-    """Return what a plain scalar stands for; whole numbers are integers however they are written."""
+    """Return what a plain scalar stands for; a whole number is an integer, however written."""
     if text in _NULLS:
         return None
     if text in _BOOLEANS:
         return _BOOLEANS[text]
     if text.lower().lstrip("+-") in {".inf", ".nan"}:
         return math.nan
-    bare = text.replace("_", "")
+    bare = text if text.startswith("_") else text.replace("_", "")
     if bare and _INTEGER.fullmatch(bare):
         return _whole(bare)
     if _FLOAT.fullmatch(bare):
