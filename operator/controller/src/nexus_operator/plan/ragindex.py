@@ -13,9 +13,10 @@ from nexus_operator.plan.schedule import NextSync, next_sync, requested, setting
 from nexus_operator.plan.teardown import plan_teardown
 from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import transitions
+from nexus_operator.status.failure import Failure
 from nexus_operator.status.history import LastSync, last_sync
 from nexus_operator.status.ragindex import Outlook, UnderWay, ragindex_status
-from nexus_operator.status.runs import Failure, Run, newest_first, read_run
+from nexus_operator.status.runs import Run, newest_first, read_run
 
 LOOK_AGAIN = timedelta(seconds=30)
 """How soon to look at a run whose end should have been heard of."""

@@ -6,7 +6,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from nexus_api.ragindex import RagIndex
-from nexus_operator.status.runs import Failure, Report, Run
+from nexus_operator.status.failure import Failure
+from nexus_operator.status.runs import Report, Run
 
 UNDER_WAY = frozenset({"Running", "Checking"})
 """Reasons of the condition Synced that stand while a run is under way."""

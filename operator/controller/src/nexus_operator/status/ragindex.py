@@ -6,8 +6,8 @@ from datetime import datetime
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_operator.status.conditions import Finding, merge, timestamp
+from nexus_operator.status.failure import Failure
 from nexus_operator.status.history import LastSync
-from nexus_operator.status.runs import Failure
 
 
 @dataclass(frozen=True, kw_only=True)

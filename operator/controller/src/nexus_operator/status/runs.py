@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from nexus_api.meta import GROUP, Manifest
 from nexus_operator.objects import annotations_of, moment, name_of, uid_of
+from nexus_operator.status.failure import Failure
 
 ATTEMPT = f"{GROUP}/attempt"
 """Annotation of a run: 1 for a first try, counted up after each failure."""
@@ -22,14 +23,6 @@ TRANSIENT_EXIT = "75"
 
 _REPORTING_STEP = "publish"
 _RUNNING = frozenset({"", "Pending", "Running"})
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why a run failed: a CamelCase reason and a sentence fragment without a full stop."""
-
-    reason: str
-    message: str
 
 
 @dataclass(frozen=True)

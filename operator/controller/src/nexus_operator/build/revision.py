@@ -1,0 +1,25 @@
+"""A revision of a ServingModel: what, when it changes, needs new processes."""
+
+from nexus_api.meta import GROUP, Manifest
+from nexus_api.servingmodel import ServingModel
+from nexus_operator.naming import short_hash
+
+REVISION_LABEL = f"{GROUP}/revision"
+
+UPDATE_REQUESTED = f"{GROUP}/update-requested-at"
+"""Annotation of a ServingModel: a new value asks for a new revision by the platform's present
+images and profiles, which by themselves restart nothing."""
+
+
+def revision_of(model: ServingModel) -> str:
+    """Return the revision's short hash.
+
+    It covers what the spec says of weights and runtime.  Images, profiles and the form of the pod
+    are left out: an upgrade of the platform must not restart what users run.
+    """
+    parts: Manifest = {
+        "model": model.spec.model.manifest(),
+        "runtime": {**model.spec.runtime.manifest(), "engine": model.spec.engine()},
+    }
+    asked = model.metadata.annotations.get(UPDATE_REQUESTED)
+    return short_hash(parts, asked) if asked else short_hash(parts)

@@ -1,0 +1,186 @@
+"""The plan of a ServingModel: one Deployment for each revision, and a Service on the live one."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from nexus_api.meta import Manifest
+from nexus_api.ragindex import RagIndex
+from nexus_api.servingmodel import ServingModel
+from nexus_api.uri import parse_uri
+from nexus_operator.build import llamacpp
+from nexus_operator.build.revision import REVISION_LABEL, revision_of
+from nexus_operator.build.serving import (
+    deployment,
+    pod_template,
+    released_template,
+    service,
+)
+from nexus_operator.objects import annotations_of, is_deleting, labels_of, owner_uids
+from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
+from nexus_operator.plan.rollout import Revision, live_revision, superseded
+from nexus_operator.settings import Settings
+from nexus_operator.status.address import service_url
+from nexus_operator.status.conditions import transitions
+from nexus_operator.status.failure import Failure
+from nexus_operator.status.pods import strength, trouble
+from nexus_operator.status.servingmodel import Serving, Side, servingmodel_status
+
+LOOK_AGAIN = timedelta(seconds=5)
+"""While something moves: pods are not watched, their reasons are read at the next look."""
+
+SETTLED_LOOK = timedelta(minutes=10)
+
+
+_CONTAINERS = {"llamacpp": llamacpp.container}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _View:
+    """What was seen, sorted."""
+
+    revisions: Sequence[Revision]
+    pods: Sequence[Manifest]
+    service: Manifest | None
+    foreign_service: bool
+
+    def find(self, name: str | None) -> Revision | None:
+        return next((one for one in self.revisions if one.name == name), None)
+
+    def side(self, name: str | None) -> Side | None:
+        if name is None:
+            return None
+        revision = self.find(name)
+        found = revision.deployment if revision else None
+        pods = [pod for pod in self.pods if labels_of(pod).get(REVISION_LABEL) == name]
+        return Side(name=name, strength=strength(found), trouble=trouble(found, pods))
+
+
+def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: datetime) -> Plan:
+    """Decide what the cluster should hold for one ServingModel.  Pure: same inputs, same plan."""
+    view = _view(model, seen)
+    hindrance = _hindrance(model, view, settings)
+    wanted = None if hindrance else revision_of(model)
+    live = live_revision(wanted, model.status.live_revision, view.revisions)
+    stopping = wanted is not None and _must_wait(model, wanted, view)
+    outdated = False
+    apply: list[Manifest] = []
+    delete: tuple[Doomed, ...] = ()
+    if wanted is not None and not model.deleting:
+        template, outdated = _template(model, wanted, view, settings)
+        if not stopping:
+            apply.append(deployment(model, wanted, template, replicas=_replicas(model)))
+        delete = _surplus(model, wanted, live, view)
+    selected = live or wanted
+    if selected and not view.foreign_service and not model.deleting:
+        apply.append(service(model, selected))
+    serving = Serving(
+        wanted=view.side(wanted),
+        live=view.side(live),
+        hindrance=hindrance,
+        stopping=stopping,
+        index=_index(model, seen),
+        outdated=outdated,
+        url=service_url(view.service) if view.service else None,
+    )
+    status = servingmodel_status(model, serving, now)
+    old = [one.manifest() for one in model.status.conditions]
+    return Plan(
+        status=status,
+        apply=tuple(apply),
+        delete=delete,
+        events=transitions(old, status["conditions"]),
+        requeue_after=SETTLED_LOOK if serving.settled and not delete else LOOK_AGAIN,
+    )
+
+
+def _view(model: ServingModel, seen: Seen) -> _View:
+    uid = model.metadata.uid
+    owned = [one for one in seen.of_kind("Deployment") if uid in owner_uids(one)]
+    found = seen.child("Service", model.metadata.name)
+    foreign = found is not None and uid not in owner_uids(found)
+    return _View(
+        revisions=[Revision.of(one) for one in owned],
+        pods=seen.of_kind("Pod"),
+        service=None if foreign else found,
+        foreign_service=foreign,
+    )
+
+
+def _hindrance(model: ServingModel, view: _View, settings: Settings) -> Failure | None:
+    """Return why the spec cannot be run here."""
+    spec = model.spec
+    engine = spec.engine()
+    engines = settings.engines & _CONTAINERS.keys()
+    if engine not in engines:
+        offered = ", ".join(sorted(engines)) or "none"
+        message = (
+            f"The model needs the engine {engine}, which this platform does not offer "
+            f"(it offers {offered}): choose another spec.model.uri or spec.runtime.engine"
+        )
+        return Failure("EngineNotOffered", message)
+    if spec.runtime.profile not in settings.profiles:
+        offered = ", ".join(sorted(settings.profiles))
+        message = (
+            f"spec.runtime.profile names {spec.runtime.profile!r}, which this platform does not "
+            f"have (it has {offered})"
+        )
+        return Failure("UnknownProfile", message)
+    if spec.model.revision and parse_uri(spec.model.uri).scheme != "hf":
+        message = (
+            f"spec.model.revision goes with hf:// addresses only, and spec.model.uri is "
+            f"{spec.model.uri}: leave revision out"
+        )
+        return Failure("RevisionNotOffered", message)
+    if view.foreign_service:
+        message = (
+            f"A Service {model.metadata.namespace}/{model.metadata.name} is there already and "
+            "belongs to somebody else: delete it, or give the model another name"
+        )
+        return Failure("NameConflict", message)
+    return None
+
+
+def _template(
+    model: ServingModel, wanted: str, view: _View, settings: Settings
+) -> tuple[Manifest, bool]:
+    """Return the pod template of the wanted revision, and whether the platform has a newer one.
+
+    A revision keeps the template it was released with, so that an upgrade restarts no pod.
+    """
+    profile = settings.profiles[model.spec.runtime.profile]
+    container = _CONTAINERS[model.spec.engine()](model, settings, profile)
+    fresh = pod_template(model, wanted, container, settings, profile)
+    present = view.find(wanted)
+    released = released_template(annotations_of(present.deployment)) if present else None
+    return (fresh, False) if released is None else (released, released != fresh)
+
+
+def _must_wait(model: ServingModel, wanted: str, view: _View) -> bool:
+    """Tell whether old processes have to stop before new ones start."""
+    if model.spec.release.strategy != "Recreate":
+        return False
+    running = {one.name for one in view.revisions}
+    running |= {labels_of(pod).get(REVISION_LABEL, wanted) for pod in view.pods}
+    return bool(running - {wanted})
+
+
+def _surplus(model: ServingModel, wanted: str, live: str | None, view: _View) -> tuple[Doomed, ...]:
+    if model.spec.release.strategy == "Recreate":
+        return doomed(one.deployment for one in view.revisions if one.name != wanted)
+    found = view.service
+    chosen = (found["spec"].get("selector") or {}) if found and not is_deleting(found) else {}
+    going = superseded(wanted, live, chosen.get(REVISION_LABEL), view.revisions)
+    return doomed(one.deployment for one in going)
+
+
+def _replicas(model: ServingModel) -> int:
+    scaling = model.spec.autoscaling
+    return model.spec.replicas if scaling is None else scaling.min_replicas
+
+
+def _index(model: ServingModel, seen: Seen) -> RagIndex | None:
+    if model.spec.knowledge is None:
+        return None
+    found = seen.reference("RagIndex", model.spec.knowledge.rag_index_ref.name)
+    return None if found is None else RagIndex.model_validate(found)

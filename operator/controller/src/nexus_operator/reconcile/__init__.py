@@ -1,0 +1,1 @@
+"""Observing, carrying out plans and the controller that does so whenever something changes."""

@@ -1,0 +1,177 @@
+"""Carrying out a plan: only what differs is written, and a refusal shows on the resource."""
+
+import logging
+from collections.abc import Awaitable
+from dataclasses import dataclass
+from datetime import datetime
+
+from nexus_api.meta import FINALIZER, Manifest
+from nexus_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Invalid
+from nexus_operator.cluster.protocol import Cluster, Ref
+from nexus_operator.naming import short_hash
+from nexus_operator.objects import labels_of, ref_of, uid_of
+from nexus_operator.plan.model import Doomed, Plan, Seen
+from nexus_operator.reconcile.diff import needs_apply, stamped, status_patch
+from nexus_operator.status.conditions import Finding, Transition, merge, timestamp
+
+REFUSED = "Refused"
+"""Condition that stands while the cluster refuses one of the children."""
+
+_LONGEST_NOTE = 1024
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What carrying out a plan came to.
+
+    Attributes:
+        writes: number of requests that changed something.
+        again: whether to reconcile again at once, since only a first step was taken.
+        refusals: one sentence for each child that the cluster refused.
+    """
+
+    writes: int = 0
+    again: bool = False
+    refusals: tuple[str, ...] = ()
+
+
+async def carry_out(
+    cluster: Cluster, resource: Manifest, plan: Plan, seen: Seen, now: datetime
+) -> Outcome:
+    """Do what the plan says with at most two writes to the resource.
+
+    Raises Conflict when the resource has changed since it was read, and other ClusterErrors.
+    """
+    ref = ref_of(resource)
+    if plan.add_finalizer:
+        await _set_finalizers(cluster, resource, [*_finalizers(resource), FINALIZER])
+        return Outcome(writes=1, again=True)
+    writes = 0
+    patch = status_patch(resource.get("status") or {}, plan.status)
+    if patch:
+        resource = await _patch_status(cluster, resource, patch)
+        writes += 1
+        for event in plan.events:
+            await _post(cluster, resource, event, now)
+    refusals: list[str] = []
+    for wanted in plan.create:
+        writes += await _attempt(_create(cluster, wanted), refusals, wanted)
+    for wanted in plan.apply:
+        present = seen.child(wanted["kind"], wanted["metadata"]["name"])
+        if needs_apply(wanted, present):
+            writes += await _attempt(_apply(cluster, wanted), refusals, wanted)
+    for one in plan.delete:
+        writes += await _delete(cluster, one)
+    if plan.remove_finalizer:
+        kept = [name for name in _finalizers(resource) if name != FINALIZER]
+        await _set_finalizers(cluster, resource, kept)
+        return Outcome(writes=writes + 1)
+    writes += await _show_refusals(cluster, resource, refusals, now)
+    if refusals:
+        log.warning("%s: %s", ref, " ".join(refusals))
+    return Outcome(writes=writes, refusals=tuple(refusals))
+
+
+async def _attempt(write: Awaitable[int], refusals: list[str], wanted: Manifest) -> int:
+    """Await one write; a refusal is kept, so that the other children still get theirs."""
+    try:
+        return await write
+    except Invalid as problem:
+        refusals.append(f"{ref_of(wanted)} was refused: {str(problem).rstrip('.')}.")
+        return 0
+
+
+async def _create(cluster: Cluster, wanted: Manifest) -> int:
+    try:
+        await cluster.create(wanted)
+    except AlreadyExists:
+        present = await cluster.get(ref_of(wanted))
+        ours = labels_of(wanted).items() <= labels_of(present or wanted).items()
+        if not ours:
+            raise Invalid(
+                "an object of this name is there and is not ours (NameConflict)"
+            ) from None
+        return 0
+    return 1
+
+
+async def _apply(cluster: Cluster, wanted: Manifest) -> int:
+    await cluster.apply(stamped(wanted))
+    return 1
+
+
+async def _delete(cluster: Cluster, one: Doomed) -> int:
+    try:
+        await cluster.delete(one.ref, uid=one.uid or None)
+    except Conflict:
+        return 0  # another object took the name: not the one that was to go
+    return 1
+
+
+async def _set_finalizers(cluster: Cluster, resource: Manifest, finalizers: list[str]) -> None:
+    version = resource["metadata"].get("resourceVersion")
+    patch = {"metadata": {"finalizers": finalizers, "resourceVersion": version}}
+    await cluster.patch(ref_of(resource), patch)
+
+
+async def _patch_status(cluster: Cluster, resource: Manifest, status: Manifest) -> Manifest:
+    version = resource["metadata"].get("resourceVersion")
+    patch = {"metadata": {"resourceVersion": version}, "status": status}
+    ref = ref_of(resource)
+    written = await cluster.patch(ref, patch, subresource="status")
+    return {**written, "apiVersion": ref.api_version, "kind": ref.kind}
+
+
+async def _show_refusals(
+    cluster: Cluster, resource: Manifest, refusals: list[str], now: datetime
+) -> int:
+    old = (resource.get("status") or {}).get("conditions") or []
+    findings = [Finding(REFUSED, True, "Invalid", " ".join(refusals))] if refusals else []
+    drop = frozenset() if refusals else frozenset({REFUSED})
+    generation = int(resource["metadata"].get("generation") or 0)
+    new = merge(old, findings, generation=generation, now=now, drop=drop)
+    if new == old:
+        return 0
+    await _patch_status(cluster, resource, {"conditions": new})
+    return 1
+
+
+async def _post(cluster: Cluster, resource: Manifest, event: Transition, now: datetime) -> None:
+    """Record an Event; it is news, not truth, so a failure to record it stops nothing."""
+    ref, uid = ref_of(resource), uid_of(resource)
+    at = timestamp(now)
+    name = f"{ref.name}.{short_hash(uid, event.type, event.reason, event.message, at)}"
+    try:
+        await cluster.create(_event(ref, uid, name, event, at))
+    except AlreadyExists:
+        return
+    except ClusterError as problem:
+        log.warning("%s: the event %s could not be recorded: %s", ref, event.reason, problem)
+
+
+def _event(ref: Ref, uid: str, name: str, event: Transition, at: str) -> Manifest:
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": name, "namespace": ref.namespace},
+        "involvedObject": {
+            "apiVersion": ref.api_version,
+            "kind": ref.kind,
+            "namespace": ref.namespace,
+            "name": ref.name,
+            "uid": uid,
+        },
+        "type": "Warning" if event.warning else "Normal",
+        "reason": event.reason,
+        "message": f"{event.type}: {event.message}"[:_LONGEST_NOTE],
+        "source": {"component": "nexus-operator"},
+        "firstTimestamp": at,
+        "lastTimestamp": at,
+        "count": 1,
+    }
+
+
+def _finalizers(resource: Manifest) -> list[str]:
+    return list(resource["metadata"].get("finalizers") or [])

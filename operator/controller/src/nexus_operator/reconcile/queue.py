@@ -1,0 +1,75 @@
+"""A queue of keys: each stands in it once, one worker has it at a time, and it may come later."""
+
+import asyncio
+from collections.abc import Hashable
+from datetime import timedelta
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+
+class KeyedQueue(Generic[K]):
+    """Keys to work on.  Hints coalesce: a key that is added a hundred times is handed out once.
+
+    A key that is added while a worker has it is handed out again when that worker is done, never
+    to two workers at the same time.
+    """
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._ready: asyncio.Queue[K] = asyncio.Queue()
+        self._waiting: set[K] = set()
+        self._working: set[K] = set()
+        self._again: set[K] = set()
+        self._timers: dict[K, asyncio.TimerHandle] = {}
+
+    def __len__(self) -> int:
+        """Return the number of keys that wait for a worker now."""
+        return len(self._waiting)
+
+    def add(self, key: K) -> None:
+        """Ask for work on the key as soon as possible."""
+        self._cancel_timer(key)
+        if key in self._working:
+            self._again.add(key)
+        elif key not in self._waiting:
+            self._waiting.add(key)
+            self._ready.put_nowait(key)
+
+    def add_after(self, key: K, delay: timedelta) -> None:
+        """Ask for work on the key after `delay`, unless it is asked for earlier."""
+        if delay <= timedelta(0):
+            self.add(key)
+            return
+        loop = asyncio.get_running_loop()
+        at = loop.time() + delay.total_seconds()
+        timer = self._timers.get(key)
+        if timer is not None and timer.when() <= at:
+            return
+        self._cancel_timer(key)
+        self._timers[key] = loop.call_at(at, self.add, key)
+
+    async def get(self) -> K:
+        """Wait for the next key; give it back with `done`."""
+        key = await self._ready.get()
+        self._waiting.discard(key)
+        self._working.add(key)
+        return key
+
+    def done(self, key: K) -> None:
+        """End the work on a key that `get` returned."""
+        self._working.discard(key)
+        if key in self._again:
+            self._again.discard(key)
+            self.add(key)
+
+    def close(self) -> None:
+        """Drop all timers."""
+        for timer in self._timers.values():
+            timer.cancel()
+        self._timers.clear()
+
+    def _cancel_timer(self, key: K) -> None:
+        timer = self._timers.pop(key, None)
+        if timer is not None:
+            timer.cancel()

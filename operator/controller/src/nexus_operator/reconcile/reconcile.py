@@ -1,0 +1,94 @@
+"""One level-triggered reconcile for all kinds: read, observe, plan, carry out."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, NamedTuple, TypeAlias
+
+from pydantic import ValidationError
+
+from nexus_api.meta import API_VERSION, Manifest
+from nexus_operator.cluster.errors import Conflict, NotFound
+from nexus_operator.cluster.protocol import Cluster, Ref
+from nexus_operator.plan.model import Plan, Seen
+from nexus_operator.reconcile.carry_out import carry_out
+from nexus_operator.reconcile.kinds import KINDS
+from nexus_operator.settings import Settings
+from nexus_operator.status.conditions import Finding, merge
+
+Clock: TypeAlias = Callable[[], datetime]
+
+REFUSED_LOOK = timedelta(seconds=30)
+"""How soon to try again what the cluster refused: a quota may have grown meanwhile."""
+
+
+class Key(NamedTuple):
+    """A resource to reconcile; what happened to it is not part of the key."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def __str__(self) -> str:
+        """The resource as a person names it: `RagIndex default/handbook`."""
+        return f"{self.kind} {self.namespace}/{self.name}"
+
+    @property
+    def ref(self) -> Ref:
+        """Where the resource lives."""
+        return Ref(API_VERSION, self.kind, self.namespace, self.name)
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a reconcile ended: when to look again, and how many writes it took."""
+
+    requeue_after: timedelta | None = None
+    writes: int = 0
+
+
+async def reconcile(cluster: Cluster, key: Key, settings: Settings, clock: Clock) -> Result:
+    """Bring one resource a step nearer to its spec; the same call for every event.
+
+    A resource that is not there needs nothing.  Raises Conflict when somebody else changed it in
+    between (call again), and other ClusterErrors.
+    """
+    manifest = await cluster.get(key.ref)
+    if manifest is None:
+        return Result()
+    resource = {**manifest, "apiVersion": API_VERSION, "kind": key.kind}
+    kind = KINDS[key.kind]
+    now = clock()
+    try:
+        parsed = kind.parse(resource)
+    except ValidationError as problem:
+        plan, seen = _unreadable(resource, problem, now), Seen()
+    else:
+        seen = await kind.observe(cluster, parsed, settings)
+        plan = kind.plan(parsed, seen, settings, now)
+    try:
+        outcome = await carry_out(cluster, resource, plan, seen, now)
+    except (NotFound, Conflict):
+        if await cluster.get(key.ref) is None:
+            return Result()  # it went away meanwhile
+        raise
+    if outcome.again:
+        return Result(timedelta(0), outcome.writes)
+    wait = plan.requeue_after
+    if outcome.refusals:
+        wait = REFUSED_LOOK if wait is None else min(wait, REFUSED_LOOK)
+    return Result(wait, outcome.writes)
+
+
+def _unreadable(resource: Manifest, problem: ValidationError, now: datetime) -> Plan:
+    """Say on the resource that this release cannot read it, and change nothing else."""
+    told = "; ".join(f"{_path(error['loc'])}: {error['msg']}" for error in problem.errors())
+    message = f"This release of the operator cannot read the resource: {told}."
+    generation = int(resource["metadata"].get("generation") or 0)
+    old = (resource.get("status") or {}).get("conditions") or []
+    finding = Finding("Ready", False, "Unreadable", message)
+    return Plan(status={"conditions": merge(old, [finding], generation=generation, now=now)})
+
+
+def _path(location: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in location)

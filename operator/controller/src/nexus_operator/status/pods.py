@@ -1,0 +1,113 @@
+"""What a Deployment and its pods tell: how many are ready, and what keeps the others."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from nexus_api.meta import Manifest
+from nexus_operator.objects import name_of
+from nexus_operator.status.failure import Failure
+
+NO_ROOM = frozenset({"Unschedulable", "FailedCreate"})
+"""Reasons that mean the cluster has no place for a pod: no node that fits, or a quota."""
+
+_BENIGN = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+
+@dataclass(frozen=True)
+class Strength:
+    """How many replicas of one Deployment there are; `full` when all of them answer."""
+
+    wanted: int
+    existing: int
+    ready: int
+    full: bool
+
+
+def strength(deployment: Manifest | None) -> Strength:
+    """Return the numbers of a Deployment; one that is not there has no replicas."""
+    if deployment is None:
+        return Strength(wanted=1, existing=0, ready=0, full=False)
+    wanted = int((deployment.get("spec") or {}).get("replicas", 1))
+    status = deployment.get("status") or {}
+    ready = int(status.get("readyReplicas") or 0)
+    updated = int(status.get("updatedReplicas") or 0)
+    generation = int(deployment["metadata"].get("generation") or 0)
+    current = int(status.get("observedGeneration") or 0) >= generation
+    return Strength(
+        wanted=wanted,
+        existing=int(status.get("replicas") or 0),
+        ready=ready,
+        full=current and ready >= wanted and updated >= wanted,
+    )
+
+
+def trouble(deployment: Manifest | None, pods: Iterable[Manifest]) -> Failure | None:
+    """Return the first reason that keeps a pod from being ready, as Kubernetes words it."""
+    for pod in sorted(pods, key=name_of):
+        found = _unschedulable(pod) or _container_trouble(pod) or _ended(pod)
+        if found:
+            return found
+    for condition in _conditions(deployment or {}):
+        kind, status = condition.get("type"), condition.get("status")
+        failing = (kind == "ReplicaFailure" and status == "True") or (
+            kind == "Progressing" and status == "False"
+        )
+        if failing:
+            return Failure(
+                _word(condition), _clause(condition) or "the Deployment makes no progress"
+            )
+    return None
+
+
+def _unschedulable(pod: Manifest) -> Failure | None:
+    for condition in _conditions(pod):
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            said = _clause(condition) or "no node takes it"
+            return Failure(_word(condition), f"pod {name_of(pod)} has no node: {said}")
+    return None
+
+
+def _container_trouble(pod: Manifest) -> Failure | None:
+    status = pod.get("status") or {}
+    containers: Sequence[Manifest] = [
+        *(status.get("initContainerStatuses") or []),
+        *(status.get("containerStatuses") or []),
+    ]
+    for container in containers:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        reason = str(waiting.get("reason") or "")
+        if container.get("ready") or reason in _BENIGN:
+            continue
+        where = f"container `{container.get('name', '')}` of pod {name_of(pod)}"
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        if ended.get("reason") == "OOMKilled":
+            return Failure("OOMKilled", f"{where} was killed for want of memory")
+        if reason == "CrashLoopBackOff" and ended:
+            return Failure(reason, f"{where} keeps ending {_ending(ended)}")
+        return Failure(reason, f"{where} cannot start: {_clause(waiting) or reason}")
+    return None
+
+
+def _ended(pod: Manifest) -> Failure | None:
+    status = pod.get("status") or {}
+    if status.get("phase") != "Failed":
+        return None
+    said = _clause(status) or "it gave no message"
+    return Failure(_word(status), f"pod {name_of(pod)} failed: {said}")
+
+
+def _ending(terminated: Manifest) -> str:
+    said = _clause(terminated)
+    return f"with exit code {terminated.get('exitCode', '?')}" + (f": {said}" if said else "")
+
+
+def _conditions(holder: Manifest) -> Iterator[Manifest]:
+    yield from (holder.get("status") or {}).get("conditions") or []
+
+
+def _word(told: Manifest) -> str:
+    return str(told.get("reason") or "Failed")
+
+
+def _clause(told: Manifest) -> str:
+    return str(told.get("message") or "").strip().rstrip(".")
