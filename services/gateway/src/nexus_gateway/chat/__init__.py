@@ -1,0 +1,1 @@
+"""Chat completions: proxied, or grounded on passages with citations."""

@@ -1,0 +1,64 @@
+"""From a question to a prompt with passages, or to the finding that nothing is relevant."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nexus_gateway.auth import Principal
+from nexus_gateway.chat.answer import Grounding
+from nexus_gateway.chat.prompt import build, texts_to_count
+from nexus_gateway.chat.question import Messages, Question, asked_of
+from nexus_gateway.control.routes import IndexRoute, ModelRoute
+from nexus_gateway.errors import GatewayError, NotFound, NotReady
+from nexus_gateway.knowledge import Query
+from nexus_gateway.services import Services
+from nexus_knowledge.retrieval import Hit
+
+Json = dict[str, Any]
+
+
+async def ground(
+    services: Services, who: Principal, route: ModelRoute, question: Question, body: Json
+) -> tuple[Messages, Grounding]:
+    """Retrieve passages for a question and build the prompt within the model's budget.
+
+    No passage in the grounding means that nothing relevant was found, and then no messages.
+    Raises BadRequest (what `retrieval` asks for, a question too long), NotReady.
+    """
+    knowledge = route.resource.spec.knowledge
+    if knowledge is None or route.target is None:
+        raise GatewayError(f"model {route.name!r} has no knowledge to answer from")
+    index = _index(services, who, route)
+    asked = asked_of(body)
+    spec = index.resource.spec.retrieval
+    top_k = asked.top_k or knowledge.top_k or spec.top_k
+    mode = asked.mode or spec.mode
+    query = Query([question.query], mode=mode, top_k=top_k)
+    hits = relevant((await services.knowledge.search(index, query))[0], float(spec.min_score))
+    collection = index.resource.status.active_collection
+    retrieval = {"mode": mode, "top_k": top_k, "collection": collection}
+    if not hits:
+        services.metrics.nothing_relevant.labels(index.tenant, index.name).inc()
+        return [], Grounding(index.name, [], retrieval)
+    system = knowledge.prompt.system
+    count = await services.tokens.counting(
+        route.target, route.name, texts_to_count(question, hits, system=system)
+    )
+    prompt = build(question, hits, system=system, budget=knowledge.prompt_tokens, count=count)
+    return prompt.messages, Grounding(index.name, prompt.passages, retrieval)
+
+
+def relevant(hits: list[Hit], min_score: float) -> list[Hit]:
+    """Return the hits worth showing: cosine at least `min_score`, or unknown (mode bm25)."""
+    return [h for h in hits if h.dense_score is None or h.dense_score >= min_score]
+
+
+def _index(services: Services, who: Principal, route: ModelRoute) -> IndexRoute:
+    try:
+        return services.index(who, route.index)
+    except NotFound:
+        raise NotReady(
+            f"model {route.name!r} answers from index {route.index!r}, which does not exist",
+            retry_after=5,
+            code="index_not_found",
+        ) from None

@@ -1,0 +1,1 @@
+"""Everything beside the hot path, served by FastAPI."""
