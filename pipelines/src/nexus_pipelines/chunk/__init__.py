@@ -1,0 +1,1 @@
+"""From text to chunks that fit the embedding model, with exact offsets."""

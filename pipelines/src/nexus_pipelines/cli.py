@@ -1,0 +1,61 @@
+"""`nexus-pipelines STEP ...`: one command for each step that the WorkflowTemplates name."""
+
+import argparse
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+from nexus_pipelines.errors import EXIT_DONE, EXIT_FINAL, EXIT_TRANSIENT, StepError
+
+_STEPS = {
+    "sync-plan": ("nexus_pipelines.sync_plan.cli", "find what changed in the bucket"),
+    "ingest": ("nexus_pipelines.ingest.cli", "parse, chunk, embed and store one shard"),
+    "publish": ("nexus_pipelines.publish.cli", "make what was ingested live, clean up, report"),
+    "teardown": ("nexus_pipelines.teardown.cli", "remove what an index left outside the cluster"),
+}
+
+
+def main() -> NoReturn:
+    """Run a step and exit: 0 done, 75 try again, 1 final, 2 wrong usage."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run a step and give its exit code; what went wrong is one line on stderr."""
+    parser = argparse.ArgumentParser(prog="nexus-pipelines", description=__doc__)
+    steps = parser.add_subparsers(dest="step", required=True, metavar="STEP")
+    wanted = next((argument for argument in argv if not argument.startswith("-")), "")
+    for name, (module, summary) in _STEPS.items():
+        step = steps.add_parser(name, help=summary, description=summary)
+        # Only the step that runs is imported.
+        if name == wanted:
+            importlib.import_module(module).add_arguments(step)
+    args = parser.parse_args(argv)
+    step_module = importlib.import_module(_STEPS[args.step][0])
+    try:
+        step_module.run(args)
+    except Exception as error:
+        code = exit_code(error)
+        if code is None:
+            raise
+        sys.stderr.write(f"nexus-pipelines {args.step}: {error}\n")
+        return code
+    return EXIT_DONE
+
+
+def exit_code(error: Exception) -> int | None:
+    """Tell what the retry strategy should make of an error; None for one nobody foresaw."""
+    if isinstance(error, StepError):
+        return error.exit_code
+    from nexus_api.uri import BadUri
+    from nexus_knowledge.errors import KnowledgeError
+    from nexus_models import ModelError
+
+    if isinstance(error, KnowledgeError | ModelError):
+        return EXIT_TRANSIENT if error.transient else EXIT_FINAL
+    return EXIT_FINAL if isinstance(error, BadUri) else None
+
+
+if __name__ == "__main__":
+    main()

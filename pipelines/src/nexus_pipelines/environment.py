@@ -1,0 +1,53 @@
+"""Where the platform's parts are, as the environment of a step says (ConfigMap nexus-platform)."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from nexus_pipelines.errors import UsageError
+
+
+class Environment:
+    """Reads a variable when a step needs it, so that no step asks for what it does not use."""
+
+    def __init__(self, variables: Mapping[str, str] | None = None) -> None:
+        self._variables = os.environ if variables is None else variables
+
+    @property
+    def bucket_url(self) -> str:
+        """The bucket that holds the documents."""
+        return self._named("NEXUS_BUCKET_URL")
+
+    @property
+    def work_url(self) -> str:
+        """The store for shards."""
+        return self._named("NEXUS_WORK_URL")
+
+    @property
+    def ledger_url(self) -> str:
+        """The ledger's database."""
+        return self._named("NEXUS_LEDGER_URL")
+
+    @property
+    def milvus_uri(self) -> str:
+        """The vector index."""
+        return self._named("NEXUS_MILVUS_URI")
+
+    @property
+    def embedder_url(self) -> str:
+        """The embedding server."""
+        return self._named("NEXUS_EMBEDDER_URL")
+
+    @property
+    def model_cache(self) -> Path:
+        """The directory of fetched models, whose tokenizer is needed."""
+        return Path(self._named("NEXUS_MODEL_CACHE"))
+
+    def _named(self, name: str) -> str:
+        value = self._variables.get(name, "")
+        if not value:
+            raise UsageError(
+                f"the environment variable {name} is not set; steps get it from the ConfigMap "
+                "nexus-platform"
+            )
+        return value

@@ -1,0 +1,1 @@
+"""Step 2 of a sync: one shard's documents become chunks with vectors, staged in the collection."""

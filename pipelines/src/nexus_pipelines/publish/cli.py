@@ -1,0 +1,70 @@
+"""`nexus-pipelines publish`: flip, clean up, report."""
+
+import argparse
+import io
+import time
+from contextlib import ExitStack, closing
+from functools import cache
+
+from nexus_knowledge.embedding import EmbedderClient
+from nexus_knowledge.errors import ObjectNotFound
+from nexus_knowledge.ledger import Ledger
+from nexus_knowledge.objects import ObjectStore, open_store
+from nexus_knowledge.vectors import VectorIndex, open_index
+from nexus_pipelines.arguments import add_index, add_run, index_key, settings, write_output
+from nexus_pipelines.environment import Environment
+from nexus_pipelines.publish.core import Publication, report
+from nexus_pipelines.runs import RunStore
+
+_SWEPT_EVERY = 3600.0  # seconds, where no sync changes anything
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the step takes."""
+    add_index(parser, uid=True)
+    add_run(parser)
+    parser.add_argument("--report-out", required=True, help="file for the report, JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the step."""
+    environment = Environment()
+    key, spec = index_key(args), settings(args)
+    store = open_store(environment.work_url)
+    work = RunStore(store, args.run)
+    plan = work.plan()
+    with ExitStack() as stack:
+        ledger = stack.enter_context(closing(Ledger(environment.ledger_url)))
+
+        @cache
+        def vectors() -> VectorIndex:
+            return stack.enter_context(closing(open_index(environment.milvus_uri)))
+
+        def dimension() -> int:
+            with EmbedderClient(environment.embedder_url, model=spec.embedding.uri) as embedder:
+                return int(embedder.embed(["dimension"]).shape[1])
+
+        publication = Publication(key, args.uid, ledger, vectors, dimension)
+        # Without a plan this is the repetition of a publish that had come to its end.
+        changed = plan is not None and publication.publish(plan)
+        view = ledger.view(*key)
+        swept = publication.clean_up(
+            sweep=changed or (view is not None and _due(store, view.collection))
+        )
+        if swept is not None:
+            store.put(_mark(swept), io.BytesIO(b"swept\n"))
+            work.clean_up_abandoned()
+        text = report(ledger.counts(*key), ledger.view(*key))
+    write_output(args.report_out, text)
+    work.clean_up()
+
+
+def _mark(collection: str) -> str:
+    return f"sweeps/{collection}"
+
+
+def _due(store: ObjectStore, collection: str) -> bool:
+    try:
+        return store.stat(_mark(collection)).modified < time.time() - _SWEPT_EVERY
+    except ObjectNotFound:
+        return True

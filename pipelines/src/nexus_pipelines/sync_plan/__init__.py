@@ -1,0 +1,1 @@
+"""Step 1 of a sync: what changed in the bucket, cut into shards."""

@@ -1,0 +1,1 @@
+"""The end of an index: its collections and ledger rows are removed."""
