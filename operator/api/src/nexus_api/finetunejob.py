@@ -8,7 +8,7 @@ from nexus_api.decimal_text import LearningRate, Share
 from nexus_api.duration import Duration, within
 from nexus_api.meta import Conditions, LocalRef, Model, Resource, Rule, Timestamp, checked
 from nexus_api.names import NAME_RULES
-from nexus_api.source import BucketSource
+from nexus_api.source import SOURCE_RULES, BucketSource
 from nexus_api.uri import ModelUri
 
 Metric = Literal["exactMatch", "f1", "rougeL", "bleu", "chrf", "support"]
@@ -53,6 +53,20 @@ class Feedback(Model):
 
 class CuratedMix(BucketSource):
     """Curated examples that are mixed in, so that what was good is not forgotten."""
+
+    model_config = ConfigDict(
+        json_schema_extra=dict(
+            checked(
+                *SOURCE_RULES,
+                Rule(
+                    "self.prefix != '' || self.bucket != ''",
+                    "curated examples need a prefix or a bucket of their own",
+                    field=".prefix",
+                    reason="FieldValueRequired",
+                ),
+            )
+        )
+    )
 
     percent: Annotated[int, Field(ge=1, le=90)] = 20
     """Share of the curated examples in the training set."""

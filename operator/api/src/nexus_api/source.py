@@ -27,6 +27,22 @@ Prefix = Annotated[
 ]
 
 
+SOURCE_RULES = (
+    Rule(
+        "self.bucket == '' || has(self.secretRef)",
+        "a bucket of your own needs secretRef, a Secret of this namespace",
+        field=".secretRef",
+        reason="FieldValueRequired",
+    ),
+    Rule(
+        "!has(self.secretRef) || self.bucket != ''",
+        "secretRef goes with a bucket of your own: name it in bucket",
+        field=".bucket",
+        reason="FieldValueRequired",
+    ),
+)
+
+
 class PrefixOutsideNamespace(ValueError):
     """A prefix of the platform's bucket lies outside the namespace of its resource."""
 
@@ -34,24 +50,7 @@ class PrefixOutsideNamespace(ValueError):
 class BucketSource(Model):
     """A set of objects in a bucket."""
 
-    model_config = ConfigDict(
-        json_schema_extra=dict(
-            checked(
-                Rule(
-                    "self.bucket == '' || has(self.secretRef)",
-                    "a bucket of your own needs secretRef, a Secret of this namespace",
-                    field=".secretRef",
-                    reason="FieldValueRequired",
-                ),
-                Rule(
-                    "!has(self.secretRef) || self.bucket != ''",
-                    "secretRef goes with a bucket of your own: name it in bucket",
-                    field=".bucket",
-                    reason="FieldValueRequired",
-                ),
-            )
-        )
-    )
+    model_config = ConfigDict(json_schema_extra=dict(checked(*SOURCE_RULES)))
 
     bucket: Annotated[
         str, Field(max_length=63, pattern=r"^([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])?$")
