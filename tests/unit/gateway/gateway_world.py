@@ -1,0 +1,105 @@
+"""A gateway in this process, among scripted neighbours."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+from gateway_scripted import (
+    Control,
+    FakeRetrieval,
+    ScriptedServer,
+    embed,
+    embedder_models,
+    index_manifest,
+    model_manifest,
+    tokenize,
+)
+
+from nexus_gateway.app import Gateway
+from nexus_gateway.knowledge import Searching
+from nexus_gateway.services import Services
+from nexus_gateway.settings import Settings
+from nexus_knowledge.ledger import Ledger, upgrade
+
+
+@dataclass
+class World:
+    """A gateway and all that stands around it."""
+
+    url: str
+    services: Services
+    http: httpx.AsyncClient
+    runtime: ScriptedServer
+    embedder: ScriptedServer
+    control: Control
+    retrieval: FakeRetrieval
+    ledger: Ledger
+    bucket: Path
+
+    async def until(self, true: Callable[[], bool]) -> None:
+        async with asyncio.timeout(10):
+            while not true():
+                await asyncio.sleep(0.01)
+
+    async def serve_model(self, name: str = "assistant", **options: Any) -> None:
+        self.control.put("servingmodels", model_manifest(name, self.runtime.url, **options))
+        tenant = options.get("namespace", "default")
+        await self.until(lambda: self.services.routes.model(tenant, name) is not None)
+
+    async def serve_index(self, name: str = "handbook", **options: Any) -> None:
+        self.control.put("ragindexes", index_manifest(name, **options))
+        tenant = options.get("namespace", "default")
+        await self.until(lambda: self.services.routes.index(tenant, name) is not None)
+
+
+@asynccontextmanager
+async def gateway_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
+    """Start everything; ends when the gateway has stopped cleanly."""
+    (folder / "bucket").mkdir()
+    ledger_url = f"sqlite:///{folder}/ledger.db"
+    upgrade(ledger_url)
+    retrieval, control = FakeRetrieval(), Control()
+    runtime = ScriptedServer(replies={"/tokenize": tokenize})
+    embedder = ScriptedServer(replies={"/v1/embeddings": embed, "/v1/models": embedder_models})
+
+    def opener(_settings: Settings, _ledger: Ledger) -> tuple[Searching, Callable[[], None]]:
+        return retrieval, lambda: None
+
+    async with runtime.running(), embedder.running(), control.server.running():
+        made = Settings(
+            bucket_url=f"file://{folder}/bucket",
+            ledger_url=ledger_url,
+            milvus_uri="http://127.0.0.1:9",
+            embedder_url=embedder.url,
+            control_url=control.server.url,
+        )
+        services = Services.build(replace(made, **settings), opener)
+        config = uvicorn.Config(
+            Gateway(services), host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="on"
+        )
+        server = uvicorn.Server(config)
+        task = asyncio.create_task(server.serve())
+        async with asyncio.timeout(20):
+            while not server.started:
+                await asyncio.sleep(0.01)
+        url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        ledger = Ledger(ledger_url)
+        async with httpx.AsyncClient(base_url=url, timeout=20) as http:
+            world = World(
+                url, services, http, runtime, embedder, control, retrieval, ledger,
+                folder / "bucket",
+            )  # fmt: skip
+            await world.until(lambda: services.mirror.synced and services.knowledge.ready)
+            try:
+                yield world
+            finally:
+                ledger.close()
+                server.should_exit = True
+                await task
