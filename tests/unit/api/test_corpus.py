@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from nexus_api.kinds import KINDS, UnknownKind
 from nexus_api.manifests import BadManifest, load_manifests
 from nexus_api.validation import Invalid, admit

@@ -17,20 +17,20 @@ Metric = Literal["exactMatch", "f1", "rougeL", "bleu", "chrf", "support"]
 class BaseModelSource(Model):
     """The model that is tuned."""
 
-    uri: Annotated[
-        ModelUri,
-        Field(
-            json_schema_extra=dict(
-                checked(
-                    Rule(
-                        "self == oldSelf",
-                        "cannot be changed: adapters, history and best metrics belong to one base "
-                        "model; make another FineTuneJob",
-                    )
+    model_config = ConfigDict(
+        json_schema_extra=dict(
+            checked(
+                Rule(
+                    "self.uri == oldSelf.uri",
+                    "cannot be changed: adapters, history and best metrics belong to one base "
+                    "model; make another FineTuneJob",
+                    field=".uri",
                 )
             )
-        ),
-    ]
+        )
+    )
+
+    uri: ModelUri
     """Address of the base model; fixed for the life of the job."""
     revision: Annotated[str, Field(max_length=128, pattern=r"^[A-Za-z0-9._/-]*$")] = ""
     """Commit, tag or version; empty for the one that the address names."""
