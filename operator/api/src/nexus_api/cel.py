@@ -7,8 +7,9 @@ is compiled):
 - literals: integers, strings, booleans, lists;
 - field access `self.a.b`, `has(self.a)`;
 - `&&`, `||`, `!`, `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `+`, `-`, the ternary `a ? b : c`;
-- functions `size`, `string`, `duration`, and methods `size`, `matches`, `contains`, `startsWith`,
-  `endsWith`.
+- functions `size`, `duration`, and methods `size`, `matches`, `contains`, `startsWith`, `endsWith`;
+- in message expressions `'... %d'.format([...])`, with %d and %s only (`string()` and `+` make texts
+  of unknown length, whose estimated cost the API server refuses).
 
 No macros over lists and maps (all, exists, map, filter): nothing iterates, so a rule's cost stays
 within the API server's limits as long as strings have a maxLength.
@@ -17,6 +18,7 @@ cel-python takes a quarter of a second to import: it is loaded when the first ru
 compiled rules are kept.
 """
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cache
 from typing import Any
@@ -26,7 +28,7 @@ from nexus_api.schema import Schema
 from nexus_api.structural import MISSING, old_item, same, type_name
 
 FUNCTIONS = frozenset(
-    {"has", "size", "string", "duration", "matches", "contains", "startsWith", "endsWith"}
+    {"has", "size", "duration", "matches", "contains", "startsWith", "endsWith", "format"}
 )
 _VARIABLES = frozenset({"self", "oldSelf"})
 _CALLS = frozenset({"ident_arg", "member_dot_arg"})
@@ -98,12 +100,19 @@ def program(rule: str) -> Callable[[dict[str, Any]], Any]:
             called = next(str(child) for child in node.children if not hasattr(child, "data"))
             if called not in FUNCTIONS:
                 raise UnsupportedRule(f"{rule!r} calls {called}, which is outside the subset")
-    compiled = environment.program(tree)
+    compiled = environment.program(tree, functions={"format": _format})
 
     def run(values: dict[str, Any]) -> Any:
         return compiled.evaluate({k: json_to_cel(v) for k, v in values.items()})
 
     return run
+
+
+def _format(text: Any, values: Any) -> Any:
+    """The method `format` of Kubernetes' CEL, for %d and %s."""
+    from celpy.celtypes import StringType
+
+    return StringType(re.sub("%[ds]", "{}", str(text)).format(*values))
 
 
 def uses_old(rule: str) -> bool:

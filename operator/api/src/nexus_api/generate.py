@@ -5,6 +5,7 @@ from pathlib import Path
 import yaml
 
 from nexus_api.kinds import KINDS
+from nexus_api.manifests import resolve
 from nexus_api.meta import GROUP
 from nexus_api.schema import custom_resource_definition
 
@@ -26,6 +27,12 @@ def _as_yaml(definition: object) -> str:
         def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - the dumper's signature
             return True
 
+    def text(dumper: Plain, value: str) -> yaml.Node:
+        # Readers of other YAML dialects would take 2e-4 or y for something else than text.
+        style = None if isinstance(resolve(value), str) else "'"
+        return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+
+    Plain.add_representer(str, text)
     return yaml.dump(definition, Dumper=Plain, sort_keys=False, width=100, allow_unicode=True)
 
 

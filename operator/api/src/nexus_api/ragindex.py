@@ -59,7 +59,7 @@ class Chunking(Model):
                 Rule(
                     "self.overlapTokens < self.maxTokens",
                     "must be smaller than maxTokens",
-                    expression="'must be smaller than maxTokens (' + string(self.maxTokens) + ')'",
+                    expression="'must be smaller than maxTokens (%d)'.format([self.maxTokens])",
                     field=".overlapTokens",
                 )
             )

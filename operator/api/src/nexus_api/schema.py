@@ -46,14 +46,14 @@ class UnsupportedSchema(TypeError):
 
 
 class _WithFactories(GenerateJsonSchema):
-    """Writes defaults that come from factories too; a nested model's own defaults fill its `{}`."""
+    """Writes defaults that come from factories too, in full: CEL rules look at them."""
 
     def get_default_value(self, schema: core_schema.WithDefaultSchema) -> Any:
         factory = schema.get("default_factory")
         if factory is None or schema.get("default_factory_takes_data"):
             return super().get_default_value(schema)
         value = factory()  # type: ignore[call-arg]
-        return {} if isinstance(value, Model) else value
+        return value.manifest() if isinstance(value, Model) else value
 
 
 def _structural(node: Schema, definitions: dict[str, Schema]) -> Schema:

@@ -48,8 +48,8 @@ class Autoscaling(Model):
                 Rule(
                     "self.maxReplicas >= self.minReplicas",
                     "must not be smaller than minReplicas",
-                    expression="'must not be smaller than minReplicas ('"
-                    " + string(self.minReplicas) + ')'",
+                    expression="'must not be smaller than minReplicas (%d)'"
+                    ".format([self.minReplicas])",
                     field=".maxReplicas",
                 )
             )
@@ -129,9 +129,9 @@ class ServingModelSpec(Model):
                     "!has(self.knowledge) || self.knowledge.promptTokens"
                     " + self.generation.maxTokens <= self.runtime.contextTokens",
                     "must fit runtime.contextTokens together with generation.maxTokens",
-                    expression="'promptTokens and generation.maxTokens ('"
-                    " + string(self.generation.maxTokens) + ') together exceed"
-                    " runtime.contextTokens (' + string(self.runtime.contextTokens) + ')'",
+                    expression="'promptTokens and generation.maxTokens (%d) together exceed"
+                    " runtime.contextTokens (%d)'"
+                    ".format([self.generation.maxTokens, self.runtime.contextTokens])",
                     field=".knowledge.promptTokens",
                 ),
                 Rule(
