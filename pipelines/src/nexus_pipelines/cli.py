@@ -9,6 +9,7 @@ from typing import NoReturn
 from nexus_pipelines.errors import EXIT_DONE, EXIT_FINAL, EXIT_TRANSIENT, StepError
 
 _STEPS = {
+    "migrate": ("nexus_pipelines.migrate.cli", "bring the ledger's tables to this release"),
     "sync-plan": ("nexus_pipelines.sync_plan.cli", "find what changed in the bucket"),
     "ingest": ("nexus_pipelines.ingest.cli", "parse, chunk, embed and store one shard"),
     "publish": ("nexus_pipelines.publish.cli", "make what was ingested live, clean up, report"),

@@ -81,9 +81,10 @@ def _declared(data: bytes) -> str | None:
     try:
         # Keeps out codecs that are no encoding of text (zlib, hex) or not a superset of ASCII,
         # which the bytes of the `<meta>` element itself contradict.
-        return name if _ASCII.decode(name) == _ASCII.decode("ascii") else None
+        same = _ASCII.decode(name, errors="replace") == _ASCII.decode("ascii")
     except (LookupError, UnicodeError):
         return None
+    return name if same else None
 
 
 def _mostly_utf8(data: bytes, error: UnicodeDecodeError) -> bool:

@@ -105,6 +105,8 @@ class _Page:
     def _leave(self, tag: str) -> None:
         if tag in _CELLS:
             self._cells -= 1
+            while self._line and not self._line[-1].strip():
+                self._line.pop()
         elif tag in _HEADINGS:
             self._flush()
             self._gap, self._heading = "\n\n", None
@@ -120,7 +122,8 @@ class _Page:
                 self._line.append(_BREAK)
             return
         self._flush()
-        self._gap = "\n" if tag in _TIGHT else "\n\n"
+        if tag not in _TIGHT:
+            self._gap = "\n\n"
 
     def _flush(self) -> None:
         text = "".join(self._line)
@@ -135,3 +138,5 @@ class _Page:
             self.writer.heading(" ".join(text.split()), self._heading)
         else:
             self.writer.block(text, gap=self._gap)
+        # A list's items and a table's rows follow close upon each other.
+        self._gap = "\n"

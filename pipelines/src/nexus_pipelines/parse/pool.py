@@ -165,7 +165,8 @@ class _Process:
         self._channel.close()
         if self._child.returncode is None:
             # One that died by itself is a zombie by now: the signal does not change its status.
-            self._child.kill()
+            # Not Popen.kill, which would collect such a one itself and lose what it used.
+            os.kill(self._child.pid, signal.SIGKILL)
             _, status, usage = os.wait4(self._child.pid, 0)
             self._child.returncode = os.waitstatus_to_exitcode(status)
             return self._child.returncode, usage.ru_maxrss * 1024

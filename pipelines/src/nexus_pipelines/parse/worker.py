@@ -36,7 +36,10 @@ def main() -> None:
     while (request := frames.receive_with_file(channel)) is not None:
         _allow_processor_time(limits.timeout)
         answer = _answer(parse, request[0]["path"], request[1], limits)
-        answer["worn"] = _resident() > limits.max_memory * _WORN_FROM
+        answer["worn"] = (
+            answer.get("reason") == Reason.OUT_OF_MEMORY
+            or _resident() > limits.max_memory * _WORN_FROM
+        )
         frames.send(channel, answer)
 
 
@@ -49,7 +52,8 @@ def _answer(
     try:
         with os.fdopen(descriptor, "rb") as file:
             file.seek(0)
-            data = file.read(limits.max_bytes + 1)
+            # A read takes its buffer beforehand: ask for no more than there is.
+            data = file.read(min(os.fstat(descriptor).st_size, limits.max_bytes + 1))
         return {"parsed": parse(data, path, limits).to_json()}
     except ParseFailure as failure:
         return _failed(failure.reason, failure.message)

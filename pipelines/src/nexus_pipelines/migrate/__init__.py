@@ -1,0 +1,1 @@
+"""Bring the ledger's tables to this release."""
