@@ -1,0 +1,1 @@
+"""What `nexus demo` declares and ingests."""

@@ -1,0 +1,200 @@
+"""The platform's own parts as Kubernetes objects; on a cluster the Helm chart holds the same.
+
+Every address, port and file reaches a process through its environment and arguments alone, so the
+same containers run as child processes here and as pods there.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from nexus_api.meta import LOCAL_PORT, Manifest
+from nexus_local.platform.layout import Layout
+
+NAMESPACE = "nexus-system"
+CONFIG_MAP = "nexus-platform"
+CONTROL_SECRET = "nexus-control"  # noqa: S105 - the name of a Secret, not one
+TOKEN_FOLDER = "/var/run/nexus"  # noqa: S105 - a folder
+MILVUS_FOLDER = "/var/lib/milvus"
+PORTS = {"milvus": 19530, "embedder": 8080, "gateway": 8080}
+ENTRY_POINTS = (
+    "nexus-gateway",
+    "nexus-embedder",
+    "nexus-runtime-llamacpp",
+    "nexus-pipelines",
+    "milvus-lite",
+)
+
+
+def labels(component: str) -> dict[str, str]:
+    """The recommended labels of one part."""
+    return {
+        "app.kubernetes.io/name": "llmops-nexus",
+        "app.kubernetes.io/instance": "nexus",
+        "app.kubernetes.io/component": component,
+        "app.kubernetes.io/part-of": "llmops-nexus",
+    }
+
+
+def _metadata(name: str, component: str, **more: Any) -> Manifest:
+    return {"name": name, "namespace": NAMESPACE, "labels": labels(component), **more}
+
+
+def service(component: str, *, local_port: int | None = None) -> Manifest:
+    """The address of one part; `local_port` asks for that very port on this machine."""
+    notes = {LOCAL_PORT: str(local_port)} if local_port is not None else {}
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": _metadata(component, component, **({"annotations": notes} if notes else {})),
+        "spec": {
+            "selector": {"app.kubernetes.io/component": component},
+            "ports": [{"name": "http", "port": 80, "targetPort": "http"}],
+        },
+    }
+
+
+def services(port: int) -> list[Manifest]:
+    """The addresses of all parts, the gateway's on the port that was asked for."""
+    return [service("milvus"), service("embedder"), service("gateway", local_port=port)]
+
+
+def config_map(layout: Layout, model_cache: Path, urls: dict[str, str]) -> Manifest:
+    """What every process is told: stores, addresses, the model cache."""
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": _metadata(CONFIG_MAP, "platform"),
+        "data": {
+            "NEXUS_BUCKET_URL": layout.bucket.as_uri(),
+            "NEXUS_WORK_URL": layout.work.as_uri(),
+            "NEXUS_LEDGER_URL": f"sqlite:///{layout.ledger}",
+            "NEXUS_MILVUS_URI": urls["milvus"],
+            "NEXUS_EMBEDDER_URL": urls["embedder"],
+            "NEXUS_MODEL_CACHE": str(model_cache),
+            "NEXUS_CONTROL_URL": urls["control"],
+        },
+    }
+
+
+def control_secret(token: str) -> Manifest:
+    """The gateway's credential for the Kubernetes-shaped API."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(CONTROL_SECRET, "gateway"),
+        "stringData": {"token": token},
+    }
+
+
+def _probe(path: str, **timing: int) -> Manifest:
+    return {"httpGet": {"path": path, "port": "http"}, **timing}
+
+
+def _deployment(component: str, container: Manifest, volumes: list[Manifest]) -> Manifest:
+    selector = {"app.kubernetes.io/component": component}
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": _metadata(component, component),
+        "spec": {
+            "replicas": 1,
+            "strategy": {"type": "Recreate"},
+            "selector": {"matchLabels": selector},
+            "template": {
+                "metadata": {"labels": labels(component)},
+                "spec": {
+                    "enableServiceLinks": False,
+                    "terminationGracePeriodSeconds": 10,
+                    "containers": [{"name": component, **container}],
+                    "volumes": volumes,
+                },
+            },
+        },
+    }
+
+
+def _serving(component: str, command: str, args: list[str]) -> Manifest:
+    port = PORTS[component]
+    return {
+        "image": f"llmops-nexus/{command}",
+        "command": [command],
+        "args": args,
+        "ports": [{"name": "http", "containerPort": port}],
+        "envFrom": [{"configMapRef": {"name": CONFIG_MAP}}],
+        "env": [
+            {"name": "NEXUS_HOST", "value": "0.0.0.0"},  # noqa: S104 - a pod's own address
+            {"name": "NEXUS_PORT", "value": str(port)},
+        ],
+    }
+
+
+def milvus() -> Manifest:
+    """Milvus Lite behind its gRPC server: one process owns the files, all others ask it."""
+    args = ["server", "--data-dir", MILVUS_FOLDER, "--host", "$(NEXUS_HOST)"]
+    container = _serving("milvus", "milvus-lite", [*args, "--port", "$(NEXUS_PORT)"])
+    tcp = {"tcpSocket": {"port": "http"}}
+    container |= {
+        "startupProbe": {**tcp, "periodSeconds": 1, "failureThreshold": 300},
+        "readinessProbe": {**tcp, "periodSeconds": 5},
+        "volumeMounts": [{"name": "data", "mountPath": MILVUS_FOLDER}],
+    }
+    claim = {"name": "data", "persistentVolumeClaim": {"claimName": "milvus"}}
+    return _deployment("milvus", container, [claim])
+
+
+def embedder(model_uri: str) -> Manifest:
+    """The embedding server, the same for documents and for questions."""
+    container = _serving("embedder", "nexus-embedder", ["--model-uri", model_uri])
+    container |= {
+        "startupProbe": _probe("/healthz", periodSeconds=1, failureThreshold=900),
+        "readinessProbe": _probe("/readyz", periodSeconds=2),
+        "livenessProbe": _probe("/healthz", periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
+    }
+    return _deployment("embedder", container, [])
+
+
+def gateway(extra: dict[str, str]) -> Manifest:
+    """The gateway; `extra` is environment that the person who starts it chose."""
+    container = _serving("gateway", "nexus-gateway", [])
+    container["env"] += [
+        {"name": "NEXUS_CONTROL_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
+        *({"name": name, "value": value} for name, value in extra.items()),
+    ]
+    container |= {
+        "startupProbe": _probe("/healthz", periodSeconds=1, failureThreshold=120),
+        "readinessProbe": _probe("/readyz", periodSeconds=1, failureThreshold=2),
+        "livenessProbe": _probe("/healthz", periodSeconds=10, failureThreshold=6, timeoutSeconds=5),
+        "volumeMounts": [{"name": "control", "mountPath": TOKEN_FOLDER, "readOnly": True}],
+    }
+    secret = {"name": "control", "secret": {"secretName": CONTROL_SECRET}}
+    return _deployment("gateway", container, [secret])
+
+
+def migration() -> Manifest:
+    """The pod that brings the ledger to this release."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": _metadata("ledger-migration", "migration"),
+        "spec": {
+            "restartPolicy": "Never",
+            "enableServiceLinks": False,
+            "activeDeadlineSeconds": 300,
+            "containers": [
+                {
+                    "name": "main",
+                    "image": "llmops-nexus/nexus-pipelines",
+                    "command": ["nexus-pipelines"],
+                    "args": ["migrate"],
+                    "envFrom": [{"configMapRef": {"name": CONFIG_MAP}}],
+                }
+            ],
+        },
+    }
+
+
+def deployments(model_uri: str, gateway_env: dict[str, str]) -> list[Manifest]:
+    """The processes of the platform itself."""
+    return [milvus(), embedder(model_uri), gateway(gateway_env)]

