@@ -50,8 +50,10 @@ async def carry_out(
         return Outcome(writes=1, again=True)
     writes = 0
     patch = status_patch(resource.get("status") or {}, plan.status)
-    if patch:
+    if patch or plan.create:
+        # Before a run is made even an empty patch goes out: it fails if our view is old.
         resource = await _patch_status(cluster, resource, patch)
+    if patch:
         writes += 1
         for event in plan.events:
             await _post(cluster, resource, event, now)
