@@ -37,7 +37,7 @@ class Condition:
         name = self.field.removeprefix("metadata.")
         seen = getattr(chunk, name) if name == self.field else chunk.metadata.get(name)
         if self.operator == "in":
-            return any(type(seen) is type(value) and seen == value for value in self.values)
+            return any(_equal(seen, value) for value in self.values)
         if isinstance(seen, bool) or not isinstance(seen, int | float):
             return False
         bound = float(self.values[0])
@@ -51,7 +51,8 @@ class Condition:
         left = name if name == self.field else f'metadata["{name}"]'
         if self.operator != "in":
             return f"{left} {_SYMBOLS[self.operator]} {_literal(self.values[0])}"
-        return f"{left} in [{', '.join(_literal(value) for value in self.values)}]"
+        # Not ``in``: Lite takes a plain field on its left, no path into JSON.
+        return " or ".join(f"{left} == {_literal(value)}" for value in self.values)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +116,20 @@ def _scalar(name: str, value: object) -> Scalar:
     raise InvalidFilter(f"filter field {name!r}: {value!r} is neither text, number nor boolean")
 
 
+def _equal(seen: object, value: Scalar) -> bool:
+    """Compare as Milvus does: 1 is 1.0, but neither text nor true."""
+    kinds = (bool, int | float, str)
+    return seen == value and any(
+        isinstance(seen, kind) and isinstance(value, kind)
+        for kind in (kinds if isinstance(value, bool) else kinds[1:])
+    )
+
+
+_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"})
+
+
 def _literal(value: Scalar) -> str:
-    """Quote a value: JSON's escapes are those of Milvus's string literals."""
-    return json.dumps(value, ensure_ascii=False)
+    """Quote a value for Milvus; all characters but these stand for themselves."""
+    if isinstance(value, str):
+        return f'"{value.translate(_ESCAPES)}"'
+    return json.dumps(value)

@@ -148,11 +148,11 @@ class DirectoryStore:
             _sync_directory(folder)
         odd.unlink(missing_ok=True)
 
-    def _make_folder(self, plain: Path) -> list[Path]:
+    def _make_folder(self, plain: Path) -> set[Path]:
         """Make the folder of a plain file; return those that were new."""
         if plain.relative_to(self._root).parts[0] == _OWN:
             raise OSError(errno.EEXIST, "our own folder")
-        made = [parent for parent in plain.parents if not parent.exists()]
+        made = {parent for parent in plain.parents if not parent.exists()}
         plain.parent.mkdir(parents=True, exist_ok=True)
         if not self._is_inside(plain):
             raise OSError(errno.ENOTDIR, "a link is in the way")

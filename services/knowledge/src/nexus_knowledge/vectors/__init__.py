@@ -50,7 +50,10 @@ class VectorIndex(Protocol):
         ...
 
     def upsert(self, name: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
-        """Write chunks (``vectors``: float32 [n, dim]); those with a known id are replaced."""
+        """Write chunks (``vectors``: float32 [n, dim]); those with a known id are replaced.
+
+        Raises ``VectorError`` when a chunk's content has more than ``MAX_CONTENT_BYTES``.
+        """
         ...
 
     def count(self, name: str) -> int:
@@ -85,6 +88,13 @@ class VectorIndex(Protocol):
         with_vectors: bool = False,
     ) -> list[list[Found]]:
         """Return the ``k`` chunks of the best BM25 score for each text, best first."""
+        ...
+
+    def flush(self, name: str) -> None:
+        """Have what was written lately searched fast; call it when a sync has written much.
+
+        It changes nothing of what is found.
+        """
         ...
 
     def close(self) -> None:
