@@ -35,9 +35,11 @@ class ControlPlane:
 
     folder: Path = field(init=False)
     url: str = field(init=False, default="")
-    token: str = field(init=False, default_factory=lambda: secrets.token_urlsafe(32))
+    token: str = field(init=False, repr=False, default_factory=lambda: secrets.token_urlsafe(32))
     client: httpx.Client = field(init=False)
-    _children: list[tuple[str, subprocess.Popen[bytes]]] = field(init=False, default_factory=list)
+    _children: list[tuple[str, subprocess.Popen[bytes]]] = field(
+        init=False, repr=False, default_factory=list
+    )
 
     def __enter__(self) -> Self:
         etcd, kube = binary("etcd"), binary("kube")

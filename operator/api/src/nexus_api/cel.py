@@ -7,9 +7,9 @@ is compiled):
 - literals: integers, strings, booleans, lists;
 - field access `self.a.b`, `has(self.a)`;
 - `&&`, `||`, `!`, `==`, `!=`, `<`, `<=`, `>`, `>=`, `in`, `+`, `-`, the ternary `a ? b : c`;
-- functions `size`, `duration`, and methods `size`, `matches`, `contains`, `startsWith`, `endsWith`;
-- in message expressions `'... %d'.format([...])`, with %d and %s only (`string()` and `+` make texts
-  of unknown length, whose estimated cost the API server refuses).
+- functions `size`, `duration`; methods `size`, `matches`, `contains`, `startsWith`, `endsWith`;
+- in message expressions `'... %d'.format([...])`, with %d and %s only (`string()` and `+` make
+  texts of unknown length, whose estimated cost the API server refuses).
 
 No macros over lists and maps (all, exists, map, filter): nothing iterates, so a rule's cost stays
 within the API server's limits as long as strings have a maxLength.

@@ -6,9 +6,9 @@ from typing import Annotated
 
 from pydantic import Field
 
-PATTERN = r"^([0-9]{1,5}h)?([0-9]{1,6}m)?([0-9]{1,7}s)?$"
+PATTERN = r"^([0-9]{1,5}h([0-9]{1,6}m)?([0-9]{1,7}s)?|[0-9]{1,6}m([0-9]{1,7}s)?|[0-9]{1,7}s)$"
 
-Duration = Annotated[str, Field(min_length=2, max_length=24, pattern=PATTERN)]
+Duration = Annotated[str, Field(max_length=24, pattern=PATTERN)]
 """A duration in hours, minutes and seconds, for instance `1h30m`."""
 
 

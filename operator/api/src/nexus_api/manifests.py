@@ -3,7 +3,8 @@
 YAML has dialects.  A file must mean the same on a laptop and on a cluster, so plain scalars are
 read by the rules of the Go library that Kubernetes uses (YAML 1.1 booleans such as `yes`, no
 sexagesimal numbers, dates as text), keys are text, and a key that stands twice is refused.
-Anchors and merge keys work, with a limit on what they may grow to.
+Anchors and merge keys work, with a limit on what they may grow to; what a merge brings cannot be
+overridden, since that sets a key twice.
 """
 
 import math
@@ -131,26 +132,23 @@ class _Reader:
 
     def _mapping(self, node: yaml.MappingNode) -> dict[str, Any]:
         out: dict[str, Any] = {}
-        merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
-            if key_node.value == "<<" and key_node.style is None:
-                merged = self._merged(value_node) | merged
-                continue
-            key = self._key(key_node)
-            if key in out:
-                raise _at(key_node, f'key "{key}" already set in map')
-            out[key] = self.read(value_node)
-        return {key: value for key, value in merged.items() if key not in out} | out
+            if key_node.value == "<<" and key_node.tag == _PLAIN:
+                found = self._merged(value_node)
+            else:
+                found = [(self._key(key_node), self.read(value_node))]
+            for key, value in found:
+                if key in out:
+                    raise _at(key_node, f'key "{key}" already set in map')
+                out[key] = value
+        return out
 
-    def _merged(self, node: yaml.Node) -> dict[str, Any]:
+    def _merged(self, node: yaml.Node) -> list[tuple[str, Any]]:
         value = self.read(node)
         parts = value if isinstance(value, list) else [value]
-        out: dict[str, Any] = {}
-        for part in parts:
-            if not isinstance(part, dict):
-                raise _at(node, "map merge requires map or sequence of maps as the value")
-            out = part | out
-        return out
+        if not all(isinstance(part, dict) for part in parts):
+            raise _at(node, "map merge requires map or sequence of maps as the value")
+        return [pair for part in parts for pair in part.items()]
 
     def _key(self, node: yaml.Node) -> str:
         if not isinstance(node, yaml.ScalarNode):

@@ -170,7 +170,7 @@ def _each(path: str, value: str, rule: str, faults: Iterator[str]) -> Iterator[P
 
 def _form(text: str, form: re.Pattern[str], told: str, most: int) -> Iterator[str]:
     if len(text) > most:
-        yield f"must be no more than {most} bytes"
+        yield f"must be no more than {most} characters"
     if not form.fullmatch(text):
         yield told
 
@@ -194,7 +194,7 @@ def qualified_faults(text: str) -> Iterator[str]:
     if not name:
         yield "name part must be non-empty"
     elif len(name) > _LABEL_LIMIT:
-        yield f"name part must be no more than {_LABEL_LIMIT} bytes"
+        yield f"name part must be no more than {_LABEL_LIMIT} characters"
     if not _QUALIFIED.fullmatch(name):
         yield _NAME_PART_TEXT
 
@@ -204,7 +204,7 @@ def _labels(labels: dict[str, str | None]) -> Iterator[Problem]:
         yield from _each("metadata.labels", key, "label", qualified_faults(key))
         text = value or ""
         if len(text) > _LABEL_LIMIT:
-            message = f"must be no more than {_LABEL_LIMIT} bytes"
+            message = f"must be no more than {_LABEL_LIMIT} characters"
             yield Problem("metadata.labels", text, "label", message)
         if text and not _QUALIFIED.fullmatch(text):
             yield Problem("metadata.labels", text, "label", _LABEL_VALUE_TEXT)

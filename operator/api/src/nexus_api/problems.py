@@ -1,10 +1,10 @@
 """What is wrong with a manifest, told in the words of the API server."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from nexus_api.go_text import shown
 from nexus_api.meta import VERSION
 
 Sort = Literal[
@@ -94,8 +94,3 @@ class Malformed(Invalid):
         return (
             f'{self.kind} in version "{VERSION}" cannot be handled as a {self.kind}: {strict}{told}'
         )
-
-
-def shown(value: Any) -> str:
-    """Return a value as error messages write it: JSON, with the keys in order."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))

@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import cache
 from typing import Any
 
+from nexus_api.go_text import number, quoted
 from nexus_api.problems import Problem
 from nexus_api.schema import Schema
 
@@ -19,6 +20,8 @@ class Missing:
 
 
 MISSING = Missing()
+
+_LARGEST_WHOLE = 2**53 - 1  # beyond it a float of JSON no longer counts as an integer
 
 _DATE_TIME = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?([Zz]|[+-][0-9]{2}:[0-9]{2})"
@@ -82,8 +85,12 @@ def _type(value: Any, schema: Schema, path: str) -> Iterator[Problem]:
         yield _wrong_type(path, schema["format"], go_format)
     elif found == wanted or (found == "integer" and wanted == "number"):
         return
-    elif not (wanted == "integer" and isinstance(value, float) and value.is_integer()):
+    elif not (wanted == "integer" and isinstance(value, float) and _is_whole(value)):
         yield _wrong_type(path, wanted, found)
+
+
+def _is_whole(value: float) -> bool:
+    return value.is_integer() and abs(value) <= _LARGEST_WHOLE
 
 
 def _wrong_type(path: str, wanted: str, found: str) -> Problem:
@@ -110,19 +117,15 @@ def _string(value: str, schema: Schema, path: str) -> Iterator[Problem]:
         unit = "byte" if most == 1 else "bytes"
         message = f"may not be more than {most} {unit}"
         yield Problem(path, value, "maxLength", message, sort="Too long", blocking=True)
-    if len(value) < schema.get("minLength", 0):
+    elif len(value) < schema.get("minLength", 0):
         message = f"{path} in body should be at least {schema['minLength']} chars long"
         yield Problem(path, value, "minLength", message)
-    if "pattern" in schema and not _compiled(schema["pattern"]).search(value):
+    elif "pattern" in schema and not _compiled(schema["pattern"]).search(value):
         message = f"{path} in body should match '{schema['pattern']}'"
         yield Problem(path, value, "pattern", message)
     if schema.get("format") == "date-time" and not _is_moment(value):
-        message = f"{path} in body must be of type date-time: {_quoted(value)}"
+        message = f"{path} in body must be of type date-time: {quoted(value)}"
         yield Problem(path, value, "format", message, blocking=True)
-
-
-def _quoted(value: str) -> str:
-    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @cache
@@ -145,10 +148,12 @@ def _is_moment(value: str) -> bool:
 
 def _number(value: float, schema: Schema, path: str) -> Iterator[Problem]:
     if "minimum" in schema and value < schema["minimum"]:
-        message = f"{path} in body should be greater than or equal to {schema['minimum']}"
+        least = number(type(value)(schema["minimum"]))
+        message = f"{path} in body should be greater than or equal to {least}"
         yield Problem(path, value, "minimum", message)
     if "maximum" in schema and value > schema["maximum"]:
-        message = f"{path} in body should be less than or equal to {schema['maximum']}"
+        most = number(type(value)(schema["maximum"]))
+        message = f"{path} in body should be less than or equal to {most}"
         yield Problem(path, value, "maximum", message)
 
 

@@ -8,9 +8,9 @@ maps, and last the CEL rules, unless an earlier problem makes them meaningless.
 import copy
 from typing import Any, Literal
 
-from nexus_api import cel, object_meta, structural
+from nexus_api import cel, object_meta, scale, structural
 from nexus_api.defaulting import drop_nulls, fill_in, unknown_fields
-from nexus_api.kinds import UnknownKind, kind_of
+from nexus_api.kinds import Kind, UnknownKind, kind_of
 from nexus_api.meta import Manifest
 from nexus_api.problems import Invalid, Malformed, Problem
 from nexus_api.schema import Schema, structural_schema
@@ -45,14 +45,14 @@ def admit(
     and status is taken.  Raises UnknownKind, Malformed for what cannot be read, Invalid for what
     breaks a rule.
     """
-    kind = kind_of(manifest.get("apiVersion"), manifest.get("kind")).name
-    schema = structural_schema(kind)
+    kind = kind_of(manifest.get("apiVersion"), manifest.get("kind"))
+    schema = structural_schema(kind.name)
     wanted = copy.deepcopy(manifest)
     unreadable = _unreadable(wanted, schema)
     metadata = wanted.get("metadata")
     name = str(metadata.get("name", "")) if isinstance(metadata, dict) else ""
     if unreadable:
-        raise Malformed(kind, name, unreadable)
+        raise Malformed(kind.name, name, unreadable)
 
     metadata = wanted.setdefault("metadata", {})
     for field in [field for field, value in metadata.items() if value is None]:
@@ -60,9 +60,9 @@ def admit(
     drop_nulls(wanted, schema)
     fill_in(wanted, schema)
     _set_aside(wanted, old, subresource)
-    found = _problems(wanted, schema, old)
+    found = _problems(wanted, kind, schema, old)
     if found:
-        raise Invalid(kind, name, found)
+        raise Invalid(kind.name, name, found)
     return wanted
 
 
@@ -73,7 +73,7 @@ def _unreadable(manifest: Manifest, schema: Schema) -> list[Problem]:
         return wrong[:1]
     return found + [
         Problem(path, None, "unknown", f'unknown field "{path}"', sort="Malformed")
-        for path in unknown_fields(manifest, schema)
+        for path in sorted(unknown_fields(manifest, schema))
     ]
 
 
@@ -86,7 +86,9 @@ def _set_aside(manifest: Manifest, old: Manifest | None, subresource: Subresourc
             manifest[field] = copy.deepcopy(old[field])
 
 
-def _problems(manifest: Manifest, schema: Schema, old: Manifest | None) -> list[Problem]:
+def _problems(
+    manifest: Manifest, kind: Kind, schema: Schema, old: Manifest | None
+) -> list[Problem]:
     before: Any = MISSING
     found = list(object_meta.problems(manifest["metadata"]))
     if old is not None:
@@ -94,6 +96,8 @@ def _problems(manifest: Manifest, schema: Schema, old: Manifest | None) -> list[
         fill_in(before, schema)
         found += object_meta.changed(manifest["metadata"], before.get("metadata", {}))
     found += structural.problems(manifest, schema, "", before)
+    if kind.scale is not None:
+        found += scale.problems(manifest, kind.scale)
     if old is None or not structural.repeated(before, schema):
         found += structural.repeated(manifest, schema)
     if any(problem.blocking for problem in found):

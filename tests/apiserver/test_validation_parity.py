@@ -1,0 +1,177 @@
+"""Our admission answers as a real kube-apiserver does: same verdict, field, text, stored object."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from judge import agree, ours, theirs, url
+from testcluster.control_plane import ControlPlane
+
+from nexus_api.kinds import KINDS, UnknownKind
+from nexus_api.manifests import BadManifest, load_manifests
+from nexus_api.meta import Manifest
+from nexus_api.validation import admit
+
+pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(2400)]  # a cold build takes minutes
+
+ROOT = Path(__file__).parents[2]
+CORPUS = ROOT / "tests" / "unit" / "api" / "corpus"
+SAMPLES = ROOT / "manifests" / "samples"
+
+
+def paths(folder: str) -> list[Path]:
+    return sorted((CORPUS / folder).glob("*.yaml"))
+
+
+def readable(path: Path) -> list[Manifest]:
+    """Return the manifests of a file; none when it is the text that is wrong."""
+    try:
+        return load_manifests(path.read_text(encoding="utf-8"))
+    except BadManifest:
+        return []
+
+
+ORIGINALS = [manifest for path in paths("good") for manifest in readable(path)]
+
+
+@pytest.mark.parametrize("path", paths("good") + paths("bad"), ids=lambda path: path.stem)
+def test_corpus_gets_the_same_verdict(api: ControlPlane, path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    try:
+        manifest = load_manifests(text)[-1]
+        own = ours(manifest)
+    except BadManifest as error:
+        refused = theirs(api, "RagIndex", text)
+        twice = "already set" in str(error)
+        same_words = str(error) in refused.message
+        assert (refused.code, same_words) == (400, twice)
+        return
+    except UnknownKind:
+        # kubectl finds out by discovery, before it asks; so does this test.
+        served = api.client.get(f"/apis/{manifest['apiVersion']}")
+        resources = served.json()["resources"] if served.is_success else ()
+        kinds = {one["kind"] for one in resources}
+        assert manifest["kind"] not in kinds
+        return
+    assert not agree(theirs(api, manifest["kind"], text), own)
+
+
+@pytest.mark.parametrize(
+    "path", paths("updates/good") + paths("updates/bad"), ids=lambda path: path.stem
+)
+def test_update_gets_the_same_verdict(api: ControlPlane, path: Path) -> None:
+    before, after = readable(path)
+    kind = before["kind"]
+    made = api.client.post(url(kind), json=before)
+    assert made.status_code == 201, made.text
+    try:
+        stored = made.json()
+        after["metadata"] = stored["metadata"]
+        name = stored["metadata"]["name"]
+        assert not agree(theirs(api, kind, after, old=name), ours(after, stored))
+    finally:
+        api.client.delete(f"{url(kind)}/{before['metadata']['name']}").raise_for_status()
+
+
+@pytest.mark.parametrize("path", sorted(SAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
+def test_sample_is_admitted(api: ControlPlane, path: Path) -> None:
+    for manifest in readable(path):
+        if manifest["kind"] in KINDS:
+            server = theirs(api, manifest["kind"], manifest)
+            assert server.code == 201
+            assert not agree(server, ours(manifest))
+
+
+TEXTS = st.one_of(
+    st.sampled_from(
+        [
+            *(
+                "",
+                "a",
+                "A b",
+                "x" * 64,
+                "x" * 600,
+                "0",
+                "0.5",
+                "1.5",
+                "5s",
+                "1h30m",
+                "999h",
+                "64Mi",
+            ),
+            *("pkg://a", "hf://a/b@c/d.gguf", "s3://bucket/a", "models:/a@b", "file:///a/../b"),
+            *(
+                "dense",
+                "tfidf",
+                "Auto",
+                "vllm",
+                "Q8_0",
+                "line\nbreak",
+                "tab\t",
+                "ü",
+                "🙂",
+                '"<&>\\',
+            ),
+            *("a/", "/a/", "a/../b/", "* * * * *", "-a", "a-"),
+        ]
+    ),
+    st.text(st.characters(codec="utf-8", exclude_characters="\x00"), max_size=8),
+)
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.sampled_from([-1, 0, 1, 2, 5, 15, 16, 63, 64, 65, 100, 101, 8192, 8193, 10**6 + 1, 2**53]),
+    st.sampled_from([0.5, 1.0, 16.0, -2.5, 1e6, 1.5e7, 1e300]),
+    TEXTS,
+)
+VALUES = st.one_of(
+    SCALARS,
+    st.lists(SCALARS, max_size=3),
+    st.dictionaries(st.sampled_from(["name", "uri", "a", "bucket"]), SCALARS, max_size=2),
+)
+
+
+def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    """Return the paths of all values below one, containers included."""
+    found = [path] if path else []
+    if isinstance(value, dict | list):
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, child in items:
+            found += places(child, (*path, key))
+    return found
+
+
+@st.composite
+def mutations(draw: st.DrawFn) -> Manifest:
+    """One valid object with one field changed, removed or added."""
+    manifest = admit(draw(st.sampled_from(ORIGINALS)))
+    path = draw(st.sampled_from([("spec", *rest) for rest in places(manifest["spec"])]))
+    at: Any = manifest
+    for step in path[:-1]:
+        at = at[step]
+    sort = draw(st.sampled_from(["change", "change", "change", "remove", "add"]))
+    if sort == "remove":
+        del at[path[-1]]
+    elif sort == "add" and isinstance(at, dict):
+        at[draw(st.sampled_from(["unknown", "secretRef", "autoscaling", "triggers"]))] = draw(
+            VALUES
+        )
+    else:
+        at[path[-1]] = draw(VALUES)
+    return manifest
+
+
+@settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(manifest=mutations())
+def test_any_single_change_gets_the_same_verdict(api: ControlPlane, manifest: Manifest) -> None:
+    sent = copy.deepcopy(manifest)
+    differ = agree(theirs(api, manifest["kind"], sent), ours(manifest))
+    assert not differ, f"{json.dumps(manifest)}{differ}"
