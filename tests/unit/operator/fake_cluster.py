@@ -109,11 +109,8 @@ class FakeCluster:
             raise Conflict(f"{ref} is another object now")
         if live["metadata"].get("finalizers"):
             if "deletionTimestamp" not in live["metadata"]:
-                self._store(
-                    "MODIFIED",
-                    ref,
-                    merge_patch(live, {"metadata": {"deletionTimestamp": self._at()}}),
-                )
+                going = {"metadata": {"deletionTimestamp": self._at()}}
+                self._store("MODIFIED", ref, merge_patch(live, going))
             return
         self._remove(ref)
 

@@ -23,29 +23,29 @@ def _load(path: Path) -> ModuleType:
     return module
 
 
+def _rows(test: Any) -> list[dict[str, Any]]:
+    """The rows of a test's table: those of its `parametrize` marks, multiplied."""
+    rows: list[dict[str, Any]] = [{}]
+    for mark in getattr(test, "pytestmark", []):
+        if mark.name == "parametrize":
+            names, values = mark.args
+            keys = [names] if isinstance(names, str) else names
+            cells = ([one] if isinstance(names, str) else one for one in values)
+            drawn = [dict(zip(keys, one, strict=True)) for one in cells]
+                {names: one} if single else dict(zip(names, one, strict=True)) for one in values
+            ]
+            rows = [{**row, **more} for row in rows for more in drawn]
+    return rows
+
+
 def _cases() -> list[Any]:
-    cases = []
-    for path in sorted(SUITE.glob("test_*.py")):
-        for name, test in inspect.getmembers(_load(path), inspect.iscoroutinefunction):
-            if not name.startswith("test_"):
-                continue
-            marks = [m for m in getattr(test, "pytestmark", []) if m.name == "parametrize"]
-            rows: list[dict[str, Any]] = [{}]
-            for mark in marks:
-                names, values = mark.args
-                keys = [names] if isinstance(names, str) else list(names)
-                rows = [
-                    {
-                        **row,
-                        **dict(
-                            zip(keys, [value] if isinstance(names, str) else value, strict=True)
-                        ),
-                    }
-                    for row in rows
-                    for value in values
-                ]
-            cases += [pytest.param(test, row, id=f"{name}-{n}") for n, row in enumerate(rows)]
-    return cases
+    return [
+        pytest.param(test, row, id=f"{name}-{number}")
+        for path in sorted(SUITE.glob("test_*.py"))
+        for name, test in inspect.getmembers(_load(path), inspect.iscoroutinefunction)
+        if name.startswith("test_")
+        for number, row in enumerate(_rows(test))
+    ]
 
 
 async def _eventually(condition: Callable[[], Awaitable[bool]]) -> None:

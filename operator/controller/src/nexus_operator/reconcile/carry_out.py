@@ -48,15 +48,7 @@ async def carry_out(
     if plan.add_finalizer:
         await _set_finalizers(cluster, resource, [*_finalizers(resource), FINALIZER])
         return Outcome(writes=1, again=True)
-    writes = 0
-    patch = status_patch(resource.get("status") or {}, plan.status)
-    if patch or plan.create:
-        # Before a run is made even an empty patch goes out: it fails if our view is old.
-        resource = await _patch_status(cluster, resource, patch)
-    if patch:
-        writes += 1
-        for event in plan.events:
-            await _post(cluster, resource, event, now)
+    resource, writes = await _write_status(cluster, resource, plan, now)
     refusals: list[str] = []
     for wanted in plan.create:
         writes += await _attempt(_create(cluster, wanted), refusals, wanted)
@@ -74,6 +66,21 @@ async def carry_out(
     if refusals:
         log.warning("%s: %s", ref, " ".join(refusals))
     return Outcome(writes=writes, refusals=tuple(refusals))
+
+
+async def _write_status(
+    cluster: Cluster, resource: Manifest, plan: Plan, now: datetime
+) -> tuple[Manifest, int]:
+    """Write what differs, under the version that was read; return the resource after that."""
+    patch = status_patch(resource.get("status") or {}, plan.status)
+    if patch or plan.create:
+        # Before a run is made even an empty patch goes out: it fails if our view is old.
+        resource = await _patch_status(cluster, resource, patch)
+    if not patch:
+        return resource, 0
+    for event in plan.events:
+        await _post(cluster, resource, event, now)
+    return resource, 1
 
 
 async def _attempt(write: Awaitable[int], refusals: list[str], wanted: Manifest) -> int:
