@@ -1,34 +1,23 @@
 """The vector index on Milvus: a server of it, or the Lite server of one machine."""
 
 import logging
-import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from nexus_knowledge.chunks import Chunk
-from nexus_knowledge.errors import (
-    CollectionMismatch,
-    CollectionNotFound,
-    VectorError,
-    VectorsUnavailable,
-)
+from nexus_knowledge.errors import CollectionMismatch, VectorError
 from nexus_knowledge.filters import Filter
 from nexus_knowledge.vectors import Found, Vectors, Version
+from nexus_knowledge.vectors.connection import Connection
 from nexus_knowledge.vectors.rows import FIELDS, from_row, index_params, schema, to_row
-
-if TYPE_CHECKING:
-    from pymilvus import MilvusClient
 
 _BATCH_BYTES = 8 << 20  # one request; Milvus takes 64 MiB
 _ROW_BYTES = 4096  # a usual chunk without its vector
 _VERSIONS_AT_ONCE = 50  # in one filter
 _PAGE = 4096
-_NO_COLLECTION, _NOT_LOADED = 100, 101  # codes of Milvus
-_NO_ANSWER = ("unavailable", "connecting to server", "timeout", "deadline", "retry run out")
 _log = logging.getLogger(__name__)
 
 
@@ -41,39 +30,37 @@ class MilvusIndex:
 
     def __init__(self, uri: str, *, timeout: float) -> None:
         """Name the server; the first call connects.  ``timeout`` in seconds bounds every call."""
-        self._uri, self._timeout = uri, timeout
-        self._connecting = threading.Lock()
-        self._connected: MilvusClient | None = None
+        self._connection = Connection(uri, timeout=timeout)
 
     def ensure_collection(self, name: str, dimension: int) -> None:
         """Create the collection unless it is there."""
-        with _errors(self._uri):
-            if not self._client.has_collection(name, timeout=self._timeout):
-                self._client.create_collection(
+        if not self.has(name):
+            try:
+                self._call(
                     name,
+                    "create_collection",
                     schema=schema(dimension),
                     index_params=index_params(self._dense_index()),
                     consistency_level="Strong",
-                    timeout=self._timeout,
                 )
+            except VectorError:
+                if not self.has(name):  # else another process was faster
+                    raise
         held = self._dimension(name)
         if held != dimension:
             raise CollectionMismatch(f"collection {name} has dimension {held}, not {dimension}")
 
     def has(self, name: str) -> bool:
         """Say whether the collection exists."""
-        with _errors(self._uri):
-            return bool(self._client.has_collection(name, timeout=self._timeout))
+        return bool(self._call(name, "has_collection"))
 
     def drop(self, name: str) -> None:
         """Drop a collection."""
-        with _errors(self._uri):
-            self._client.drop_collection(name, timeout=self._timeout)
+        self._call(name, "drop_collection")
 
     def collections(self) -> list[str]:
         """Return the names of all collections."""
-        with _errors(self._uri):
-            return sorted(self._client.list_collections(timeout=self._timeout))
+        return sorted(self._connection.call("list_collections"))
 
     def upsert(self, name: str, chunks: Sequence[Chunk], vectors: Vectors) -> None:
         """Write chunks, in requests of a bounded size."""
@@ -159,25 +146,13 @@ class MilvusIndex:
 
     def close(self) -> None:
         """Give back the connection."""
-        if self._connected is not None:
-            self._connected.close()
-
-    @property
-    def _client(self) -> "MilvusClient":
-        with self._connecting:
-            if self._connected is None:
-                from pymilvus import MilvusClient
-
-                # Its errors come to us as exceptions; its log repeats each with a traceback.
-                logging.getLogger("pymilvus").setLevel(logging.CRITICAL)
-                self._connected = MilvusClient(uri=self._uri, timeout=self._timeout)
-            return self._connected
+        self._connection.close()
 
     def _dense_index(self) -> str:
         """Return the kind of index for dense vectors."""
         # Lite walks all vectors fast, and exactly; it would build its graphs anew at each flush.
         # A server chooses and keeps a graph.
-        lite = "lite" in self._client.get_server_version().lower()
+        lite = "lite" in str(self._connection.call("get_server_version")).lower()
         return "FLAT" if lite else "AUTOINDEX"
 
     def _dimension(self, name: str) -> int:
@@ -229,17 +204,7 @@ class MilvusIndex:
         ]
 
     def _call(self, name: str, method: str, **arguments: Any) -> Any:
-        """Call a method of the client; after a restart of the server, load the collection first."""
-        from pymilvus.exceptions import MilvusException
-
-        with _errors(self._uri):
-            try:
-                return getattr(self._client, method)(name, timeout=self._timeout, **arguments)
-            except MilvusException as error:
-                if error.code != _NOT_LOADED:
-                    raise
-                self._client.load_collection(name, timeout=self._timeout)
-                return getattr(self._client, method)(name, timeout=self._timeout, **arguments)
+        return self._connection.call(method, name, **arguments)
 
 
 def _vector(hit: Any) -> Vectors | None:
@@ -250,19 +215,3 @@ def _vector(hit: Any) -> Vectors | None:
 def _groups(versions: Sequence[Version]) -> Iterator[Sequence[Version]]:
     for first in range(0, len(versions), _VERSIONS_AT_ONCE):
         yield versions[first : first + _VERSIONS_AT_ONCE]
-
-
-@contextmanager
-def _errors(uri: str) -> Iterator[None]:
-    """Turn the client's errors into ours."""
-    from pymilvus.exceptions import MilvusException
-
-    try:
-        yield
-    except MilvusException as error:
-        text = str(error.message)
-        if error.code == _NO_COLLECTION:
-            raise CollectionNotFound(text) from error
-        if any(word in text.lower() for word in _NO_ANSWER):
-            raise VectorsUnavailable(f"Milvus at {uri} does not answer: {text}") from error
-        raise VectorError(f"Milvus refused: {text}") from error
