@@ -86,7 +86,10 @@ class _Cutter:
             heading, budget = self._heading(part, place == first)
             end = self._end(place, done, last, budget)
             end = self._fitting(place, done, end, heading, part)
-            yield *self._characters(place, end, part, first=place == first), heading
+            start, stop = self._characters(place, end, part, first=place == first)
+            # Some tokenizers have tokens for white space alone.
+            if start < stop:
+                yield start, stop, heading
             place, done = self._next(place, end, last, budget), end
 
     def _heading(self, part: Range, is_first: bool) -> tuple[str, int]:
@@ -164,11 +167,13 @@ class _Cutter:
         text, starts, ends = self._text, self._starts, self._ends
         start = starts[place]
         if first:
-            start = max(part.start, start - _INVISIBLE_RUN)
-            while text[start].isspace():
-                start += 1
+            # What has no token but can be seen belongs to the chunk, a token before it does not.
+            start = max(part.start, ends[place - 1] if place else 0, start - _INVISIBLE_RUN)
         stop = starts[end] if end < len(starts) and starts[end] < part.end else part.end
+        stop = max(stop, ends[end - 1])
         stop = min(stop, ends[end - 1] + _INVISIBLE_RUN)
-        while stop > ends[end - 1] and text[stop - 1].isspace():
+        while start < stop and text[start].isspace():
+            start += 1
+        while stop > start and text[stop - 1].isspace():
             stop -= 1
-        return start, max(stop, start + 1)
+        return start, stop

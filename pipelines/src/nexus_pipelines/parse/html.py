@@ -36,9 +36,14 @@ def parse_html(data: bytes, limits: ParseLimits) -> Parsed:
     Raises:
         ParseFailure: UnsupportedFormat (binary), TooLarge.
     """
-    from selectolax.lexbor import LexborHTMLParser
+    from selectolax.lexbor import LexborHTMLParser, SelectolaxError
 
-    tree = LexborHTMLParser(fit(decode(data, html=True)))
+    source = fit(decode(data, html=True))
+    try:
+        tree = LexborHTMLParser(source)
+    except SelectolaxError as error:
+        # By HTML's own rules any text is a page: a parser that stops has run out of memory.
+        raise MemoryError from error
     page = _Page(limits)
     if tree.body is not None:
         page.read(tree.body)
