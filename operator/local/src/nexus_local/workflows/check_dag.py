@@ -41,6 +41,9 @@ def check_dag(
     wanted: dict[str, Depends] = {}
     for name, task in tasks.items():
         yield from _condition(task, tasks, f"{path}.tasks.{name}", wanted)
+    for target in (template["dag"].get("target") or "").split():
+        if target not in tasks:
+            yield InvalidWorkflow(f"{path}.dag.target", f"there is no task {target}")
     if len(wanted) < len(tasks):
         return
     circle = find_cycle({name: depends.tasks for name, depends in wanted.items()})

@@ -29,6 +29,17 @@ class InvalidWorkflow(WorkflowError):
         self.path = path
 
 
+class Refused(WorkflowError):
+    """A Workflow that will not run, with every reason found.
+
+    invalid: Argo refuses it too (phase Failed); else only this engine does (phase Error).
+    """
+
+    def __init__(self, text: str, *, invalid: bool) -> None:
+        super().__init__(text)
+        self.invalid = invalid
+
+
 class TemplateMissing(WorkflowError):
     """A WorkflowTemplate that the Workflow refers to does not exist."""
 

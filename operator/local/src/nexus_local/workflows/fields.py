@@ -69,10 +69,10 @@ VOLUME: Keys = {
     "persistentVolumeClaim": used("claimName", "readOnly"),
 }
 CONTAINER: Keys = {
-    **used("image", "command", "args", "workingDir"),
+    **used("image", "command", "args"),
     "env": [ENV],
     "envFrom": [ENV_FROM],
-    "volumeMounts": [used("name", "mountPath", "readOnly", "subPath")],
+    "volumeMounts": [used("name", "mountPath", "readOnly")],
     **inert("name", "resources", "securityContext", "imagePullPolicy"),
     **inert("terminationMessagePath", "terminationMessagePolicy"),
 }
@@ -101,7 +101,7 @@ TEMPLATE: Keys = {
         ]
     },
     "container": CONTAINER,
-    "dag": {**used("failFast"), "tasks": [TASK]},
+    "dag": {**used("failFast", "target"), "tasks": [TASK]},
     "retryStrategy": RETRY,
     "metadata": used("labels", "annotations"),
     "volumes": [VOLUME],

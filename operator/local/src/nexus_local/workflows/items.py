@@ -1,6 +1,7 @@
 """Fan-out: the items of `withItems`/`withParam`, and what their outputs add up to."""
 
 import json
+from collections import ChainMap
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +13,7 @@ from nexus_local.workflows.nodes import Node, NodeType, Phase
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """One task of a fan-out: its name and what `{{item}}` and `{{item.key}}` stand for."""
+    """One task of a fan-out: its name, and what references in it stand for."""
 
     name: str
     values: Mapping[str, str]
@@ -30,10 +31,11 @@ def parse_items(text: str) -> list[Any]:
     return items
 
 
-def branches(task: str, items: Iterable[Any]) -> list[Branch]:
-    """Name the tasks of a fan-out, in order."""
+def branches(task: str, items: Iterable[Any], visible: Mapping[str, str]) -> list[Branch]:
+    """Return the tasks of a fan-out, in order; each sees `visible` and its own item."""
+    shared = dict(visible)
     return [
-        Branch(expanded_name(task, index, item), item_values(item))
+        Branch(expanded_name(task, index, item), ChainMap(item_values(item), shared))
         for index, item in enumerate(items)
     ]
 

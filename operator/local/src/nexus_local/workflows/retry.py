@@ -1,5 +1,8 @@
 """`retryStrategy`: whether a failed attempt is followed by another, and when.
 
+Argo waits out the back-off before it asks whether the policy allows a further attempt; here the
+policy comes first, so that a final failure is final at once. The phases are the same.
+
 Policies: OnFailure (the default), OnError, Always (the default beside an expression) and
 OnTransientError, which never retries here: what it matches are messages of a cluster's network.
 """
@@ -20,7 +23,14 @@ POLICIES: dict[str, frozenset[Phase]] = {
     "OnError": frozenset({Phase.ERROR}),
     "OnTransientError": frozenset(),
 }
-LONGEST_WAIT = timedelta(days=365)  # where doubling would leave the range of a datetime
+FIRST_ATTEMPT = {
+    "lastRetry.exitCode": "0",
+    "lastRetry.status": "",
+    "lastRetry.duration": "0",
+    "lastRetry.message": "",
+}
+LARGEST_FACTOR = 10**6
+LONGEST_WAIT = timedelta(days=365)  # beyond it, doubling leaves the range of a datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +63,9 @@ def next_attempt(
     """
     last = attempts[-1]
     limit = None if strategy.get("limit") is None else int(strategy["limit"])
-    backoff = strategy.get("backoff")
-    if backoff:
-        verdict = _wait(backoff, attempts, limit, now)
-        if verdict is not None:
-            return verdict
+    pause = _wait(strategy.get("backoff") or {}, attempts, now)
+    if isinstance(pause, GiveUp):
+        return pause
     default = "Always" if strategy.get("expression") else "OnFailure"
     policy = strategy.get("retryPolicy") or default
     if policy not in POLICIES:
@@ -68,35 +76,33 @@ def next_attempt(
         return GiveUp("No more retries left")
     if strategy.get("expression") and not holds(strategy["expression"], last_retry(attempts)):
         return GiveUp("retryStrategy.expression evaluated to false")
-    return RetryNow()
+    return pause
 
 
 def _wait(
-    backoff: Mapping[str, Any], attempts: Sequence[Node], limit: int | None, now: datetime
-) -> GiveUp | WaitUntil | None:
+    backoff: Mapping[str, Any], attempts: Sequence[Node], now: datetime
+) -> GiveUp | WaitUntil | RetryNow:
     ends = None
     if backoff.get("maxDuration"):
         ends = (attempts[0].started_at or now) + parse_duration(backoff["maxDuration"])
         if now > ends:
             return GiveUp("Max duration limit exceeded")
+    if not backoff:
+        return RetryNow()
     if not backoff.get("duration"):
         raise WorkflowError("no base duration specified for retryStrategy")
-    pause = parse_duration(backoff["duration"])
-    factor = int(backoff["factor"]) if backoff.get("factor") is not None else 0
+    pause = min(parse_duration(str(backoff["duration"])), LONGEST_WAIT)
+    factor = int(backoff.get("factor") or 0)
     if factor > 0:
-        try:
-            pause *= factor ** (len(attempts) - 1)
-        except OverflowError:
-            pause = LONGEST_WAIT
-    pause = min(pause, LONGEST_WAIT)
+        pause = min(pause * min(factor ** (len(attempts) - 1), LARGEST_FACTOR), LONGEST_WAIT)
     if backoff.get("cap"):
-        pause = min(pause, parse_duration(backoff["cap"]))
+        pause = min(pause, parse_duration(str(backoff["cap"])))
     moment = (attempts[-1].finished_at or now) + pause
     if ends is not None and moment > ends:
         return GiveUp("Backoff would exceed max duration limit")
-    if now < moment and limit is not None and len(attempts) <= limit:
+    if now < moment:
         return WaitUntil(moment, f"Backoff for {pause.total_seconds():g}s")
-    return None
+    return RetryNow()
 
 
 def last_retry(attempts: Sequence[Node]) -> dict[str, str]:
@@ -109,3 +115,11 @@ def last_retry(attempts: Sequence[Node]) -> dict[str, str]:
         "lastRetry.duration": f"{last.duration_seconds:g}",
         "lastRetry.message": last.message,
     }
+
+
+def attempt_values(earlier: Sequence[Node]) -> dict[str, str]:
+    """Return what `{{retries}}` and `{{lastRetry...}}` stand for in the next attempt's template.
+
+    earlier: the attempts before it, none for the first.
+    """
+    return {**(last_retry(earlier) if earlier else FIRST_ATTEMPT), "retries": str(len(earlier))}
