@@ -37,11 +37,7 @@ class MilvusIndex:
         if not self.has(name):
             try:
                 self._call(
-                    name,
-                    "create_collection",
-                    schema=schema(dimension),
-                    index_params=index_params(self._dense_index()),
-                    consistency_level="Strong",
+                    name, "create_collection", schema=schema(dimension), consistency_level="Strong"
                 )
             except VectorError:
                 if not self.has(name):  # else another process was faster
@@ -49,6 +45,12 @@ class MilvusIndex:
         held = self._dimension(name)
         if held != dimension:
             raise CollectionMismatch(f"collection {name} has dimension {held}, not {dimension}")
+        # One by one, so that a collection whose making was cut short is completed; and without
+        # the client's own waiting, which sleeps a second.
+        if "sparse" not in self._call(name, "list_indexes"):
+            params = index_params(self._dense_index())
+            self._call(name, "create_index", index_params=params, sync=False)
+        self._call(name, "load_collection")
 
     def has(self, name: str) -> bool:
         """Say whether the collection exists."""
