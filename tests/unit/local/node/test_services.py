@@ -1,0 +1,202 @@
+"""Services: a port that stays, in front of pods that come and go."""
+
+import asyncio
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from nexus_local.node.relay import Relay
+
+from .conftest import (
+    Site,
+    answers,
+    deployment,
+    eventually,
+    get,
+    has_port,
+    ref,
+    running_site,
+    service,
+    service_port,
+    web_container,
+)
+from .test_deployments import available
+
+
+async def test_service_reaches_a_ready_pod_and_none_is_an_end_at_once(site: Site) -> None:
+    made = await site.cluster.create(service("web"))
+    port = service_port(await site.until(ref(made), has_port))
+    with pytest.raises(OSError, match=r"closed|reset"):
+        await get(port)
+    deployed = await site.cluster.apply(deployment("web", web_container()))
+    await site.until(ref(deployed), available)
+    await eventually(lambda: answers(port))
+
+
+async def test_service_spreads_over_its_pods(site: Site) -> None:
+    made = await site.cluster.create(service("web"))
+    deployed = await site.cluster.apply(deployment("web", web_container(), replicas=2))
+    port = service_port(await site.until(ref(made), has_port))
+    await site.until(ref(deployed), lambda d: available(d, 2))
+    pids = [(await get(port))["pid"] for _ in range(6)]
+    assert sorted(pids.count(pid) for pid in set(pids)) == [3, 3]
+
+
+async def test_clients_notice_no_replacement(site: Site) -> None:
+    made = await site.cluster.create(service("web"))
+    deployed = await site.cluster.apply(deployment("web", web_container("old")))
+    port = service_port(await site.until(ref(made), has_port))
+    await site.until(ref(deployed), available)
+    failures: list[OSError] = []
+    seen: set[str] = set()
+    done = asyncio.Event()
+
+    async def ask() -> None:
+        while not done.is_set():
+            try:
+                seen.update((await get(port))["args"])
+            except OSError as error:
+                failures.append(error)
+
+    asking = asyncio.create_task(ask())
+    await site.cluster.apply(deployment("web", web_container("new")))
+    await site.until(ref(deployed), available)
+    await eventually(lambda: "new" in seen)
+    done.set()
+    await asking
+    assert seen == {"old", "new"}
+    assert failures == []
+
+
+async def test_service_follows_its_selector(site: Site) -> None:
+    made = await site.cluster.create(service("web"))
+    for name in ("web", "other"):
+        deployed = await site.cluster.apply(deployment(name, web_container(name)))
+        await site.until(ref(deployed), available)
+    port = service_port(await site.until(ref(made), has_port))
+    assert (await get(port))["args"] == ["web"]
+    await site.cluster.patch(ref(made), {"spec": {"selector": {"app": "other"}}})
+
+    async def moved() -> bool:
+        return bool((await get(port))["args"] == ["other"])
+
+    await eventually(moved)
+
+
+async def test_port_is_kept_across_a_restart(tmp_path: Path) -> None:
+    async with running_site(tmp_path) as site:
+        made = await site.cluster.create(service("web"))
+        port = service_port(await site.until(ref(made), has_port))
+    async with running_site(tmp_path) as site:
+        await eventually(lambda: accepts(port))
+        seen = await site.cluster.get(ref(made))
+        assert seen is not None
+        assert service_port(seen) == port
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+async def test_asked_port_that_is_taken_is_named_and_used_once_it_is_free(site: Site) -> None:
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        made = await site.cluster.create(service("web", **{"llmops.nexus/local-port": str(port)}))
+
+        def taken(seen: dict[str, Any]) -> bool:
+            conditions = (seen.get("status") or {}).get("conditions") or [{}]
+            return bool(conditions[0].get("reason") == "PortTaken")
+
+        seen = await site.until(ref(made), taken)
+        assert f"port {port}" in seen["status"]["conditions"][0]["message"]
+    seen = await site.until(ref(made), has_port)
+    assert service_port(seen) == port
+    assert seen["status"]["conditions"][0]["status"] == "True"
+
+
+async def test_bad_port_annotation_is_named(site: Site) -> None:
+    made = await site.cluster.create(service("web", **{"llmops.nexus/local-port": "http"}))
+
+    def refused(seen: dict[str, Any]) -> bool:
+        conditions = (seen.get("status") or {}).get("conditions") or [{}]
+        return bool(conditions[0].get("status") == "False")
+
+    seen = await site.until(ref(made), refused)
+    assert "'http' is no port number" in seen["status"]["conditions"][0]["message"]
+
+
+async def test_deleted_service_stops_listening(site: Site) -> None:
+    made = await site.cluster.create(service("web"))
+    port = service_port(await site.until(ref(made), has_port))
+    await site.cluster.delete(ref(made))
+    await eventually(lambda: not accepts(port))
+
+
+async def test_relay_carries_much_both_ways_and_half_closed_connections() -> None:
+    received = bytearray()
+
+    async def swallow_then_answer(
+        reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        while piece := await reader.read(1 << 16):
+            received.extend(piece)
+        writer.write(bytes(reversed(received)))  # only after the client's end was seen
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    target = await asyncio.start_server(swallow_then_answer, "127.0.0.1", 0)
+    relay = Relay(lambda: int(target.sockets[0].getsockname()[1]))
+    await relay.listen(0)
+    assert relay.port
+    payload = bytes(range(256)) * 40_000
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+    writer.write(payload)
+    writer.write_eof()
+    answer = await asyncio.wait_for(reader.read(-1), 30)
+    assert bytes(received) == payload
+    assert answer == payload[::-1]
+    writer.close()
+    await writer.wait_closed()
+    await relay.close()
+    target.close()
+    await target.wait_closed()
+
+
+async def test_slow_reader_holds_the_sender_back() -> None:
+    sent = 0
+    stop = asyncio.Event()
+
+    async def pour(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal sent
+        try:
+            while not stop.is_set():
+                writer.write(bytes(1 << 16))
+                await writer.drain()
+                sent += 1 << 16
+        except ConnectionError:
+            pass
+        finally:
+            writer.close()
+
+    target = await asyncio.start_server(pour, "127.0.0.1", 0)
+    relay = Relay(lambda: int(target.sockets[0].getsockname()[1]))
+    await relay.listen(0)
+    assert relay.port
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)
+        client.connect(("127.0.0.1", relay.port))
+        before = -1
+        while sent != before:  # until nothing moves any more: no one reads
+            before = sent
+            await asyncio.sleep(0.2)
+        assert 0 < sent < 64 << 20
+        stop.set()
+    await relay.close()
+    target.close()
+    await target.wait_closed()
