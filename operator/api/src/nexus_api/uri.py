@@ -68,6 +68,8 @@ class Uri:
             return f"models:/{self.name}" + (
                 f"@{self.revision}" if self.revision else f"/{self.path}"
             )
+        if self.scheme == "file":
+            return f"file://{self.path}"
         at = f"@{self.revision}" if self.revision else ""
         return f"{self.scheme}://{self.name}{at}" + (f"/{self.path}" if self.path else "")
 
