@@ -2,11 +2,13 @@
 
 import asyncio
 import json
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from fake_cluster import FakeCluster
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
 
 from nexus_api.meta import API_VERSION, Manifest
 from nexus_operator.cluster.errors import Conflict, NotFound
@@ -17,6 +19,25 @@ from nexus_operator.settings import Settings
 
 NOON = datetime(2026, 1, 31, 12, tzinfo=UTC)
 T = TypeVar("T")
+
+
+def happening(**strategies: st.SearchStrategy[Any]) -> Callable[[Callable[..., None]], Any]:
+    """A rule of a state machine after which the controller has its turn some times, or none.
+
+    Without that, most orders that are drawn hold one happening after another and no reconcile
+    between, and the long way to a second revision or a third run is hardly ever walked.
+    """
+
+    def decorate(act: Callable[..., None]) -> Any:
+        def run(self: Any, turns: int, **drawn: Any) -> None:
+            act(self, **drawn)
+            for _ in range(turns):
+                self.reconcile()
+
+        run.__name__ = act.__name__
+        return rule(turns=st.sampled_from([0, 1, 1, 3, 3]), **strategies)(run)
+
+    return decorate
 
 
 def rag_index(name: str = "handbook", **spec: Any) -> Manifest:

@@ -32,8 +32,6 @@ def _rows(test: Any) -> list[dict[str, Any]]:
             keys = [names] if isinstance(names, str) else names
             cells = ([one] if isinstance(names, str) else one for one in values)
             drawn = [dict(zip(keys, one, strict=True)) for one in cells]
-                {names: one} if single else dict(zip(names, one, strict=True)) for one in values
-            ]
             rows = [{**row, **more} for row in rows for more in drawn]
     return rows
 

@@ -5,7 +5,7 @@ from typing import Any
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
-from small_world import World, rag_index
+from small_world import World, happening, rag_index
 
 from nexus_api.meta import FORCE_RELEASE, SYNC_REQUESTED
 from nexus_api.ragindex import RagIndex, RagIndexStatus
@@ -45,12 +45,12 @@ class IndexWorld(RuleBasedStateMachine):
 
     # -- what others do
 
-    @rule(seconds=st.sampled_from([1, 9, 61, 301, 7200]))
+    @happening(seconds=st.sampled_from([1, 9, 61, 301, 7200]))
     def time_passes(self, seconds: int) -> None:
         self.world.advance(seconds)
 
     @precondition(lambda self: self.unfinished())
-    @rule(phase=PHASES, pending=st.sampled_from([0, 0, 3]), code=st.sampled_from([1, 75]))
+    @happening(phase=PHASES, pending=st.sampled_from([0, 0, 3]), code=st.sampled_from([1, 75]))
     def run_ends(self, phase: str, pending: int, code: int) -> None:
         options: dict[str, Any] = (
             {"pending": pending} if phase == "Succeeded" else {"exit_code": code}
@@ -58,18 +58,23 @@ class IndexWorld(RuleBasedStateMachine):
         self.world.end_run(self.unfinished()[0], phase, **options)
 
     @precondition(lambda self: self.unfinished())
-    @rule()
+    @happening()
+    def run_ends_well(self) -> None:
+        self.world.end_run(self.unfinished()[0], "Succeeded")
+
+    @precondition(lambda self: self.unfinished())
+    @happening()
     def run_ends_without_a_report(self) -> None:
         self.world.end_run(self.unfinished()[0], "Succeeded", report="{")
 
     @precondition(lambda self: self.present())
-    @rule()
+    @happening()
     def sync_is_requested(self) -> None:
         self.requests += 1
         self.world.annotate(self.key, SYNC_REQUESTED, f"upload-{self.requests}")
 
     @precondition(lambda self: self.present())
-    @rule(
+    @happening(
         spec=st.sampled_from(
             [
                 {"chunking": {"maxTokens": 128}},
@@ -86,33 +91,33 @@ class IndexWorld(RuleBasedStateMachine):
         self.world.patch(self.key, {"spec": spec})
 
     @precondition(lambda self: self.world.workflows())
-    @rule(data=st.data())
+    @happening(data=st.data())
     def ended_run_is_deleted_by_hand(self, data: st.DataObject) -> None:
         ended = [one for one in self.world.workflows() if one not in self.unfinished()]
         if ended:
             self.world.delete(data.draw(st.sampled_from(ended)))
 
     @precondition(lambda self: self.unfinished())
-    @rule()
+    @happening()
     def running_run_is_deleted_by_hand(self) -> None:
         self.world.delete(self.unfinished()[0])
 
     @precondition(lambda self: self.present())
-    @rule()
+    @happening()
     def status_is_lost_in_a_restore(self) -> None:
         nothing = {"status": dict.fromkeys(self.status(self.world.the(self.key)))}
         self.world.run(self.world.cluster.patch(self.key.ref, nothing, subresource="status"))
         self.world.reconcile(self.key)
 
     @precondition(lambda self: self.present())
-    @rule(force=st.sampled_from([False, False, True]))
+    @happening(force=st.sampled_from([False, False, True]))
     def index_is_deleted(self, *, force: bool) -> None:
         if force:
             self.world.annotate(self.key, FORCE_RELEASE, "true")
         self.world.delete(self.key)
 
     @precondition(lambda self: not self.present())
-    @rule()
+    @happening()
     def index_is_made_again(self) -> None:
         self.key = self.world.create(rag_index())
 
