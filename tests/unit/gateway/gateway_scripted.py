@@ -13,6 +13,8 @@ from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.retrieval import Hit
 
 Json = dict[str, Any]
+JSON_TYPE = "content-type: application/json\r\n"
+CHUNKED = b"transfer-encoding: chunked\r\n\r\n"
 Reply = Callable[["Request", asyncio.StreamWriter], Awaitable[None]]
 
 
@@ -32,8 +34,8 @@ class Request:
 
 async def send_json(writer: asyncio.StreamWriter, payload: object, status: int = 200) -> None:
     data = json.dumps(payload).encode()
-    head = f"HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
-    writer.write(head.encode() + data)
+    length = f"content-length: {len(data)}\r\n\r\n"
+    writer.write(f"HTTP/1.1 {status} X\r\n{JSON_TYPE}{length}".encode() + data)
     await writer.drain()
 
 
@@ -42,9 +44,7 @@ class Stream:
 
     def __init__(self, writer: asyncio.StreamWriter) -> None:
         self._writer = writer
-        writer.write(
-            b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
-        )
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n" + CHUNKED)
 
     async def raw(self, data: bytes) -> None:
         self._writer.write(f"{len(data):x}\r\n".encode() + data + b"\r\n")
@@ -116,6 +116,7 @@ class ScriptedServer:
                     work.cancel()
                     return
                 gone.cancel()
+                await asyncio.wait({gone})
                 work.result()
                 if writer.is_closing():
                     return
@@ -214,9 +215,7 @@ class Control:
                 self.events[plural].clear()
                 await send_json(writer, {"metadata": meta, "items": items})
                 return
-            writer.write(
-                b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
-            )
+            writer.write(b"HTTP/1.1 200 OK\r\n" + JSON_TYPE.encode() + CHUNKED)
             while True:
                 for event in self.events[plural]:
                     data = json.dumps(event).encode() + b"\n"

@@ -45,7 +45,7 @@ class World:
 
     async def until(self, true: Callable[[], bool]) -> None:
         async with asyncio.timeout(10):
-            while not true():
+            while not true():  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0.01)
 
     async def serve_model(self, name: str = "assistant", **options: Any) -> None:
@@ -87,7 +87,7 @@ async def gateway_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
         server = uvicorn.Server(config)
         task = asyncio.create_task(server.serve())
         async with asyncio.timeout(20):
-            while not server.started:
+            while not server.started:  # noqa: ASYNC110 - uvicorn has no event for it
                 await asyncio.sleep(0.01)
         url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
         ledger = Ledger(ledger_url)

@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
+
+import orjson
 
 from nexus_gateway.auth import Principal
 from nexus_gateway.chat.routes import chat, completions, embeddings
@@ -17,10 +18,21 @@ from nexus_gateway.errors import GatewayError, MethodNotAllowed
 from nexus_gateway.origin import check_origin
 from nexus_gateway.rest.app import build_app
 from nexus_gateway.services import Services
-from nexus_gateway.wire import Disconnected, Exchange, Message, Receive, Scope, Send
+from nexus_gateway.wire import (
+    JSON,
+    Disconnected,
+    Exchange,
+    Message,
+    Receive,
+    Scope,
+    Send,
+    limited,
+    linger,
+)
 
 LOG = logging.getLogger(__name__)
 CLIENT_CLOSED = 499
+TOO_LARGE = 413
 
 Handler = Callable[[Services, Exchange], Awaitable[None]]
 HOT: dict[str, Handler] = {
@@ -98,7 +110,11 @@ class Gateway:
 
     async def _serve_rest(self, exchange: Exchange, receive: Receive, send: Send) -> None:
         async def send_with_id(message: Message) -> None:
-            if message["type"] == "http.response.start":
+            if message["type"] == "http.response.body" and exchange.status == TOO_LARGE:
+                await send({**message, "more_body": True})
+                await linger(receive)
+                message = {"type": "http.response.body", "body": b""}
+            elif message["type"] == "http.response.start":
                 exchange.status = message["status"]
                 message["headers"] = [
                     *message.get("headers", ()),
@@ -106,14 +122,21 @@ class Gateway:
                 ]
             await send(message)
 
-        await self._rest(exchange.scope, receive, send_with_id)
+        limit = self.services.settings.max_body_bytes
+        if exchange.header(b"content-type").startswith("multipart/"):
+            limit = self.services.settings.max_upload_bytes
+        await self._rest(exchange.scope, limited(receive, limit), send_with_id)
 
     async def _refuse(self, exchange: Exchange, error: GatewayError) -> None:
         if exchange.status:
             return  # the response has begun: all that is left is to break it off
         headers = [(k.encode(), v.encode("latin-1")) for k, v in error.headers.items()]
-        if error.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-            headers.append((b"connection", b"close"))  # the rest of the body is not read
+        if error.status == TOO_LARGE:
+            await exchange.start(error.status, [JSON, (b"connection", b"close"), *headers])
+            await exchange.write(orjson.dumps(error.payload()))
+            await exchange.linger()
+            await exchange.finish()
+            return
         await exchange.reply(error.status, error.payload(), headers)
 
     def _observe(self, exchange: Exchange) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, MutableMapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 from uuid import uuid4
 
 import orjson
+from starlette.exceptions import HTTPException
 
 from nexus_gateway.auth import Principal
 from nexus_gateway.errors import BadRequest, TooLarge
@@ -19,6 +20,9 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+
+LINGER_BYTES = 64 * 1024 * 1024
+LINGER_SECONDS = 5.0
 
 JSON = (b"content-type", b"application/json")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
@@ -89,6 +93,10 @@ class Exchange:
         while (await self._receive())["type"] != "http.disconnect":
             pass
 
+    async def linger(self) -> None:
+        """Read on and forget what the client still sends."""
+        await linger(self._receive)
+
     async def start(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Send the head of the response, with the request's id on it."""
         self.status = status
@@ -119,9 +127,40 @@ class Exchange:
         await self.finish(data)
 
 
+async def linger(receive: Receive) -> None:
+    """Read on and forget what a client still sends after its request was refused.
+
+    Closing at once would reset the connection, and a client that writes before it reads would
+    never see why.  Bounded: 64 MiB, 5 s.
+    """
+    left = LINGER_BYTES
+    with suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_SECONDS):
+            more = True
+            while more and left > 0:
+                message = await receive()
+                left -= len(message.get("body", b""))
+                more = message["type"] == "http.request" and message.get("more_body", False)
+
+
 def request_id(given: bytes) -> bytes:
     """Return the client's request id when it is printable and short, else a new one."""
     return given if _REQUEST_ID.fullmatch(given) else uuid4().hex.encode()
+
+
+def limited(receive: Receive, limit: int) -> Receive:
+    """Return `receive` for FastAPI, refusing a body as soon as it passes `limit` bytes."""
+    size = 0
+
+    async def counting() -> Message:
+        nonlocal size
+        message = await receive()
+        size += len(message.get("body", b""))
+        if size > limit:
+            raise HTTPException(TooLarge.status, too_large(limit).message)
+        return message
+
+    return counting
 
 
 def too_large(limit: int) -> TooLarge:

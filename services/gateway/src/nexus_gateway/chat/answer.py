@@ -40,7 +40,9 @@ class Answer:
     failed: bool = False
 
     def event(self, event: bytes) -> bytes:
-        """Take one event of the stream and return the bytes to send for it."""
+        """Take one event of the stream and return the bytes to send for it: none after an error."""
+        if self.failed:
+            return b""
         payload = payload_of(event)
         if payload == b"[DONE]":
             self.done = True

@@ -9,7 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 
-from nexus_gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound
+from nexus_gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound, TooLarge
 from nexus_gateway.page.route import router as page
 from nexus_gateway.rest import documents, feedback, health, models, search
 from nexus_gateway.rest.openapi import add_hot_path
@@ -71,5 +71,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
         allow = getattr(error, "headers", None) or {}
         message = f"{request.method} is not offered at {path}"
         return respond(MethodNotAllowed(message, headers=dict(allow)))
+    if status == TooLarge.status:
+        return respond(TooLarge(str(getattr(error, "detail", error))))
     refusal = GatewayError(str(getattr(error, "detail", error)))
     return JSONResponse(refusal.payload(), status)
