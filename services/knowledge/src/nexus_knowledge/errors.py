@@ -61,6 +61,10 @@ class IndexGone(LedgerError):
     """The index is being torn down, or another resource of the same name owns it now."""
 
 
+class ListingOutdated(LedgerError):
+    """A later sync has listed the bucket; what this one saw must not be acted on."""
+
+
 class DocumentNotFound(LedgerError):
     """The index holds no such document."""
 

@@ -13,7 +13,7 @@ def counts_of(session: Session, index_id: int) -> Counts:
         select(DocumentRow.state, func.count(), func.sum(DocumentRow.chunks))
         .where(DocumentRow.index_id == index_id)
         .group_by(DocumentRow.state)
-    ).tuples()
+    )
     documents: dict[str, int] = {}
     chunks = 0
     for state, number, sum_of_chunks in rows:

@@ -147,7 +147,7 @@ class Documents(Database):
                 select(
                     DocumentRow.document_id, DocumentRow.index_id, DocumentRow.live_generation
                 ).where(DocumentRow.document_id.in_(document_ids))
-            ).tuples()
+            )
             # Sorted out here: with the index in the query, SQLite walks all of its documents.
             return found.revision, {
                 name: live for name, owner, live in rows if owner == found.id and live is not None

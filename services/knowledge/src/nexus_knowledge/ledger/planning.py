@@ -7,7 +7,7 @@ from datetime import datetime
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from nexus_knowledge.errors import IndexGone
+from nexus_knowledge.errors import IndexGone, ListingOutdated
 from nexus_knowledge.ids import document_id
 from nexus_knowledge.ledger.database import Database
 from nexus_knowledge.ledger.tables import DocumentRow, IndexRow, VersionRow, VersionState
@@ -31,7 +31,10 @@ class Planning(Database):
         may or may not show what the API did.  ``uid`` is the resource's.
         """
         with self._write() as session:
-            return self._own(session, tenant, index, uid).touches
+            row = self._own(session, tenant, index, uid)
+            row.touches += 1
+            row.listing = row.touches
+            return row.touches
 
     def plan_sync(
         self,
@@ -48,10 +51,15 @@ class Planning(Database):
 
         A document that vanished is not cited any more when this returns.  Repeating the call
         gives the same generations.  ``limits`` names the parsing limits: documents that failed
-        are tried again when they or the fingerprint change.  Raises ``IndexGone``.
+        are tried again when they or the fingerprint change.  Raises ``IndexGone``, and
+        ``ListingOutdated`` when another listing was begun after this one.
         """
         with self._write() as session:
             row = self._own(session, tenant, index, uid)
+            if token != row.listing:
+                raise ListingOutdated(
+                    f"index {tenant}/{index} was listed again since; this sync is not the last"
+                )
             collection = choose_collection(session, row, fingerprint)
             planner = _Planner(
                 session, row, collection, f"{fingerprint}/{limits}", token, self._clock()

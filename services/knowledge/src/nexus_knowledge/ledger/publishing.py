@@ -40,7 +40,7 @@ class Publishing(Database):
                     select(VersionRow.document_id, VersionRow.generation).where(
                         VersionRow.index_id == row.id, VersionRow.state == VersionState.STAGED
                     )
-                ).tuples()
+                )
             )
         return [item for item in items if (item.document_id, item.generation) in staged]
 
@@ -77,6 +77,9 @@ class Publishing(Database):
                 raise IndexGone(f"index {tenant}/{index} is gone, or another resource owns it")
             flipped = waiting = 0
             superseded = collection != row.wanted_collection
+            if superseded and collection != row.active_collection:
+                # A late run may have made it anew after it was dropped.
+                session.add(GarbageRow(index_id=row.id, collection=collection))
             switched = not superseded and collection != row.active_collection
             if switched:
                 waiting = _waiting(session, row, collection)
@@ -103,16 +106,17 @@ class Publishing(Database):
     ) -> Settled:
         version = session.get(VersionRow, (outcome.document_id, outcome.generation))
         if version is None:
-            if collection in {index.wanted_collection, index.active_collection}:
-                # A late writer may have written after its garbage was collected: queue it again.
-                session.add(
-                    GarbageRow(
-                        index_id=index.id,
-                        collection=collection,
-                        document_id=outcome.document_id,
-                        generation=outcome.generation,
-                    )
+            # A late writer may have written, or made the collection anew, after its garbage was
+            # collected: queue it again.
+            wanted = collection in {index.wanted_collection, index.active_collection}
+            session.add(
+                GarbageRow(
+                    index_id=index.id,
+                    collection=collection,
+                    document_id=outcome.document_id if wanted else None,
+                    generation=outcome.generation if wanted else None,
                 )
+            )
             return Settled.SUPERSEDED
         if version.state == VersionState.STAGED:
             if isinstance(outcome, Ready):
@@ -143,7 +147,7 @@ class Publishing(Database):
                 VersionRow.collection == collection,
                 VersionRow.state == VersionState.READY,
             )
-        ).tuples()
+        )
         flipped = 0
         for version, document in ready:
             go_live(session, document, version, now)
@@ -156,7 +160,7 @@ def _waiting(session: Session, index: IndexRow, collection: str) -> int:
     versions = select(VersionRow.document_id, VersionRow.state).where(
         VersionRow.index_id == index.id, VersionRow.collection == collection
     )
-    states = dict(session.execute(versions).tuples().all())
+    states = dict(session.execute(versions).all())
     # Cited now, neither ready nor failed: it would silently drop out.
     cited = select(DocumentRow.document_id).where(
         DocumentRow.index_id == index.id,

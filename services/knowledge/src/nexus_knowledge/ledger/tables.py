@@ -68,6 +68,7 @@ class IndexRow(Table):
     next_generation: Mapped[int] = mapped_column(default=1)
     # Counts what the API did (uploads, deletions), so that a listing knows what it cannot know.
     touches: Mapped[int] = mapped_column(default=0)
+    listing: Mapped[int] = mapped_column(default=0)  # token of the newest listing
     revision: Mapped[int] = mapped_column(default=0)  # counts changes of what may be cited
     active_collection: Mapped[str | None]
     active_fingerprint: Mapped[str | None]

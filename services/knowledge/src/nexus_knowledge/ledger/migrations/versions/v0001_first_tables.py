@@ -31,6 +31,7 @@ def upgrade() -> None:
         sa.Column("tearing_down", sa.Boolean(), nullable=False),
         sa.Column("next_generation", sa.Integer(), nullable=False),
         sa.Column("touches", sa.Integer(), nullable=False),
+        sa.Column("listing", sa.Integer(), nullable=False),
         sa.Column("revision", sa.Integer(), nullable=False),
         sa.Column("active_collection", sa.String(), nullable=True),
         sa.Column("active_fingerprint", sa.String(), nullable=True),
