@@ -6,7 +6,6 @@ import time
 from contextlib import ExitStack, closing
 from functools import cache
 
-from nexus_knowledge.embedding import EmbedderClient
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.ledger import Ledger
 from nexus_knowledge.objects import ObjectStore, open_store
@@ -41,6 +40,8 @@ def run(args: argparse.Namespace) -> None:
             return stack.enter_context(closing(open_index(environment.milvus_uri)))
 
         def dimension() -> int:
+            from nexus_knowledge.embedding import EmbedderClient
+
             with EmbedderClient(environment.embedder_url, model=spec.embedding.uri) as embedder:
                 return int(embedder.embed(["dimension"]).shape[1])
 
