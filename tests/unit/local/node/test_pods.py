@@ -58,7 +58,8 @@ async def test_environment_arguments_and_volumes(site: Site) -> None:
     container = web_container(
         "--cache=/models/x",
         "$(GREETING) $(POD) $$(POD) $(UNKNOWN)",
-        "/tmp/out",
+        "/scratch/out",
+        "/tmp/of/this/machine",
         "$(NEXUS_PORT)",
         envFrom=[
             {"configMapRef": {"name": "config"}},
@@ -74,7 +75,8 @@ async def test_environment_arguments_and_volumes(site: Site) -> None:
         ],
         volumeMounts=[
             {"name": "models", "mountPath": "/models"},
-            {"name": "scratch", "mountPath": "/tmp"},
+            {"name": "scratch", "mountPath": "/scratch"},
+            {"name": "tmp", "mountPath": "/tmp"},
             {"name": "keys", "mountPath": "/keys", "readOnly": True},
             {"name": "config", "mountPath": "/config"},
         ],
@@ -82,6 +84,7 @@ async def test_environment_arguments_and_volumes(site: Site) -> None:
     volumes = [
         {"name": "models", "persistentVolumeClaim": {"claimName": "cache"}},
         {"name": "scratch", "emptyDir": {}},
+        {"name": "tmp", "emptyDir": {}},
         {"name": "keys", "secret": {"secretName": "keys"}},
         {
             "name": "config",
@@ -103,6 +106,7 @@ async def test_environment_arguments_and_volumes(site: Site) -> None:
         f"--cache={home}/volumes/default/cache/x",
         "hello a $(POD) $(UNKNOWN)",
         str(own / "scratch" / "out"),
+        "/tmp/of/this/machine",
         env["NEXUS_PORT"],
     ]
     assert (own / "keys" / "token").read_text() == "s3cret"

@@ -4,6 +4,7 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
+SCRATCH = "/tmp"  # noqa: S108 - a mount path, never opened
 _REFERENCE = re.compile(r"\$(?:\$|\(([A-Za-z_.-][A-Za-z0-9_.-]*)\))")
 _FLAG = re.compile(r"(--?[A-Za-z0-9][A-Za-z0-9_.-]*=)(.*)", re.DOTALL)
 
@@ -23,7 +24,9 @@ def local_path(text: str, files: Mapping[str, Path], mounts: Mapping[str, Path])
     """Return `text` with a container path at its start turned into the path on this machine.
 
     files: whole paths, taken first; mounts: mount paths, the longest that fits is taken.  The
-    value of `--flag=/path` and of a `file:///path` is looked at in the same way.
+    value of `--flag=/path` and of a `file:///path` is looked at in the same way.  A mount at /tmp
+    is left alone: this machine has a /tmp too, where people keep files that they name in
+    settings; a process finds its own scratch by TMPDIR.
     """
     if flag := _FLAG.fullmatch(text):
         return flag[1] + local_path(flag[2], files, mounts)
@@ -31,7 +34,7 @@ def local_path(text: str, files: Mapping[str, Path], mounts: Mapping[str, Path])
         return "file://" + local_path(text.removeprefix("file://"), files, mounts)
     if text in files:
         return str(files[text])
-    for mount in sorted(mounts, key=len, reverse=True):
+    for mount in sorted(set(mounts) - {SCRATCH}, key=len, reverse=True):
         if text == mount or text.startswith(mount.rstrip("/") + "/"):
             rest = text[len(mount) :].lstrip("/")
             return str(mounts[mount] / rest) if rest else str(mounts[mount])
