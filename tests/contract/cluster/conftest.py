@@ -1,14 +1,20 @@
 """Every implementation of the Cluster protocol that can run here."""
 
 import asyncio
+import importlib.util
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 
+import aiohttp
 import pytest
 
+from nexus_local.api import ControlServer
+from nexus_local.node.folders import Folders
 from nexus_local.store.local import LocalCluster
 from nexus_operator.cluster.protocol import Cluster
+
+from .http_cluster import HttpCluster
 
 Opening = Callable[[Path], AbstractAsyncContextManager[Cluster]]
 
@@ -19,7 +25,33 @@ async def local(folder: Path) -> AsyncIterator[Cluster]:
         yield cluster
 
 
-IMPLEMENTATIONS: dict[str, Opening] = {"local": local}
+@asynccontextmanager
+async def over_http(folder: Path) -> AsyncIterator[Cluster]:
+    async with (
+        LocalCluster(folder / "objects.db") as cluster,
+        ControlServer(
+            cluster, folders=Folders(folder / "node"), control_file=folder / "control.json"
+        ) as server,
+        aiohttp.ClientSession(
+            server.url, headers={"authorization": f"Bearer {server.token}"}
+        ) as session,
+    ):
+        yield HttpCluster(session)
+
+
+@asynccontextmanager
+async def fake(folder: Path) -> AsyncIterator[Cluster]:
+    """The cluster in memory by which the operator's unit tests run."""
+    file = Path(__file__).parents[2] / "unit" / "operator" / "fake_cluster.py"
+    spec = importlib.util.spec_from_file_location("fake_cluster", file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module.FakeCluster()
+
+
+IMPLEMENTATIONS: dict[str, Opening] = {"local": local, "http": over_http, "fake": fake}
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

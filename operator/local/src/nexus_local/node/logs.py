@@ -3,7 +3,7 @@
 import asyncio
 import os
 import shutil
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 from nexus_local.node.folders import rotated
@@ -66,7 +66,7 @@ def _end_of(part: Path, lines: int | None, later: bytes, end: int | None) -> byt
 
 
 async def follow(
-    log: Path, position: int, next_log: Callable[[], Path | None]
+    log: Path, position: int, next_log: Callable[[], Awaitable[Path | None]]
 ) -> AsyncIterator[bytes]:
     """Yield what is added to a log from `position` on, going over to the log of a restart.
 
@@ -77,8 +77,11 @@ async def follow(
         if data:
             yield data
             continue
-        current = next_log()
+        current = await next_log()
         if current is None:
+            data, _ = _added(log, position)  # what came between the last look and the end
+            if data:
+                yield data
             return
         if current != log:
             log, position = current, 0
