@@ -173,7 +173,7 @@ class ScriptedRunner:
             for path, text in script.outputs.items():
                 env_paths[path].write_text(
                     text, encoding="utf-8", errors=self.encoding_errors, newline=""
-                )  # noqa: ASYNC240
+                )
         except asyncio.CancelledError:
             self.cancelled.append(name)
             raise
@@ -243,7 +243,8 @@ class Platform:
 
     async def end(self, name: str = "wf") -> Manifest:
         await self.cluster.until(lambda: bool(self.found(name).get("status", {}).get("finishedAt")))
-        return self.found(name)["status"]
+        status: Manifest = self.found(name)["status"]
+        return status
 
     async def outcome(self, spec: Manifest, name: str = "wf") -> Manifest:
         if self.task is None:

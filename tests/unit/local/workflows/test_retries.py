@@ -220,5 +220,5 @@ def test_retry_expressions(text: str, *, result: bool) -> None:
     ],
 )
 def test_what_a_retry_expression_may_not_hold(text: str) -> None:
-    with pytest.raises(BadExpression, match="retryStrategy.expression"):
+    with pytest.raises(BadExpression, match=r"retryStrategy\.expression"):
         retry_expressions.holds(text, attempt_values([failed(0)]))

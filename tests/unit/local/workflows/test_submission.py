@@ -34,10 +34,7 @@ def changed(path: str, value: Any) -> dict[str, Any]:
     place: Any = spec
     *parents, last = path.split(".")
     for key in parents:
-        if isinstance(place, list):
-            place = place[int(key)]
-        else:
-            place = place.setdefault(key, {})
+        place = place[int(key)] if isinstance(place, list) else place.setdefault(key, {})
     if isinstance(place, list):
         place[int(last)] = value
     else:
@@ -185,7 +182,9 @@ async def test_the_good_one_runs(platform: Platform) -> None:
 
 
 async def test_inert_keys_are_accepted(platform: Platform) -> None:
-    inert = {key: {"any": "thing"} for key, mark in SPEC.items() if mark is Mark.INERT}
+    inert: dict[str, Any] = {
+        key: {"any": "thing"} for key, mark in SPEC.items() if mark is Mark.INERT
+    }
     assert {"podGC", "serviceAccountName", "securityContext"} <= inert.keys()
     spec = dag({"name": "a"}, **inert)
     spec["podSpecPatch"] = '{"enableServiceLinks": false, "containers": [{"name": "main"}]}'
@@ -229,7 +228,8 @@ async def test_a_problem_in_a_workflow_template_names_the_template(platform: Pla
 
 
 async def test_many_problems_are_told_at_once_but_not_endlessly(platform: Platform) -> None:
-    spec = dag({"name": "a"}, **{f"unknown{number}": 1 for number in range(8)})
+    unknown: dict[str, Any] = {f"unknown{number}": 1 for number in range(8)}
+    spec = dag({"name": "a"}, **unknown)
     status = await platform.outcome(spec)
     assert "spec.unknown0 is not supported" in status["message"]
     assert status["message"].endswith("(and 3 more)")

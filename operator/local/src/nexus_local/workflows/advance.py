@@ -290,7 +290,9 @@ class Walk:
             pod = {"pod.name": pod_name(self.program.name, call.name, name)}
             filled = fill(template, {**values, **files, **pod})
             node.phase = Phase.RUNNING
-            self.decision.start.append(pod_order(self.program, node, filled, seconds))
+            shared = {key: self.program.spec.get(key) for key in ("volumes", "podMetadata")}
+            order = pod_order(self.program, node, filled, fill(shared, self.values), seconds)
+            self.decision.start.append(order)
         return node
 
     def _pod_seconds(

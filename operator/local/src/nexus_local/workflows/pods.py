@@ -39,16 +39,24 @@ class PodOrder:
 
 
 def pod_order(
-    program: Program, node: Node, template: Mapping[str, Any], seconds: int | None
+    program: Program,
+    node: Node,
+    template: Mapping[str, Any],
+    shared: Mapping[str, Any],
+    seconds: int | None,
 ) -> PodOrder:
     """Build the pod of a node.
 
-    template: filled in, no reference left. seconds: its activeDeadlineSeconds, None for no limit.
+    template: filled in, no reference left; shared: likewise what the Workflow's spec gives to all
+    its pods (volumes, podMetadata). seconds: its activeDeadlineSeconds, None for no limit.
     """
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
         "containers": [{**template["container"], "name": MAIN}],
-        "volumes": [*(program.spec.get("volumes") or ()), *(template.get("volumes") or ())],
+        "volumes": [
+            *(shared.get("volumes") or ()),
+            *(template.get("volumes") or ()),
+        ],
     }
     if seconds is not None:
         spec["activeDeadlineSeconds"] = seconds
@@ -64,12 +72,12 @@ def pod_order(
         "name": pod_name(program.name, node.name, str(template.get("name", ""))),
         "namespace": program.namespace,
         "labels": {
-            **_extra(program, template, "labels"),
+            **_extra(shared, template, "labels"),
             WORKFLOW_LABEL: program.name,
             COMPLETED_LABEL: "false",
         },
         "annotations": {
-            **_extra(program, template, "annotations"),
+            **_extra(shared, template, "annotations"),
             NODE_ID: node.id,
             NODE_NAME: node.name,
         },
@@ -79,8 +87,8 @@ def pod_order(
     return PodOrder(node.id, manifest, outputs_of(template))
 
 
-def _extra(program: Program, template: Mapping[str, Any], field: str) -> dict[str, str]:
-    sources = (program.spec.get("podMetadata") or {}, template.get("metadata") or {})
+def _extra(shared: Mapping[str, Any], template: Mapping[str, Any], field: str) -> dict[str, str]:
+    sources = (shared.get("podMetadata") or {}, template.get("metadata") or {})
     return {key: value for source in sources for key, value in (source.get(field) or {}).items()}
 
 
