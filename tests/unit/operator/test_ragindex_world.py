@@ -182,7 +182,7 @@ class IndexWorld(RuleBasedStateMachine):
 
 
 IndexWorld.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=40,
     deadline=None,
     phases=[Phase.reuse, Phase.generate],

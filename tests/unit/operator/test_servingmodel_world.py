@@ -187,7 +187,7 @@ class ModelWorld(RuleBasedStateMachine):
 
 
 ModelWorld.TestCase.settings = settings(
-    max_examples=60,
+    max_examples=40,
     stateful_step_count=40,
     deadline=None,
     phases=[Phase.reuse, Phase.generate],

@@ -14,12 +14,15 @@ images and profiles, which by themselves restart nothing."""
 def revision_of(model: ServingModel) -> str:
     """Return the revision's short hash.
 
-    It covers what the spec says of weights and runtime.  Images, profiles and the form of the pod
-    are left out: an upgrade of the platform must not restart what users run.
+    It covers what the spec says of weights and runtime.  Images, profiles, the form of the pod and
+    fields that stand at their default (a later release may have more of them) are left out: an
+    upgrade of the platform must not restart what users run.
     """
+    spec = model.spec
     parts: Manifest = {
-        "model": model.spec.model.manifest(),
-        "runtime": {**model.spec.runtime.manifest(), "engine": model.spec.engine()},
+        "model": spec.model.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        "runtime": spec.runtime.model_dump(mode="json", by_alias=True, exclude_defaults=True),
     }
+    parts["runtime"]["engine"] = spec.engine()
     asked = model.metadata.annotations.get(UPDATE_REQUESTED)
     return short_hash(parts, asked) if asked else short_hash(parts)

@@ -1,0 +1,252 @@
+"""What a person sees of an index as its syncs come and go."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from small_world import World, rag_index
+
+from nexus_api.meta import FINALIZER, FORCE_RELEASE, SYNC_REQUESTED
+from nexus_operator.objects import annotations_of, name_of
+from nexus_operator.plan.schedule import back_off
+from nexus_operator.status.runs import ATTEMPT, CAUSE
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    world = World()
+    yield world
+    world.close()
+
+
+def parameters(workflow: dict[str, Any]) -> dict[str, str]:
+    listed = workflow["spec"]["arguments"]["parameters"]
+    return {one["name"]: one["value"] for one in listed}
+
+
+def synced_index(world: World, **spec: Any) -> Any:
+    """An index whose first sync has ended well."""
+    key = world.create(rag_index(**spec))
+    world.settle(key)
+    world.end_run(world.workflows()[0], "Succeeded")
+    world.settle(key)
+    return key
+
+
+def running(world: World) -> dict[str, Any]:
+    (found,) = [one for one in world.workflows() if not (one.get("status") or {}).get("phase")]
+    return found
+
+
+def test_finalizer_goes_on_before_the_first_run(world: World) -> None:
+    key = world.create(rag_index())
+    world.reconcile(key)
+    assert world.the(key)["metadata"]["finalizers"] == [FINALIZER]
+    assert world.workflows() == []
+    world.reconcile(key)
+    assert annotations_of(running(world))[CAUSE] == "first"
+    assert world.condition(key)["reason"] == "Syncing"
+    assert world.condition(key, "Synced")["message"].endswith("is running: it is the first.")
+
+
+def test_index_is_ready_when_its_first_sync_has_made_a_collection(world: World) -> None:
+    key = synced_index(world)
+    ready = world.condition(key)
+    assert (ready["status"], ready["reason"]) == ("True", "Searchable")
+    assert ready["message"] == "Questions are answered from 42 chunks of 5 documents."
+    status = world.the(key)["status"]
+    assert status["documents"] == {"total": 5, "indexed": 5, "failed": 0, "pending": 0}
+    assert status["activeCollection"].startswith("default_handbook_")
+    assert status["lastSyncTime"] == "2026-01-31T12:00:00Z"
+    assert world.condition(key, "Synced")["status"] == "True"
+    assert world.condition(key, "Degraded")["status"] == "False"
+
+
+def test_interval_brings_the_next_look_and_keeps_synced(world: World) -> None:
+    key = synced_index(world, sync={"interval": "5m"})
+    wait = world.reconcile(key).requeue_after
+    assert wait is not None
+    assert wait.total_seconds() == 300
+    world.advance(299)
+    assert world.reconcile(key).writes == 0
+    world.advance(1)
+    world.reconcile(key)
+    assert annotations_of(running(world))[CAUSE] == "interval"
+    synced = world.condition(key, "Synced")
+    assert (synced["status"], synced["reason"]) == ("True", "Checking")
+
+
+def test_request_during_a_run_gets_a_run_of_its_own(world: World) -> None:
+    key = synced_index(world)
+    world.annotate(key, SYNC_REQUESTED, "upload-1")
+    world.settle(key)
+    first = running(world)
+    assert parameters(first)["request"] == "upload-1"
+    world.annotate(key, SYNC_REQUESTED, "upload-2")
+    world.settle(key)
+    assert running(world)["metadata"]["uid"] == first["metadata"]["uid"]
+    world.end_run(first, "Succeeded")
+    world.settle(key)
+    assert parameters(running(world))["request"] == "upload-2"
+    assert world.condition(key, "Synced")["reason"] == "Running"
+
+
+def test_changed_chunking_builds_beside_what_answers(world: World) -> None:
+    key = synced_index(world)
+    world.patch(key, {"spec": {"chunking": {"maxTokens": 128}}})
+    world.settle(key)
+    assert annotations_of(running(world))[CAUSE] == "changed"
+    ready = world.condition(key)
+    assert ready["status"] == "True"
+    assert "a new collection is built beside this one" in ready["message"]
+
+
+def test_changed_retrieval_starts_no_run(world: World) -> None:
+    key = synced_index(world)
+    world.patch(key, {"spec": {"retrieval": {"topK": 9}}})
+    world.settle(key)
+    assert len(world.workflows()) == 1
+
+
+def test_failed_run_is_tried_again_later_and_later(world: World) -> None:
+    key = world.create(rag_index())
+    world.settle(key)
+    for attempt, wait in ((1, 10), (2, 20), (3, 40)):
+        run = running(world)
+        assert annotations_of(run)[ATTEMPT] == str(attempt)
+        world.end_run(run, "Failed")
+        world.settle(key)
+        ready = world.condition(key)
+        assert (ready["status"], ready["reason"]) == ("False", "Failed")
+        assert "step `plan`: Error (exit code 1). The next sync starts at" in ready["message"]
+        world.advance(wait - 1)
+        assert world.reconcile(key).writes == 0
+        world.advance(1)
+        world.settle(key)
+    assert annotations_of(running(world))[CAUSE] == "retry"
+    assert back_off(60).total_seconds() == 600
+
+
+def test_transient_failure_says_that_a_dependency_does_not_answer(world: World) -> None:
+    key = synced_index(world)
+    world.annotate(key, SYNC_REQUESTED, "1")
+    world.settle(key)
+    world.end_run(running(world), "Failed", exit_code=75)
+    world.settle(key)
+    assert world.condition(key, "Synced")["reason"] == "DependencyUnavailable"
+    assert world.condition(key, "Degraded")["status"] == "True"
+    assert world.condition(key)["status"] == "True", "what is indexed stays searchable"
+
+
+def test_failed_documents_degrade_and_name_the_command(world: World) -> None:
+    key = world.create(rag_index())
+    world.settle(key)
+    world.end_run(running(world), "Succeeded", failed=1)
+    world.settle(key)
+    degraded = world.condition(key, "Degraded")
+    assert degraded["reason"] == "DocumentsFailed"
+    assert degraded["message"] == (
+        "1 document of 6 could not be indexed; "
+        "`nexus documents --index handbook -n default --failed` tells why."
+    )
+    assert world.condition(key, "Synced")["status"] == "True"
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"documents": {}}', '{"documents": 3}'])
+def test_unreadable_report_is_a_failed_run(world: World, text: str) -> None:
+    key = world.create(rag_index())
+    world.settle(key)
+    world.end_run(running(world), "Succeeded", report=text)
+    world.settle(key)
+    assert world.condition(key, "Synced")["reason"] == "BadReport"
+
+
+@pytest.mark.parametrize(
+    ("spec", "reason"),
+    [
+        ({"source": {"suspend": True}}, "Suspended"),
+        ({"source": {"prefix": "elsewhere/"}}, "PrefixOutsideNamespace"),
+        ({"source": {"bucket": "mine", "secretRef": {"name": "s"}}}, "BucketNotOffered"),
+    ],
+)
+def test_what_hinders_syncs_is_said(world: World, spec: dict[str, Any], reason: str) -> None:
+    key = world.create(rag_index(**spec))
+    world.settle(key)
+    assert world.workflows() == []
+    assert world.condition(key)["reason"] == reason
+    assert world.condition(key, "Synced")["message"].endswith(".")
+
+
+def test_runs_beyond_those_kept_go(world: World) -> None:
+    key = synced_index(world, retention={"runsKept": 2})
+    for request in "abcd":
+        world.advance(5)
+        world.annotate(key, SYNC_REQUESTED, request)
+        world.settle(key)
+        world.end_run(running(world), "Succeeded")
+        world.settle(key)
+    assert sorted(parameters(one)["request"] for one in world.workflows()) == ["c", "d"]
+
+
+def test_deletion_stops_syncs_then_tears_down_then_lets_go(world: World) -> None:
+    key = world.create(rag_index(retention={"deletionPolicy": "Retain"}))
+    world.settle(key)
+    world.delete(key)
+    world.reconcile(key)
+    assert world.workflows() == []
+    world.settle(key)
+    teardown = running(world)
+    assert teardown["spec"]["workflowTemplateRef"]["name"] == "nexus-teardown"
+    assert parameters(teardown)["policy"] == "Retain"
+    world.end_run(teardown, "Succeeded")
+    world.reconcile(key)
+    assert world.get(key.ref) is None
+    assert world.workflows() == []
+
+
+def test_failing_teardown_says_how_to_let_go(world: World) -> None:
+    key = synced_index(world)
+    world.delete(key)
+    world.settle(key)
+    world.end_run(running(world), "Failed")
+    world.settle(key)
+    ready = world.condition(key)
+    assert ready["reason"] == "TeardownFailed"
+    assert (
+        "nexus annotate ragindex/handbook -n default llmops.nexus/force-release=true"
+        in (ready["message"])
+    )
+    world.annotate(key, FORCE_RELEASE, "true")
+    world.reconcile(key)
+    assert world.get(key.ref) is None
+
+
+def test_index_made_again_waits_for_the_runs_of_the_former_one(world: World) -> None:
+    key = world.create(rag_index())
+    world.settle(key)
+    orphan = running(world)
+    world.annotate(key, FORCE_RELEASE, "true")
+    world.patch(key, {"metadata": {"finalizers": None}})
+    world.delete(key)
+    world.create(rag_index())
+    world.reconcile(key)
+    world.reconcile(key)
+    assert name_of(orphan) not in {name_of(one) for one in world.workflows()}
+    world.settle(key)
+    assert parameters(running(world))["uid"] != parameters(orphan)["uid"]
+
+
+def test_name_that_is_taken_by_somebody_else_is_said(world: World) -> None:
+    key = world.create(rag_index())
+    world.settle(key)
+    ours = running(world)
+    world.delete(ours)
+    metadata = {"name": name_of(ours), "namespace": ours["metadata"]["namespace"]}
+    world.create({**ours, "metadata": metadata})
+    world.reconcile(key)
+    refused = world.condition(key, "Refused")
+    assert "is there and is not ours" in refused["message"]
+    assert world.reconcile(key).writes == 0
+    world.delete(ours)
+    world.settle(key)
+    assert world.condition(key, "Refused") == {}
