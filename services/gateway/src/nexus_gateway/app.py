@@ -33,6 +33,7 @@ from nexus_gateway.wire import (
 LOG = logging.getLogger(__name__)
 CLIENT_CLOSED = 499
 TOO_LARGE = 413
+CLOSE = (b"connection", b"close")
 
 Handler = Callable[[Services, Exchange], Awaitable[None]]
 HOT: dict[str, Handler] = {
@@ -116,10 +117,10 @@ class Gateway:
                 message = {"type": "http.response.body", "body": b""}
             elif message["type"] == "http.response.start":
                 exchange.status = message["status"]
-                message["headers"] = [
-                    *message.get("headers", ()),
-                    (b"x-request-id", exchange.request_id),
-                ]
+                own = [(b"x-request-id", exchange.request_id)]
+                if exchange.status == TOO_LARGE:
+                    own.append(CLOSE)  # what is still under way is not read to its end
+                message["headers"] = [*message.get("headers", ()), *own]
             await send(message)
 
         limit = self.services.settings.max_body_bytes
@@ -132,7 +133,7 @@ class Gateway:
             return  # the response has begun: all that is left is to break it off
         headers = [(k.encode(), v.encode("latin-1")) for k, v in error.headers.items()]
         if error.status == TOO_LARGE:
-            await exchange.start(error.status, [JSON, (b"connection", b"close"), *headers])
+            await exchange.start(error.status, [JSON, CLOSE, *headers])
             await exchange.write(orjson.dumps(error.payload()))
             await exchange.linger()
             await exchange.finish()

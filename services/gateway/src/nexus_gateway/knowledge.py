@@ -23,6 +23,14 @@ from nexus_knowledge.retrieval import Hit
 
 LOG = logging.getLogger(__name__)
 T = TypeVar("T")
+
+
+class QueryTooLong(BadRequest):
+    """The embedding model cannot read the query: as a rule it is too long (400)."""
+
+    code = "query_too_long"
+
+
 IO_THREADS = 8
 LONGEST_PAUSE = 5.0
 SEARCH_SECONDS = 30.0
@@ -61,11 +69,14 @@ def open_retrieval(settings: Settings, ledger: Ledger) -> tuple[Searching, Calla
     vectors = open_index(settings.milvus_uri)
     embedder = EmbedderClient(settings.embedder_url)
 
+    retriever = Retriever(ledger, vectors, embedder)
+
     def close() -> None:
+        retriever.close()
         embedder.close()
         vectors.close()
 
-    return Retriever(ledger, vectors, embedder), close
+    return retriever, close
 
 
 @dataclass(frozen=True)
@@ -165,7 +176,7 @@ class Knowledge:
     async def search(self, index: IndexRoute, query: Query) -> list[list[Hit]]:
         """Return the hits of each text.  An index without anything published has none.
 
-        Raises BadRequest (mode, filter), NotReady.
+        Raises BadRequest (mode, filter), QueryTooLong, NotReady.
         """
         retrieval = self._retrieval
         if retrieval is None:
@@ -215,6 +226,8 @@ def as_refusal(error: errors.KnowledgeError) -> GatewayError:
         return BadRequest(str(error), param="filter")
     if isinstance(error, errors.InvalidKey):
         return BadRequest(str(error), param="files", code="invalid_path")
+    if isinstance(error, errors.EmbeddingError) and not error.transient:
+        return QueryTooLong(str(error), param="query")
     if error.transient:
         return NotReady(str(error))
     LOG.error("the stores failed: %s", error)

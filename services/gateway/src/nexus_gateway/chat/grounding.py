@@ -10,11 +10,12 @@ from nexus_gateway.chat.prompt import build, texts_to_count
 from nexus_gateway.chat.question import Messages, Question, asked_of
 from nexus_gateway.control.routes import IndexRoute, ModelRoute
 from nexus_gateway.errors import GatewayError, NotFound, NotReady
-from nexus_gateway.knowledge import Query
+from nexus_gateway.knowledge import Query, QueryTooLong
 from nexus_gateway.services import Services
 from nexus_knowledge.retrieval import Hit
 
 Json = dict[str, Any]
+SHORTENINGS = 6
 
 
 async def ground(
@@ -33,8 +34,8 @@ async def ground(
     spec = index.resource.spec.retrieval
     top_k = asked.top_k or knowledge.top_k or spec.top_k
     mode = asked.mode or spec.mode
-    query = Query([question.query], mode=mode, top_k=top_k)
-    hits = relevant((await services.knowledge.search(index, query))[0], float(spec.min_score))
+    found = await _search(services, index, question.query, mode, top_k)
+    hits = relevant(found, float(spec.min_score))
     collection = index.resource.status.active_collection
     retrieval = {"mode": mode, "top_k": top_k, "collection": collection}
     if not hits:
@@ -46,6 +47,24 @@ async def ground(
     )
     prompt = build(question, hits, system=system, budget=knowledge.prompt_tokens, count=count)
     return prompt.messages, Grounding(index.name, prompt.passages, retrieval)
+
+
+async def _search(
+    services: Services, index: IndexRoute, text: str, mode: str, top_k: int
+) -> list[Hit]:
+    """Search with a question, with its two ends when the embedding model cannot read it whole."""
+    for _ in range(SHORTENINGS):
+        try:
+            return (await services.knowledge.search(index, Query([text], mode, top_k)))[0]
+        except QueryTooLong:
+            text = ends_of(text)
+    return (await services.knowledge.search(index, Query([text], mode, top_k)))[0]
+
+
+def ends_of(text: str) -> str:
+    """Return half of a text: people ask before or after what they paste."""
+    quarter = max(1, len(text) // 4)
+    return f"{text[:quarter]} {text[-quarter:]}"
 
 
 def relevant(hits: list[Hit], min_score: float) -> list[Hit]:

@@ -235,7 +235,9 @@ function feedbackTools(card, answer) {
   const row = make("div", "tools");
   const note = make("span", "note");
   note.setAttribute("role", "status");
-  const up = make("button", "ghost thumb", "👍"), down = make("button", "ghost thumb", "👎");
+  const up = make("button", "ghost thumb"), down = make("button", "ghost thumb down");
+  up.append(thumb());
+  down.append(thumb());
   up.type = down.type = "button";
   up.setAttribute("aria-label", "Good answer");
   down.setAttribute("aria-label", "Bad answer");
@@ -254,6 +256,16 @@ function feedbackTools(card, answer) {
   });
   row.append(up, down, note);
   return row;
+}
+function thumb() {
+  const ns = "http://www.w3.org/2000/svg";
+  const icon = document.createElementNS(ns, "svg");
+  icon.setAttribute("viewBox", "0 0 24 24");
+  icon.setAttribute("aria-hidden", "true");
+  const path = document.createElementNS(ns, "path");
+  path.setAttribute("d", "M7 10v11H3V10zm0 0 5-8c1.7 0 3 1.3 3 3v4h5.2c1.2 0 2.1 1.1 1.8 2.3l-1.7 7.5c-.2.9-1 1.6-2 1.6H7");
+  icon.append(path);
+  return icon;
 }
 function correction(send) {
   const form = make("form", "feedback");
