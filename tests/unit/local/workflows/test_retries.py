@@ -216,6 +216,8 @@ def test_retry_expressions(text: str, *, result: bool) -> None:
         "retries",
         "asInt(lastRetry.message) == 1",
         "retries ?? 1",
+        "retries == 0",
+        "true || '1' != 1",
         "lastRetry.message matches '('",
     ],
 )

@@ -15,6 +15,7 @@ from nexus_local.workflows.expressions import (
     Call,
     Expression,
     Grammar,
+    Literal,
     Name,
     Not,
     Sequence,
@@ -29,13 +30,14 @@ VARIABLES = (
     "lastRetry.status",
     "retries",
 )
-COMPARISONS: dict[str, Comparison] = {
-    **COMMON,
+TEXT_SIGNS: dict[str, Comparison] = {
     "contains": texts(lambda text, part: part in text),
     "startsWith": texts(str.startswith),
     "endsWith": texts(str.endswith),
     "matches": texts(found),
 }
+COMPARISONS = COMMON | TEXT_SIGNS
+ORDERING = frozenset({"<", "<=", ">", ">="})
 
 
 def whole(value: Value) -> float:
@@ -83,7 +85,54 @@ def check(text: str) -> Expression:
             raise BadExpression(
                 f"{DIALECT} {text!r} names {name}; it may use {', '.join(VARIABLES)}"
             )
+    kind_of(expression, text)
     return expression
+
+
+def kind_of(expression: Expression, text: str) -> type | None:
+    """Return the kind of value where Argo knows it before evaluation: float, str or bool.
+
+    Raises BadExpression for a comparison whose known kinds can never fit, as Argo does even where
+    the comparison would not be reached: `retries == 1` is refused, `lastRetry.exitCode == 1`,
+    whose kind it does not know, is just false.
+    """
+    match expression:
+        case Literal(value):
+            return type(value)
+        case Name(name):
+            return {"retries": str}.get(name, float if name.startswith("-") else None)
+        case Call(function, operand):
+            kind_of(operand, text)
+            return float if function in {"int", "float"} else None
+        case Not(operand):
+            kind_of(operand, text)
+        case Binary(sign, left, right):
+            _check_kinds(sign, left, right, text)
+        case Sequence(items):
+            kinds = {(kind_of(item, text), is_fraction(item)) for item in items}
+            return kinds.pop()[0] if len(kinds) == 1 else None
+    return bool
+
+
+def is_fraction(expression: Expression) -> bool:
+    """Whether this is a number with a fraction, a kind of its own in a list."""
+    return (
+        isinstance(expression, Literal)
+        and isinstance(expression.value, float)
+        and not expression.value.is_integer()
+    )
+
+
+def _check_kinds(sign: str, left: Expression, right: Expression, text: str) -> None:
+    kinds = {kind_of(left, text), kind_of(right, text)} - {None}
+    if sign in {"&&", "||"}:
+        return
+    textual = sign in TEXT_SIGNS
+    if len(kinds) > 1 or (textual and kinds - {str}) or (sign in ORDERING and bool in kinds):
+        raise BadExpression(
+            f"{DIALECT} {text!r}: {sign} compares different kinds; write asInt(retries) or "
+            "asInt(lastRetry.exitCode) to compare numbers"
+        )
 
 
 def names(expression: Expression) -> list[str]:
