@@ -1,0 +1,125 @@
+"""`nexus-runtime-llamacpp`: serve one GGUF model by llama.cpp, OpenAI's routes included."""
+
+import argparse
+import logging
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nexus_api.uri import BadUri
+from nexus_models import ModelError
+from nexus_runtime.errors import LlamaRuntimeError
+from nexus_runtime.gguf_file import read_head
+from nexus_runtime.requantize import WeightType
+from nexus_runtime.server import drain, start
+from nexus_runtime.settings import LlamaSettings, context_for
+from nexus_runtime.weights import gguf_for
+
+AS_IS = "asIs"
+GRACE = 20.0  # seconds that answers being written get after SIGTERM
+
+_log = logging.getLogger("nexus_runtime")
+
+
+@dataclass(frozen=True)
+class Options:
+    """The command line, read; `weights` None leaves the file as it is."""
+
+    model_uri: str
+    revision: str
+    weights: WeightType | None
+    served_name: str
+    context_tokens: int
+    slots: int
+    threads: int
+    cache: Path
+    host: str
+    port: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run until SIGTERM or SIGINT; 0 is a clean end, 1 a failure, 2 wrong usage."""
+    options = read_options(arguments, os.environ)
+    level = os.environ.get("NEXUS_LOG_LEVEL", "INFO").upper()
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("httpx", "httpcore", "huggingface_hub", "filelock"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        return _serve(options, stop, verbose=level == "DEBUG")
+    except (ModelError, LlamaRuntimeError, BadUri) as error:
+        sys.stderr.write(f"nexus-runtime-llamacpp: {error}\n")
+        return 1
+
+
+def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) -> Options:
+    """Read flags; what is not given comes from the NEXUS_* environment."""
+    cores = len(os.sched_getaffinity(0))
+    parser = argparse.ArgumentParser(prog="nexus-runtime-llamacpp", description=__doc__)
+    parser.add_argument("--model-uri", required=True)
+    parser.add_argument("--revision", default="", help="of a hf:// model")
+    parser.add_argument(
+        "--quantization", choices=(AS_IS, *WeightType), default=AS_IS, help=f"default: {AS_IS}"
+    )
+    parser.add_argument("--served-name", required=True, help="the name that callers use")
+    parser.add_argument("--context-tokens", type=int, default=4096, help="for each slot")
+    parser.add_argument("--slots", type=int, default=1, help="requests side by side")
+    parser.add_argument("--threads", type=int, default=cores, help=f"default: {cores}")
+    parser.add_argument(
+        "--cache", type=Path, default=environ.get("NEXUS_MODEL_CACHE"), help="NEXUS_MODEL_CACHE"
+    )
+    parser.add_argument("--host", default=environ.get("NEXUS_HOST", "127.0.0.1"))
+    parser.add_argument("--port", type=int, default=environ.get("NEXUS_PORT", "8080"))
+    given = parser.parse_args(arguments)
+    if given.cache is None:
+        parser.error("--cache or NEXUS_MODEL_CACHE must name the directory for model files")
+    for flag in ("slots", "threads"):
+        if getattr(given, flag) < 1:
+            parser.error(f"--{flag} must be at least 1")
+    return Options(
+        model_uri=given.model_uri,
+        revision=given.revision,
+        weights=None if given.quantization == AS_IS else WeightType(given.quantization),
+        served_name=given.served_name,
+        context_tokens=given.context_tokens,
+        slots=given.slots,
+        threads=given.threads,
+        cache=given.cache,
+        host=given.host,
+        port=given.port,
+    )
+
+
+def _serve(options: Options, stop: threading.Event, *, verbose: bool) -> int:
+    model = gguf_for(
+        options.model_uri, options.weights, cache=options.cache, revision=options.revision
+    )
+    context = context_for(read_head(model), options.context_tokens, name=options.model_uri)
+    if context < options.context_tokens:
+        _log.warning("the model reads %d tokens, not %d", context, options.context_tokens)
+    settings = LlamaSettings(
+        model=model, name=options.served_name, context=context, slots=options.slots,
+        threads=options.threads, host=options.host, port=options.port, verbose=verbose,
+    )  # fmt: skip
+    server = start(settings)
+    _log.info(
+        "%s is ready: %s, %d slots of %d tokens, %d threads",
+        options.served_name, model.name, options.slots, context, options.threads,
+    )  # fmt: skip
+    stop.wait()
+    if not drain(str(server.listening_address), deadline=GRACE):
+        _log.warning("answers were still being written after %.0f s; they are cut off", GRACE)
+    # llama.cpp's own threads may wait on open connections: nothing is left to save, so end here.
+    logging.shutdown()
+    sys.stdout.flush()
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
