@@ -45,8 +45,9 @@ def tail(log: Path, lines: int | None) -> tuple[bytes, int]:
         return text, end
     if lines <= 0:
         return b"", end
-    kept = text.splitlines(keepends=True)[-lines:]
-    return b"".join(kept), end
+    last = b"\n" if text.endswith(b"\n") else b""
+    # Not splitlines: a progress bar's carriage returns do not end a line.
+    return b"\n".join(text.removesuffix(b"\n").split(b"\n")[-lines:]) + last, end
 
 
 def _end_of(part: Path, lines: int | None, later: bytes, end: int | None) -> bytes:

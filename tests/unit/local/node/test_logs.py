@@ -1,0 +1,63 @@
+"""Logs: the end of a file however large, and rotation."""
+
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from nexus_local.node import logs
+from nexus_local.node.folders import Folders, rotated
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(st.text(alphabet="ab\u00fc", max_size=9), max_size=12),
+    st.booleans(),
+    st.integers(0, 12),
+    st.integers(0, 14),
+)
+def test_tail_is_the_last_lines_of_both_parts(
+    tmp_path: Path, lines: list[str], ended: bool, split: int, count: int
+) -> None:
+    whole = [line + "\n" for line in lines]
+    if whole and not ended:
+        whole[-1] = whole[-1][:-1]
+    older, newer = "".join(whole[:split]), "".join(whole[split:])
+    log = tmp_path / "0.log"
+    log.write_bytes(newer.encode())
+    rotated(log).write_bytes(older.encode())
+    text, end = logs.tail(log, count)
+    kept = (older + newer).encode().splitlines(keepends=True)
+    assert text == b"".join(kept[len(kept) - min(count, len(kept)) :])
+    assert end == len(newer.encode())
+    assert logs.tail(log, None)[0] == (older + newer).encode()
+
+
+def test_tail_of_a_large_log(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    log.write_text("".join(f"line {number}\n" for number in range(100_000)))
+    assert logs.tail(log, 2)[0] == b"line 99998\nline 99999\n"
+
+
+def test_rotation_keeps_what_was_there_and_the_open_file_goes_on(tmp_path: Path) -> None:
+    log = tmp_path / "0.log"
+    with log.open("a") as writer:
+        writer.write("x" * 100 + "\n")
+        writer.flush()
+        assert logs.rotate(log, largest=100)
+        writer.write("after\n")
+        writer.flush()
+    assert log.read_text() == "after\n"
+    assert rotated(log).read_text() == "x" * 100 + "\n"
+    assert not logs.rotate(log, largest=100)
+    assert not logs.rotate(tmp_path / "missing.log")
+
+
+def test_logs_of_this_run_and_the_one_before_are_kept(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    for number in range(12):
+        folders.new_log("default", "a").write_text(str(number))
+    assert [log.read_text() for log in folders.log_files("default", "a")] == ["10", "11"]
+    assert list(folders.known_pods()) == [("default", "a")]
+    folders.forget("default", "a")
+    assert list(folders.known_pods()) == []
