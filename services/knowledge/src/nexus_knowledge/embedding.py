@@ -32,8 +32,8 @@ class EmbedderClient:
     ) -> None:
         """Make a client; nothing is sent yet.
 
-        ``model`` is the name that the server goes by, asked of it when empty; ``timeout`` in
-        seconds is for one batch.
+        ``model`` is the embedder's name or URI, which it checks; empty takes whatever it serves.
+        ``timeout`` in seconds is for one batch.
         """
         self._http = httpx.Client(
             base_url=url, timeout=httpx.Timeout(timeout, connect=5.0), transport=transport
@@ -68,35 +68,23 @@ class EmbedderClient:
         self.close()
 
     def _request(self, texts: list[str]) -> NDArray[np.float32]:
-        body = {"model": self._served(), "input": texts, "encoding_format": "base64"}
-        return _vectors(self._send("POST", "/v1/embeddings", body), expected=len(texts))
-
-    def _served(self) -> str:
-        if not self._model:
-            answer = self._send("GET", "/v1/models")
-            try:
-                self._model = str(answer.json()["data"][0]["id"])
-            except (ValueError, KeyError, TypeError, IndexError) as error:
-                raise EmbeddingError(f"the embedder lists no model: {answer.text[:200]}") from error
-        return self._model
-
-    def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
+        body = {"model": self._model, "input": texts, "encoding_format": "base64"}
         problem = ""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 self._sleep(_FIRST_DELAY * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))  # noqa: S311 - jitter, no secret
             try:
-                answer = self._http.request(method, path, json=body)
+                answer = self._http.post("/v1/embeddings", json=body)
             except httpx.TransportError as error:
                 problem = f"{type(error).__name__}: {error}"
                 continue
             if answer.status_code == httpx.codes.OK:
-                return answer
+                return _vectors(answer, expected=len(texts))
             problem = f"{answer.status_code}: {_message(answer)}"
             if answer.status_code not in _RETRYABLE:
-                raise EmbeddingError(f"the embedder refused the request: {problem}")
+                raise EmbeddingError(f"the embedder refused {len(texts)} texts: {problem}")
         raise EmbedderUnavailable(
-            f"the embedder at {self._http.base_url} did not do it in {_ATTEMPTS} attempts; "
+            f"the embedder at {self._http.base_url} gave no vectors in {_ATTEMPTS} attempts; "
             f"last: {problem}"
         )
 
@@ -105,7 +93,10 @@ def _vectors(answer: httpx.Response, *, expected: int) -> NDArray[np.float32]:
     try:
         rows: list[dict[str, Any]] = sorted(answer.json()["data"], key=lambda row: row["index"])
         vectors = np.stack(
-            [np.frombuffer(base64.b64decode(row["embedding"]), dtype="<f4") for row in rows]
+            [
+                np.frombuffer(base64.b64decode(row["embedding"], validate=True), dtype="<f4")
+                for row in rows
+            ]
         ).astype(np.float32, copy=False)
     except (ValueError, KeyError, TypeError) as error:
         raise EmbeddingError(f"the embedder's answer is not in OpenAI's form: {error}") from error
