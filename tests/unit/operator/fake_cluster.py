@@ -92,6 +92,8 @@ class FakeCluster:
         live = self.objects.get(ref)
         if live is None:
             raise NotFound(f"{ref} is not there")
+        if subresource and ref.kind == "Workflow":
+            raise NotFound("workflows have no status subresource")
         version = (patch.get("metadata") or {}).get("resourceVersion")
         if version not in {None, live["metadata"]["resourceVersion"]}:
             raise Conflict(f"{ref} has changed since version {version}")

@@ -168,7 +168,8 @@ class World:
         raise AssertionError(f"{key} does not come to rest")
 
     def set_status(self, child: Manifest, status: Manifest) -> None:
-        self.run(self.cluster.patch(ref_of(child), {"status": status}, subresource="status"))
+        subresource = "" if child["kind"] == "Workflow" else "status"
+        self.run(self.cluster.patch(ref_of(child), {"status": status}, subresource=subresource))
 
     # -- what the workflow engine does
 

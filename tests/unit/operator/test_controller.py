@@ -69,7 +69,7 @@ async def end_sync(cluster: FakeCluster) -> None:
     outputs = {"parameters": [{"name": "report", "value": report("f")}]}
     node = {"displayName": "publish", "type": "Pod", "phase": "Succeeded", "outputs": outputs}
     status = {"phase": "Succeeded", "nodes": {"n": node}}
-    await cluster.patch(ref_of(workflow), {"status": status}, subresource="status")
+    await cluster.patch(ref_of(workflow), {"status": status})
 
 
 async def test_model_follows_its_runtime_and_its_index() -> None:

@@ -1,5 +1,6 @@
 """What a person sees of an index as its syncs come and go."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,6 +75,11 @@ def test_interval_brings_the_next_look_and_keeps_synced(world: World) -> None:
     assert annotations_of(running(world))[CAUSE] == "interval"
     synced = world.condition(key, "Synced")
     assert (synced["status"], synced["reason"]) == ("True", "Checking")
+    told = len(world.all("Event"))
+    world.end_run(running(world), "Succeeded")
+    world.settle(key)
+    assert world.condition(key, "Synced")["reason"] == "UpToDate"
+    assert len(world.all("Event")) == told, "a look that finds nothing is no news"
 
 
 def test_request_during_a_run_gets_a_run_of_its_own(world: World) -> None:
@@ -212,10 +218,7 @@ def test_failing_teardown_says_how_to_let_go(world: World) -> None:
     world.settle(key)
     ready = world.condition(key)
     assert ready["reason"] == "TeardownFailed"
-    assert (
-        "nexus annotate ragindex/handbook -n default llmops.nexus/force-release=true"
-        in (ready["message"])
-    )
+    assert f'setting its annotation {FORCE_RELEASE} to "true".' in ready["message"]
     world.annotate(key, FORCE_RELEASE, "true")
     world.reconcile(key)
     assert world.get(key.ref) is None
@@ -250,3 +253,17 @@ def test_name_that_is_taken_by_somebody_else_is_said(world: World) -> None:
     world.delete(ours)
     world.settle(key)
     assert world.condition(key, "Refused") == {}
+
+
+def test_text_of_users_is_never_a_tag_of_the_workflow(world: World) -> None:
+    prefix = "{{workflow.name}} says: "
+    key = synced_index(world, embedding={"queryPrefix": prefix})
+    world.annotate(key, SYNC_REQUESTED, "{{=exit()}}")
+    world.settle(key)
+    given = parameters(running(world))
+    assert not [value for value in given.values() if "{{" in value]
+    assert json.loads(given["settings"])["embedding"]["queryPrefix"] == prefix
+    assert given["request"].startswith("sha256:")
+    world.end_run(running(world), "Succeeded")
+    world.settle(key)
+    assert world.condition(key, "Synced")["status"] == "True"

@@ -65,6 +65,7 @@ def _workflow(
     parameters: dict[str, str],
     attempt: int,
 ) -> Manifest:
+    parameters = {**parameters, "image": settings.images.pipelines}
     reference: Manifest = {"name": template}
     if settings.workflow_template_kind == "ClusterWorkflowTemplate":
         reference["clusterScope"] = True

@@ -1,6 +1,7 @@
 """When an index is synced next, from its spec, its last sync and the clock."""
 
 import json
+import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -9,11 +10,14 @@ from pydantic import ValidationError
 from nexus_api.duration import parse_duration
 from nexus_api.meta import SYNC_REQUESTED
 from nexus_api.ragindex import RagIndex, RagIndexSpec
+from nexus_operator.naming import digest
 from nexus_operator.status.history import LastSync
 from nexus_operator.status.runs import Cause
 
 FIRST_BACK_OFF = timedelta(seconds=10)
 LONGEST_BACK_OFF = timedelta(minutes=10)
+
+_PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{0,200}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,13 +30,22 @@ class NextSync:
 
 
 def settings_text(spec: RagIndexSpec) -> str:
-    """Return the spec with all defaults as compact JSON, the form in which a run receives it."""
-    return json.dumps(spec.manifest(), sort_keys=True, separators=(",", ":"))
+    """Return the spec with all defaults as compact JSON, the form in which a run receives it.
+
+    A user's `{{` is written as an escape, which only the reader of the JSON undoes: in a Workflow
+    it would be taken for a tag.  Outside of strings JSON never has two braces in a row.
+    """
+    text = json.dumps(spec.manifest(), sort_keys=True, separators=(",", ":"))
+    return text.replace("{{", "{\\u007b")
 
 
 def requested(index: RagIndex) -> str:
-    """Return the id of the last request for a sync, empty when there was none."""
-    return index.metadata.annotations.get(SYNC_REQUESTED, "")
+    """Return the id of the last request for a sync, empty when there was none.
+
+    Somebody may write anything into the annotation: what is no plain id stands as its hash.
+    """
+    asked = index.metadata.annotations.get(SYNC_REQUESTED, "")
+    return asked if _PLAIN_ID.fullmatch(asked) else f"sha256:{digest([asked])}"
 
 
 def next_sync(index: RagIndex, last: LastSync | None, now: datetime) -> NextSync:

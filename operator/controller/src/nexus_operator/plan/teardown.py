@@ -17,6 +17,11 @@ LOOK_AGAIN = timedelta(seconds=5)
 
 _SHORTEST_WAIT = timedelta(seconds=1)
 
+_WAY_OUT = (
+    "If its stores are gone for good, let the index go by setting its annotation "
+    f'{FORCE_RELEASE} to "true".'
+)
+
 
 def plan_teardown(index: RagIndex, seen: Seen, settings: Settings, now: datetime) -> Plan:
     """Decide what is left to do for a RagIndex that is being deleted.
@@ -48,7 +53,7 @@ def _next_try(index: RagIndex, tries: Sequence[Run], settings: Settings, now: da
     if last is not None and last.state == "running":
         message = f"Teardown {last.name} is running."
         if last.attempt > 1:
-            message += f" It is try {last.attempt}. {_way_out(index)}"
+            message += f" It is try {last.attempt}. {_WAY_OUT}"
         return _plan(index, now, "Stopping", message)
     if last is not None:
         at = min(last.finished or now, now) + back_off(last.attempt)
@@ -56,7 +61,7 @@ def _next_try(index: RagIndex, tries: Sequence[Run], settings: Settings, now: da
             said = last.failure.message if last.failure else "no step says why"
             message = (
                 f"Teardown {last.name} failed: {said}. The next try starts at {timestamp(at)}. "
-                f"{_way_out(index)}"
+                f"{_WAY_OUT}"
             )
             wait = max(at - now, _SHORTEST_WAIT)
             return _plan(index, now, "TeardownFailed", message, requeue_after=wait)
@@ -90,13 +95,4 @@ def _plan(
         remove_finalizer=remove_finalizer,
         events=transitions(old, conditions),
         requeue_after=requeue_after,
-    )
-
-
-def _way_out(index: RagIndex) -> str:
-    """Say how to let go when a store is gone for good."""
-    return (
-        "If its stores are gone for good, let it go: "
-        f"nexus annotate ragindex/{index.metadata.name} -n {index.metadata.namespace} "
-        f"{FORCE_RELEASE}=true"
     )

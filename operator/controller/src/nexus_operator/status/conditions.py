@@ -78,6 +78,8 @@ def transitions(old: Sequence[Manifest], new: Sequence[Manifest]) -> tuple[Trans
         told = before.get(kind)
         if told == (one["status"], one["reason"]) or one["reason"] in ROUTINE:
             continue
+        if told is not None and told[0] == one["status"] and told[1] in ROUTINE:
+            continue
         bad = (one["status"] == "True") == (kind in GOOD_WHEN_FALSE)
         if told is None and kind in GOOD_WHEN_FALSE and not bad:
             continue
