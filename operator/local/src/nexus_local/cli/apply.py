@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from nexus_api.manifests import load_manifests
 from rich.console import Console
 
+from nexus_api.manifests import load_manifests
 from nexus_api.meta import Manifest
 from nexus_local.cli.errors import CliError, NotFoundError, UsageError
 from nexus_local.cli.kinds import Kind, kind_of, split_target

@@ -73,8 +73,8 @@ def _main_job(target: Target, question: str) -> None:
     kube = target.kube()
     resources = files("nexus_local.demo")
     declare = step(f"declare RagIndex {INDEX} and ServingModel {MODEL}")
-    with declare, as_file(resources / "resources.yaml") as file:
-        for manifest in read_manifests([str(file)]):
+    with declare, as_file(resources / "resources") as folder:
+        for manifest in read_manifests([str(folder)]):
             apply_manifest(kube, target.namespace, manifest)
     gateway = Gateway(target.gateway())
     with as_file(resources / "documents") as folder:

@@ -12,10 +12,10 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.gateway import Gateway
+from nexus_local.cli.table import print_table
 from nexus_local.cli.target import Target, connected
 
 Payload = dict[str, Any]
@@ -201,28 +201,18 @@ def documents(
     failed: Annotated[bool, typer.Option("--failed", help="Only those that failed.")] = False,
 ) -> None:
     """List the documents of an index and how each stands."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("DOCUMENT", "STATE", "PAGES", "CHUNKS", "REASON"):
-        table.add_column(head, overflow="fold")
-    gateway, count = Gateway(target.gateway()), 0
-    for document in gateway.documents(index, state="failed" if failed else ""):
-        count += 1
-        why = ": ".join(t for t in (document.get("reason"), document.get("message")) if t)
-        cells = (
-            _printable(document["document"]),
+    rows = [
+        [
+            document["document"],
             document["state"],
             str(document.get("pages") or ""),
             str(document.get("chunks") or ""),
-            why,
-        )
-        table.add_row(*(escape(text) for text in cells))
-    if count:
-        console.print(table)
+            ": ".join(t for t in (document.get("reason"), document.get("message")) if t),
+        ]
+        for document in Gateway(target.gateway()).documents(index, state="failed" if failed else "")
+    ]
+    if rows:
+        print_table(console, ("DOCUMENT", "STATE", "PAGES", "CHUNKS", "REASON"), rows)
     else:
         what = "failed documents" if failed else "documents"
         Console(stderr=True).print(f"No {what} in index {index}.", highlight=False)
-
-
-def _printable(name: str) -> str:
-    """A document path on one line, whatever it contains."""
-    return name if name.isprintable() else repr(name)

@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from nexus_api.meta import Manifest
 from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.kinds import Kind, find_kind, split_target
 from nexus_local.cli.kube import KubeClient
 from nexus_local.cli.output import age
+from nexus_local.cli.table import print_table
 from nexus_local.cli.target import Target, connected
 
 LABELS = {"RagIndex": "index", "ServingModel": "model", "FineTuneJob": "job"}
@@ -99,22 +98,21 @@ def runs(
         raise UsageError("name one ragindex, servingmodel or finetunejob, as KIND/NAME")
     kube = target.kube()
     kube.get(kind, target.namespace, names[0])
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("RUN", "PHASE", "PROGRESS", "TOOK", "AGE", "MESSAGE"):
-        table.add_column(head, overflow="fold")
     now = datetime.now(UTC)
+    rows = []
     for run in _runs(kube, kind, target.namespace, names[0]):
         status = run.get("status") or {}
-        cells = (
-            run["metadata"]["name"],
-            str(status.get("phase") or "Pending"),
-            str(status.get("progress") or ""),
-            _took(status, now),
-            age(run["metadata"]["creationTimestamp"], now),
-            str(status.get("message") or ""),
+        rows.append(
+            [
+                run["metadata"]["name"],
+                str(status.get("phase") or "Pending"),
+                str(status.get("progress") or ""),
+                _took(status, now),
+                age(run["metadata"]["creationTimestamp"], now),
+                str(status.get("message") or ""),
+            ]
         )
-        table.add_row(*(escape(text) for text in cells))
-    console.print(table)
+    print_table(console, ("RUN", "PHASE", "PROGRESS", "TOOK", "AGE", "MESSAGE"), rows)
 
 
 def _took(status: Manifest, now: datetime) -> str:

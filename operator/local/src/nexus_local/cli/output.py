@@ -10,12 +10,12 @@ from typing import Any
 
 import yaml
 from rich.console import Console
-from rich.table import Table
 
 from nexus_api.kinds import KINDS as OWN_KINDS
 from nexus_api.meta import Manifest
 from nexus_local.cli.errors import UsageError
 from nexus_local.cli.kinds import Kind
+from nexus_local.cli.table import print_table
 
 Column = tuple[str, str, str, int]  # name, type, JSONPath, priority
 
@@ -118,7 +118,7 @@ def print_objects(
     """
     form, _, rest = output.partition("=")
     if form in ("", "wide"):
-        print_table(console, kind, objects, wide=form == "wide", everywhere=everywhere)
+        _table(console, kind, objects, wide=form == "wide", everywhere=everywhere)
     elif form == "name":
         for item in objects:
             console.out(f"{kind.display}/{item['metadata']['name']}", highlight=False)
@@ -142,20 +142,19 @@ def dump(payload: Any) -> str:
     return yaml.safe_dump(payload, sort_keys=False, allow_unicode=True)
 
 
-def print_table(
+def _table(
     console: Console, kind: Kind, objects: Sequence[Manifest], *, wide: bool, everywhere: bool
 ) -> None:
     """The table that `kubectl get` would print."""
     columns = [c for c in columns_of(kind) if wide or c[3] == 0]
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    if everywhere:
-        table.add_column("NAMESPACE", no_wrap=True)
-    table.add_column("NAME", no_wrap=True)
-    for name, *_ in columns:
-        table.add_column(name.upper(), overflow="fold")
+    heads = [*(["NAMESPACE"] if everywhere else []), "NAME", *(c[0].upper() for c in columns)]
     now = datetime.now(UTC)
-    for item in objects:
-        meta = item["metadata"]
-        row = [meta.get("namespace", "")] if everywhere else []
-        table.add_row(*row, meta["name"], *(cell(item, c, now) for c in columns))
-    console.print(table)
+    rows = [
+        [
+            *([item["metadata"].get("namespace", "")] if everywhere else []),
+            item["metadata"]["name"],
+            *(cell(item, c, now) for c in columns),
+        ]
+        for item in objects
+    ]
+    print_table(console, heads, rows)

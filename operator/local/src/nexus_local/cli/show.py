@@ -8,15 +8,16 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from nexus_api.meta import Manifest
 from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.kinds import Kind, find_kind, split_target
 from nexus_local.cli.kube import KubeClient
 from nexus_local.cli.output import age, dump, print_objects
+from nexus_local.cli.table import print_table
 from nexus_local.cli.target import Target, connected
 
+EVENTS_SHOWN = 15
 console = Console()
 
 
@@ -108,14 +109,10 @@ def _section(title: str, payload: Any) -> None:
 
 
 def _conditions(conditions: list[Manifest], now: datetime) -> None:
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"):
-        table.add_column(head, overflow="fold")
     for c in conditions:
-        since = age(c["lastTransitionTime"], now) if c.get("lastTransitionTime") else ""
-        cells = (c["type"], c["status"], c.get("reason", ""), since, c.get("message", ""))
-        table.add_row(*(escape(str(text)) for text in cells))
-    console.print(table)
+        since = f" for {age(c['lastTransitionTime'], now)}" if c.get("lastTransitionTime") else ""
+        head = f"{c['type']}={c['status']} {c.get('reason', '')}{since}"
+        console.print(f"{head}: {c.get('message', '')}", markup=False, highlight=False)
 
 
 def _events(kube: KubeClient, kind: Kind, meta: Manifest, now: datetime) -> None:
@@ -129,15 +126,11 @@ def _events(kube: KubeClient, kind: Kind, meta: Manifest, now: datetime) -> None
     if not mine:
         return
     console.print("\n[bold]Events[/]")
-    table = Table(box=None, pad_edge=False, header_style="bold")
-    for head in ("SEEN", "TYPE", "REASON", "MESSAGE"):
-        table.add_column(head, overflow="fold")
-    for e in sorted(mine, key=lambda e: str(e.get("lastTimestamp") or ""))[-15:]:
-        seen = age(e["lastTimestamp"], now) if e.get("lastTimestamp") else ""
-        table.add_row(
-            *(
-                escape(str(t))
-                for t in (seen, e.get("type", ""), e.get("reason", ""), e.get("message", ""))
-            )
-        )
-    console.print(table)
+    rows = [
+        [
+            age(e["lastTimestamp"], now) if e.get("lastTimestamp") else "",
+            *(str(e.get(part, "")) for part in ("type", "reason", "message")),
+        ]
+        for e in sorted(mine, key=lambda e: str(e.get("lastTimestamp") or ""))[-EVENTS_SHOWN:]
+    ]
+    print_table(console, ("SEEN", "TYPE", "REASON", "MESSAGE"), rows)

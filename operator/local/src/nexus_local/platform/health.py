@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 
 import aiohttp
+
 from nexus_api.meta import Manifest
 from nexus_operator.cluster.protocol import Cluster
 

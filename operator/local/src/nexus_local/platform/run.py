@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import TypeVar
 
 import yaml
-from nexus_api.meta import Manifest
-from nexus_operator.cluster.protocol import Cluster, Ref
-from nexus_operator.reconcile.controller import Controller
-from nexus_operator.settings import Settings
 
-from nexus_local.api import ControlServer
+from nexus_api.meta import Manifest
+from nexus_local.api.server import ControlServer
 from nexus_local.node.node import Node
 from nexus_local.platform import components, health, uploads
 from nexus_local.platform.layout import Layout, default_model_cache, registry, write_private
 from nexus_local.store.errors import StoreError
 from nexus_local.store.local import LocalCluster
 from nexus_local.workflows.engine import WorkflowEngine
+from nexus_operator.cluster.protocol import Cluster, Ref
+from nexus_operator.reconcile.controller import Controller
+from nexus_operator.settings import Settings
 
 MODEL_CLAIM = "nexus-models"
 T = TypeVar("T")
@@ -99,7 +99,8 @@ async def _serve(cluster: LocalCluster, options: Options, stop: asyncio.Event, t
     )
     engine = WorkflowEngine(cluster, node, scratch=layout.work / "outputs")
     controller = Controller(cluster, Settings(model_cache_claim=MODEL_CLAIM))
-    async with _control(cluster, node, layout) as control, _published(options):
+    control = ControlServer(cluster, folders=node.folders, control_file=layout.control)
+    async with control, _published(options):
         await _declare(cluster, options)
         async with asyncio.TaskGroup() as group:
             group.create_task(node.run(stop))
@@ -117,12 +118,13 @@ async def _serve(cluster: LocalCluster, options: Options, stop: asyncio.Event, t
 
 
 async def _declare(cluster: Cluster, options: Options) -> None:
-    """Put in place what needs no address: templates, and Services with ports of this start."""
+    """Put in place what needs no address, and take away what knows those of the last start."""
     for template in workflow_templates():
         await cluster.apply(template)
+    for name in components.PORTS:
+        for api_version, kind in (("apps/v1", "Deployment"), ("v1", "Service")):
+            await cluster.delete(Ref(api_version, kind, components.NAMESPACE, name))
     for service in components.services(options.port):
-        meta = service["metadata"]
-        await cluster.delete(Ref("v1", "Service", meta["namespace"], meta["name"]))
         await cluster.apply(service)
 
 
@@ -138,7 +140,7 @@ def workflow_templates() -> list[Manifest]:
 
 
 async def _bring_up(
-    cluster: Cluster, node: Node, options: Options, control: Control, stop: asyncio.Event
+    cluster: Cluster, node: Node, options: Options, control: ControlServer, stop: asyncio.Event
 ) -> bool:
     """Start the platform's own parts; False when told to stop before all was declared."""
     urls = {"control": control.url}
