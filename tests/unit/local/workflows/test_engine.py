@@ -45,6 +45,8 @@ async def test_a_restart_repeats_only_what_was_running(platform: Platform) -> No
     assert platform.runner.started == ["wf.a", "wf.b", "wf.b", "wf.c"]
     assert status["phase"] == "Succeeded"
     assert named(status, "c")["inputs"]["parameters"] == [{"name": "v", "value": "kept"}]
+    await platform.shut()
+    assert list(platform.scratch.iterdir()) == []
 
 
 async def test_a_template_changed_in_mid_run_changes_nothing(platform: Platform) -> None:

@@ -169,6 +169,19 @@ def test_a_final_failure_does_not_wait_for_the_back_off() -> None:
     assert isinstance(next_attempt(strategy, [failed(0)], later(2)), GiveUp)
 
 
+async def test_a_number_that_is_none_after_filling_in_is_an_error_of_the_node(
+    platform: Platform,
+) -> None:
+    template = step(
+        inputs={"parameters": [{"name": "n", "default": "many"}]},
+        retryStrategy={"limit": "{{inputs.parameters.n}}"},
+    )
+    platform.runner.plays("a", Script(exit_code=1))
+    status = await platform.outcome(dag({"name": "a"}, templates=(template,)))
+    assert named(status, "a")["phase"] == "Error"
+    assert named(status, "a")["message"] == "retryStrategy.limit must be a whole number, not 'many'"
+
+
 def test_an_unknown_policy_is_an_error() -> None:
     with pytest.raises(WorkflowError, match="Sometimes is not a valid RetryPolicy"):
         next_attempt({"retryPolicy": "Sometimes"}, [failed(0)], START)

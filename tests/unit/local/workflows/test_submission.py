@@ -130,6 +130,8 @@ async def test_what_the_engine_does_not_interpret_is_refused_by_its_path(
         ("templates.2.retryStrategy.backoff", {"factor": 2}, "backoff.duration: is required"),
         ("templates.2.retryStrategy.backoff", {"duration": "1 day"}, "is not a duration"),
         ("arguments.parameters.0.value", None, "p has no value"),
+        ("activeDeadlineSeconds", "60", "spec.activeDeadlineSeconds: must be a whole number"),
+        ("templates.1.activeDeadlineSeconds", "soon", "must be a whole number above 0"),
         ("shutdown", "Now", "must be Terminate or Stop"),
         ("templates.2.container.args", ["{{inputs.parameters.w}}"], "{{inputs.parameters.w}}"),
         ("templates.2.container.args", ["{{workflow.parameters.q}}"], "{{workflow.parameters.q}}"),

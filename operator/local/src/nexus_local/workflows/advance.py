@@ -20,9 +20,10 @@ from nexus_local.workflows.program import Program
 from nexus_local.workflows.retry import GiveUp, WaitUntil, attempt_values, next_attempt
 from nexus_local.workflows.situation import Call, Decision, Situation
 from nexus_local.workflows.state import RunState
-from nexus_local.workflows.substitution import fill, fill_text, text_of
+from nexus_local.workflows.substitution import fill, fill_text, text_of, whole_number
 from nexus_local.workflows.values import (
     failures_value,
+    filled_inputs,
     input_values,
     status_values,
     workflow_values,
@@ -153,7 +154,7 @@ class Walk:
             return None
         try:
             scope, template = self.program.find(call.scope, call.holder)
-            inputs = self._inputs(template, call)
+            inputs = filled_inputs(template, call.arguments, self.values)
             values = self.values | input_values(inputs) | {"node.name": call.name}
             strategy = template.get("retryStrategy") or self.program.spec.get("retryStrategy")
             if strategy:
@@ -189,19 +190,6 @@ class Walk:
             "node_flag": call.flag,
         }
         return self.nodes.add(call.name, kind, phase, self.now, **more)
-
-    def _inputs(self, template: Mapping[str, Any], call: Call) -> dict[str, Any] | None:
-        filled = []
-        for parameter in (template.get("inputs") or {}).get("parameters") or ():
-            name = parameter["name"]
-            given = call.arguments.get(name)
-            if given is None:
-                own = parameter.get("value", parameter.get("default"))
-                if own is None:
-                    raise WorkflowError(f"inputs.parameters.{name} was not supplied")
-                given = fill_text(text_of(own), self.values)
-            filled.append({"name": name, "value": given})
-        return {"parameters": filled} if filled else None
 
     def _retry(
         self,
@@ -299,7 +287,11 @@ class Walk:
         self, template: Mapping[str, Any], values: Mapping[str, str], *, exiting: bool
     ) -> int | None:
         own = template.get("activeDeadlineSeconds")
-        limits = [] if own is None else [int(fill_text(text_of(own), values))]
+        limits = (
+            []
+            if own is None
+            else [whole_number(fill_text(text_of(own), values), "activeDeadlineSeconds")]
+        )
         if self.deadline and not exiting:
             limits.append(int((self.deadline - self.now).total_seconds()))
         return min(limits, default=None)

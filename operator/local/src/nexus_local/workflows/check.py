@@ -175,9 +175,10 @@ class Checker:
     def _limits(self, holder: Mapping[str, Any], path: str) -> Iterator[WorkflowError]:
         for field in ("parallelism", "activeDeadlineSeconds"):
             value = holder.get(field)
-            templated = field == "activeDeadlineSeconds" and isinstance(value, str)
             whole = isinstance(value, int) and not isinstance(value, bool) and value > 0
-            if value is not None and not templated and not whole:
+            if field == "activeDeadlineSeconds" and path != "spec" and isinstance(value, str):
+                whole = "{{" in value or bool(re.fullmatch(r"0*[1-9]\d*", value))
+            if value is not None and not whole:
                 yield InvalidWorkflow(f"{path}.{field}", "must be a whole number above 0")
         if holder.get("retryStrategy"):
             yield from check_retry(holder["retryStrategy"], f"{path}.retryStrategy")

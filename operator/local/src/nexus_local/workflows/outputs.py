@@ -35,6 +35,11 @@ def read(folder: Path, outputs: Iterable[Output]) -> dict[str, str | None]:
     return found
 
 
+def clear(folder: Path) -> None:
+    """Remove what a run left behind."""
+    shutil.rmtree(folder, ignore_errors=True)
+
+
 def _read_one(path: Path, output: Output) -> str | None:
     try:
         with path.open("rb") as stream:

@@ -16,6 +16,7 @@ from nexus_local.workflows.durations import parse_duration
 from nexus_local.workflows.errors import WorkflowError
 from nexus_local.workflows.nodes import Node, Phase
 from nexus_local.workflows.retry_expressions import holds
+from nexus_local.workflows.substitution import whole_number
 
 POLICIES: dict[str, frozenset[Phase]] = {
     "Always": frozenset({Phase.FAILED, Phase.ERROR}),
@@ -62,7 +63,8 @@ def next_attempt(
     when the strategy itself is wrong.
     """
     last = attempts[-1]
-    limit = None if strategy.get("limit") is None else int(strategy["limit"])
+    limit = strategy.get("limit")
+    most = None if limit is None else whole_number(limit, "retryStrategy.limit")
     pause = _wait(strategy.get("backoff") or {}, attempts, now)
     if isinstance(pause, GiveUp):
         return pause
@@ -72,7 +74,7 @@ def next_attempt(
         raise WorkflowError(f"{policy} is not a valid RetryPolicy")
     if last.phase not in POLICIES[policy]:
         return GiveUp(last.message)
-    if limit is not None and len(attempts) > limit:
+    if most is not None and len(attempts) > most:
         return GiveUp("No more retries left")
     if strategy.get("expression") and not holds(strategy["expression"], last_retry(attempts)):
         return GiveUp("retryStrategy.expression evaluated to false")
@@ -92,7 +94,7 @@ def _wait(
     if not backoff.get("duration"):
         raise WorkflowError("no base duration specified for retryStrategy")
     pause = min(parse_duration(str(backoff["duration"])), LONGEST_WAIT)
-    factor = int(backoff.get("factor") or 0)
+    factor = whole_number(backoff.get("factor") or 0, "retryStrategy.backoff.factor")
     if factor > 0:
         pause = min(pause * min(factor ** (len(attempts) - 1), LARGEST_FACTOR), LONGEST_WAIT)
     if backoff.get("cap"):

@@ -56,6 +56,7 @@ class WorkflowRun:
         self.key = f"{metadata['namespace']}/{metadata['name']}"
         self.uid = str(metadata.get("uid", ""))
         self.writer = StatusWriter(host.cluster, workflow)
+        self.scratch = host.scratch / (self.uid or metadata["name"])
         self.awake = asyncio.Event()
         self.pods: dict[str, asyncio.Task[None]] = {}
         self.ended: list[tuple[PodOrder, PodResult, dict[str, str | None]]] = []
@@ -83,6 +84,7 @@ class WorkflowRun:
             await self._end(state, Phase.ERROR, PANIC.format(error))
         finally:
             await self._stop(set(self.pods))
+            outputs.clear(self.scratch)
             self.host.locks.release(self.key)
             self.host.locks_changed()
 
@@ -166,7 +168,7 @@ class WorkflowRun:
         self.pods[order.node_id] = task
 
     async def _run_pod(self, order: PodOrder) -> None:
-        folder = self.host.scratch / self.uid / order.node_id
+        folder = self.scratch / order.node_id
         files: dict[str, str | None] = {}
         try:
             paths = await asyncio.to_thread(outputs.prepare, folder, order.outputs)

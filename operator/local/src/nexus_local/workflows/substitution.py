@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from nexus_local.workflows.errors import Unresolved
+from nexus_local.workflows.errors import Unresolved, WorkflowError
 
 TAG = re.compile(r"\{\{(.*?)\}\}", re.DOTALL)
 
@@ -54,6 +54,14 @@ def tags(value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list):
         for number, entry in enumerate(value):
             yield from tags(entry, f"{path}[{number}]")
+
+
+def whole_number(value: Any, field: str) -> int:
+    """Return a filled-in number; raises WorkflowError that names the field."""
+    try:
+        return int(value)
+    except (TypeError, ValueError) as error:
+        raise WorkflowError(f"{field} must be a whole number, not {value!r}") from error
 
 
 def text_of(value: Any) -> str:

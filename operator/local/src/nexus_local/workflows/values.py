@@ -5,11 +5,12 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
+from nexus_local.workflows.errors import WorkflowError
 from nexus_local.workflows.items import aggregate
 from nexus_local.workflows.names import compact_json, pod_name
 from nexus_local.workflows.nodes import Node, NodeTable, NodeType, Phase, stamp
 from nexus_local.workflows.program import Program
-from nexus_local.workflows.substitution import text_of
+from nexus_local.workflows.substitution import fill_text, text_of
 
 
 def workflow_values(program: Program) -> dict[str, str]:
@@ -59,6 +60,26 @@ def failures_value(workflow: str, nodes: Iterable[Node]) -> dict[str, str]:
         if node.phase.bad
     ]
     return {"workflow.failures": json.dumps(compact_json(failed))}
+
+
+def filled_inputs(
+    template: Mapping[str, Any], arguments: Mapping[str, str], values: Mapping[str, str]
+) -> dict[str, Any] | None:
+    """Return a template's inputs with what it was given, else with its own values or defaults.
+
+    Raises WorkflowError for one that has neither.
+    """
+    filled = []
+    for parameter in (template.get("inputs") or {}).get("parameters") or ():
+        name = parameter["name"]
+        given = arguments.get(name)
+        if given is None:
+            own = parameter.get("value", parameter.get("default"))
+            if own is None:
+                raise WorkflowError(f"inputs.parameters.{name} was not supplied")
+            given = fill_text(text_of(own), values)
+        filled.append({"name": name, "value": given})
+    return {"parameters": filled} if filled else None
 
 
 def input_values(inputs: Mapping[str, Any] | None) -> dict[str, str]:
