@@ -23,7 +23,7 @@ from gateway_scripted import (
 )
 
 from nexus_gateway.app import Gateway
-from nexus_gateway.knowledge import Searching
+from nexus_gateway.knowledge import Opener, Searching
 from nexus_gateway.services import Services
 from nexus_gateway.settings import Settings
 from nexus_knowledge.ledger import Ledger, upgrade
@@ -44,7 +44,7 @@ class World:
     bucket: Path
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(30):
             while not true():  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0.01)
 
@@ -60,7 +60,9 @@ class World:
 
 
 @asynccontextmanager
-async def gateway_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
+async def gateway_world(
+    folder: Path, real_opener: Opener | None = None, **settings: Any
+) -> AsyncIterator[World]:
     """Start everything; ends when the gateway has stopped cleanly."""
     (folder / "bucket").mkdir()
     ledger_url = f"sqlite:///{folder}/ledger.db"
@@ -80,7 +82,7 @@ async def gateway_world(folder: Path, **settings: Any) -> AsyncIterator[World]:
             embedder_url=embedder.url,
             control_url=control.server.url,
         )
-        services = Services.build(replace(made, **settings), opener)
+        services = Services.build(replace(made, **settings), real_opener or opener)
         config = uvicorn.Config(
             Gateway(services), host="127.0.0.1", port=0, log_config=None, ws="none", lifespan="on"
         )

@@ -218,17 +218,21 @@ class Knowledge:
 
 def as_refusal(error: errors.KnowledgeError) -> GatewayError:
     """Return the refusal that an error of the stores stands for."""
-    if isinstance(error, errors.DocumentNotFound | errors.ObjectNotFound | errors.IndexGone):
-        return NotFound(str(error))
-    if isinstance(error, errors.ModeNotOffered):
-        return BadRequest(str(error), param="mode", code="not_offered")
-    if isinstance(error, errors.InvalidFilter):
-        return BadRequest(str(error), param="filter")
-    if isinstance(error, errors.InvalidKey):
-        return BadRequest(str(error), param="files", code="invalid_path")
-    if isinstance(error, errors.EmbeddingError) and not error.transient:
-        return QueryTooLong(str(error), param="query")
+    message = str(error)
     if error.transient:
-        return NotReady(str(error))
-    LOG.error("the stores failed: %s", error)
-    return GatewayError(str(error))
+        return NotReady(message)
+    match error:
+        case errors.DocumentNotFound() | errors.ObjectNotFound() | errors.IndexGone():
+            refusal: GatewayError = NotFound(message)
+        case errors.ModeNotOffered():
+            refusal = BadRequest(message, param="mode", code="not_offered")
+        case errors.InvalidFilter():
+            refusal = BadRequest(message, param="filter")
+        case errors.InvalidKey():
+            refusal = BadRequest(message, param="files", code="invalid_path")
+        case errors.EmbeddingError():
+            refusal = QueryTooLong(message, param="query")
+        case _:
+            LOG.error("the stores failed: %s", error)
+            refusal = GatewayError(message)
+    return refusal

