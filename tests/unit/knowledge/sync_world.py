@@ -6,9 +6,11 @@ test decides who goes next and who dies where.
 
 import itertools
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import numpy as np
+
 from nexus_knowledge.chunks import Chunk
 from nexus_knowledge.errors import (
     CollectionNotFound,
@@ -144,6 +146,8 @@ class World:
                     return
                 yield "counted"
                 if counted != number:
+                    # Someone took it for garbage meanwhile: leave nothing behind.
+                    self.vectors.delete_versions(plan.collection, [version])
                     continue
                 outcome = Ready(item.document_id, item.generation, number)
             self.ledger.settle(*KEY, [outcome], collection=plan.collection)
@@ -173,21 +177,11 @@ class World:
                     self.vectors.drop(piece.collection)
                 else:
                     version = (piece.document_id, piece.generation or 0)
-                    try:
+                    with suppress(CollectionNotFound):
                         self.vectors.delete_versions(piece.collection, [version])
-                    except CollectionNotFound:
-                        pass
                 yield "cleaned"
             self.ledger.garbage_done(*KEY, [piece.id for piece in pieces])
             yield "forgotten"
-
-    def sweep(self) -> None:
-        """Look for chunks that nobody wants, as a publish does when the counts differ."""
-        view = self.ledger.view(*KEY)
-        if view is not None and self.vectors.has(view.collection):
-            expected = self.ledger.expected(*KEY, view.collection)
-            held = self.vectors.versions(view.collection)
-            self.ledger.discard(*KEY, view.collection, [one for one in held if one not in expected])
 
     def teardown(self) -> Steps:
         uid = self.uid

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import httpx
 import numpy as np
 import pytest
+
 from nexus_knowledge.embedding import EmbedderClient
 from nexus_knowledge.errors import EmbedderUnavailable, EmbeddingError
 
@@ -55,7 +56,7 @@ def test_a_busy_embedder_is_asked_again() -> None:
         lambda _: (_ for _ in ()).throw(httpx.ConnectError("refused")),
         vectors_of,
     ]
-    embedder, slept = client(lambda request: answers.pop(0)(request))
+    embedder, slept = client(lambda request: answers.pop(0)(request))  # noqa: PLW0108 - popped at each call
     assert embedder.embed(["a"]).tolist() == [[1, 0]]
     assert len(slept) == 2
     assert 0 < slept[0] < slept[1] < 1

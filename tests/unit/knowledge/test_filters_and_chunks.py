@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from nexus_knowledge.chunks import Chunk, from_node, to_node
 from nexus_knowledge.errors import InvalidFilter
 from nexus_knowledge.filters import Filter

@@ -14,9 +14,10 @@ from hypothesis.stateful import (
     precondition,
     rule,
 )
+from sync_world import BROKEN, KEY, Steps, World, finish
+
 from nexus_knowledge.ledger import Ledger, upgrade
 from nexus_knowledge.vectors.memory import MemoryIndex
-from sync_world import BROKEN, KEY, Steps, World, finish
 
 PATHS = st.sampled_from(["a", "b", "c"])
 CONTENTS = st.sampled_from(["x", "yy", "zzz", f"{BROKEN}1", f"{BROKEN}2"])
@@ -170,8 +171,6 @@ class SyncMachine(RuleBasedStateMachine):
         self.calls.clear()
         for _ in range(2):
             finish(self.world.sync())
-        self.world.sweep()
-        finish(self.world.sync())
         self.holds()
         self.world.check_at_rest()
         written = self.world.written
