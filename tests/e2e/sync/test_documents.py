@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nexus_api.ragindex import RagIndexSpec
+from nexus_knowledge.chunks import Chunk
 from nexus_knowledge.embedding import EmbedderClient
 from nexus_knowledge.ledger import DocumentState
 from nexus_knowledge.vectors import VectorIndex
@@ -181,16 +182,8 @@ def test_orphans_and_losses_are_found_and_mended(site: Any, vectors: VectorIndex
     documents = site.documents()
     lost = documents["1.md"]
     vectors.delete_versions(collection, [(lost.document_id, lost.live_generation)])
-    (hit,) = vectors.search_dense(collection, np.ones((1, 384), np.float32), 1)
-    orphan = hit[0].chunk
-    stray = orphan.__class__(
-        **{
-            **{name: getattr(orphan, name) for name in orphan.__dataclass_fields__},
-            "chunk_id": "stray",
-            "document_id": "nobody",
-        }
-    )
-    vectors.upsert(collection, [stray], np.ones((1, 384), np.float32))
+    strays = [Chunk(f"stray{n}", "nobody", "n.md", 1, n, "stray", 0, 5) for n in range(3)]
+    vectors.upsert(collection, strays, np.ones((3, 384), np.float32))
     site.put("4.md", PUMP)
     site.sync()
     site.sync()

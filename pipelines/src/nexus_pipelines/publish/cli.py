@@ -15,7 +15,7 @@ from nexus_pipelines.environment import Environment
 from nexus_pipelines.publish.core import Publication, report
 from nexus_pipelines.runs import RunStore
 
-_SWEPT_EVERY = 3600.0  # seconds, where no sync changes anything
+_COUNTED_EVERY = 3600.0  # seconds between two counts of every version
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -49,11 +49,10 @@ def run(args: argparse.Namespace) -> None:
         # Without a plan this is the repetition of a publish that had come to its end.
         changed = plan is not None and publication.publish(plan)
         view = ledger.view(*key)
-        swept = publication.clean_up(
-            sweep=changed or (view is not None and _due(store, view.collection))
-        )
-        if swept is not None:
-            store.put(_mark(swept), io.BytesIO(b"swept\n"))
+        due = view is not None and _due(store, view.collection)
+        publication.clean_up(changed=changed, thorough=due)
+        if view is not None and due:
+            store.put(_mark(view.collection), io.BytesIO(b"counted\n"))
             work.clean_up_abandoned()
         text = report(ledger.counts(*key), ledger.view(*key))
     write_output(args.report_out, text)
@@ -61,11 +60,11 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _mark(collection: str) -> str:
-    return f"sweeps/{collection}"
+    return f"counted/{collection}"
 
 
 def _due(store: ObjectStore, collection: str) -> bool:
     try:
-        return store.stat(_mark(collection)).modified < time.time() - _SWEPT_EVERY
+        return store.stat(_mark(collection)).modified < time.time() - _COUNTED_EVERY
     except ObjectNotFound:
         return True

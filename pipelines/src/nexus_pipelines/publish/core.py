@@ -36,15 +36,13 @@ class Publication:
         published = self.ledger.publish(*self.key, self.uid, collection=plan.collection)
         return plan.changes > 0 or published.flipped > 0 or published.switched
 
-    def clean_up(self, *, sweep: bool) -> str | None:
-        """Collect garbage and, if asked or if there was any, heal; give the collection swept."""
+    def clean_up(self, *, changed: bool, thorough: bool) -> None:
+        """Collect garbage; heal what is left if anything changed, or if thoroughness is due."""
         if self.ledger.garbage(*self.key, limit=1):
-            sweep = collect_garbage(self.key, self.ledger, self.vectors()) > 0
+            changed = collect_garbage(self.key, self.ledger, self.vectors()) > 0
         view = self.ledger.view(*self.key)
-        if view is None or not sweep:
-            return None
-        heal(self.key, view.collection, self.ledger, self.vectors())
-        return view.collection
+        if view is not None and (changed or thorough):
+            heal(self.key, view.collection, self.ledger, self.vectors(), thorough=thorough)
 
 
 def report(counts: Counts, view: View | None) -> str:

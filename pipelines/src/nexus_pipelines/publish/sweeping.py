@@ -66,17 +66,20 @@ def _delete(vectors: VectorIndex, collection: str, pieces: Sequence[Garbage]) ->
         return
 
 
-def heal(key: IndexKey, collection: str, ledger: Ledger, vectors: VectorIndex) -> bool:
+def heal(
+    key: IndexKey, collection: str, ledger: Ledger, vectors: VectorIndex, *, thorough: bool
+) -> bool:
     """Mend a collection: orphans become garbage, damaged documents are ingested again.
 
-    Cheap while the numbers agree.  False when the whole collection is lost, which the ledger then
-    knows: the next sync builds it anew.
+    Cheap while the total agrees, unless `thorough`, which counts version by version: as many
+    chunks may be lost as are too many.  False when the whole collection is lost, which the
+    ledger then knows: the next sync builds it anew.
     """
     expected = ledger.expected(*key, collection)
     counts = list(expected.values())
     try:
         held = vectors.count(collection)
-        if None not in counts and held == sum(count or 0 for count in counts):
+        if not thorough and None not in counts and held == sum(count or 0 for count in counts):
             return True
         found = differences(expected, vectors.versions(collection))
     except CollectionNotFound:
