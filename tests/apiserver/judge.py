@@ -18,7 +18,7 @@ from testcluster.control_plane import ControlPlane
 from nexus_api.kinds import KINDS
 from nexus_api.meta import Manifest
 from nexus_api.problems import CAUSES, Invalid, Malformed, Problem
-from nexus_api.validation import admit
+from nexus_api.validation import Subresource, admit
 
 _VALUE = re.compile(r'^Invalid value: ("(\\.|[^"\\])*"|[-+.0-9e]+|true|false): ')
 _TYPES = r'"(object|string|integer|boolean|array)"'
@@ -62,10 +62,10 @@ def theirs(api: ControlPlane, kind: str, content: str | Manifest, old: str = "")
     )
 
 
-def ours(manifest: Manifest, old: Manifest | None = None) -> Verdict:
+def ours(manifest: Manifest, old: Manifest | None = None, subresource: Subresource = "") -> Verdict:
     """Ask our own admission."""
     try:
-        return Verdict(201, stored=comparable(admit(manifest, old)))
+        return Verdict(201, stored=comparable(admit(manifest, old, subresource=subresource)))
     except Malformed as error:
         return Verdict(error.code, message=without_order(str(error)))
     except Invalid as error:

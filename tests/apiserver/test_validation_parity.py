@@ -2,6 +2,7 @@
 
 import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -146,32 +147,94 @@ def places(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | int
 
 
 @st.composite
-def mutations(draw: st.DrawFn) -> Manifest:
-    """One valid object with one field changed, removed or added."""
-    manifest = admit(draw(st.sampled_from(ORIGINALS)))
-    path = draw(st.sampled_from([("spec", *rest) for rest in places(manifest["spec"])]))
-    at: Any = manifest
+def changed(draw: st.DrawFn, manifest: Manifest, part: str) -> Manifest:
+    """A copy of an object with one field below `part` changed, removed or added."""
+    copied = copy.deepcopy(manifest)
+    path = draw(st.sampled_from([(part, *rest) for rest in places(copied[part])]))
+    at: Any = copied
     for step in path[:-1]:
         at = at[step]
     sort = draw(st.sampled_from(["change", "change", "change", "remove", "add"]))
     if sort == "remove":
         del at[path[-1]]
     elif sort == "add" and isinstance(at, dict):
-        at[draw(st.sampled_from(["unknown", "secretRef", "autoscaling", "triggers"]))] = draw(
-            VALUES
-        )
+        name = draw(st.sampled_from(["unknown", "secretRef", "autoscaling", "triggers"]))
+        at[name] = draw(VALUES)
     else:
         at[path[-1]] = draw(VALUES)
-    return manifest
+    return copied
 
 
-@settings(
-    max_examples=400,
+VALID = [admit(manifest) for manifest in ORIGINALS]
+hard = settings(
+    max_examples=300,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(manifest=mutations())
-def test_any_single_change_gets_the_same_verdict(api: ControlPlane, manifest: Manifest) -> None:
-    sent = copy.deepcopy(manifest)
-    differ = agree(theirs(api, manifest["kind"], sent), ours(manifest))
+
+
+@hard
+@given(data=st.data())
+def test_any_single_change_gets_the_same_verdict(api: ControlPlane, data: st.DataObject) -> None:
+    manifest = data.draw(changed(data.draw(st.sampled_from(VALID)), "spec"))
+    differ = agree(theirs(api, manifest["kind"], manifest), ours(manifest))
     assert not differ, f"{json.dumps(manifest)}{differ}"
+
+
+@pytest.fixture(scope="module")
+def stored(api: ControlPlane) -> Iterator[list[Manifest]]:
+    """The good objects, stored under names of their own, with a status."""
+    made: list[Manifest] = []
+    for number, original in enumerate(VALID):
+        manifest = copy.deepcopy(original)
+        manifest["metadata"] = {"name": f"stored-{number}"}
+        created = api.client.post(url(manifest["kind"]), json=manifest)
+        assert created.status_code == 201, created.text
+        path = f"{url(manifest['kind'])}/stored-{number}"
+        answer = api.client.put(f"{path}/status", json=created.json() | {"status": STATUS})
+        assert answer.status_code == 200, answer.text
+        made.append(answer.json())
+    yield made
+    for manifest in made:
+        name = manifest["metadata"]["name"]
+        api.client.delete(f"{url(manifest['kind'])}/{name}").raise_for_status()
+
+
+STATUS = {
+    "observedGeneration": 3,
+    "conditions": [
+        {
+            "type": kind,
+            "status": "True",
+            "reason": "Fine",
+            "message": "",
+            "lastTransitionTime": "2026-01-31T12:00:00Z",
+            "observedGeneration": 3,
+        }
+        for kind in ("Ready", "Synced")
+    ],
+}
+
+
+@hard
+@given(data=st.data())
+def test_any_single_update_gets_the_same_verdict(
+    api: ControlPlane, stored: list[Manifest], data: st.DataObject
+) -> None:
+    before = data.draw(st.sampled_from(stored))
+    after = data.draw(changed(before, "spec"))
+    server = theirs(api, after["kind"], after, old=before["metadata"]["name"])
+    differ = agree(server, ours(after, before))
+    assert not differ, f"{json.dumps(after)}{differ}"
+
+
+@hard
+@given(data=st.data())
+def test_any_single_status_write_gets_the_same_verdict(
+    api: ControlPlane, stored: list[Manifest], data: st.DataObject
+) -> None:
+    before = data.draw(st.sampled_from(stored))
+    after = data.draw(changed(before, "status"))
+    server = theirs(api, after["kind"], after, old=f"{before['metadata']['name']}/status")
+    differ = agree(server, ours(after, before, subresource="status"))
+    assert not differ, f"{json.dumps(after)}{differ}"

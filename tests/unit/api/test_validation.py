@@ -82,7 +82,7 @@ def test_status_write_takes_status_and_keeps_the_spec() -> None:
     ("status", "field", "fragment"),
     [
         ({"chunks": -1}, "status.chunks", "should be greater than or equal to 0"),
-        ({"lastSyncTime": "yesterday"}, "status.lastSyncTime", "must be of type date-time"),
+        ({"lastSyncTime": "yesterday"}, "status.lastSyncTime", "in body must be of type date-time"),
         ({"lastSyncTime": 5}, "status.lastSyncTime", 'must be of type date-time: "int64"'),
         ({"conditions": [{"type": "Ready"}]}, "status.conditions[0].status", "Required value"),
         (

@@ -19,9 +19,10 @@ compiled rules are kept.
 """
 
 import re
+import sys
 from collections.abc import Callable, Iterator
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 from nexus_api.problems import Problem, Sort
 from nexus_api.schema import Schema
@@ -76,13 +77,15 @@ class UnsupportedRule(ValueError):
 def _environment() -> Any:
     import celpy
 
-    return celpy.Environment()
+    limit = sys.getrecursionlimit()
+    environment = celpy.Environment()
+    sys.setrecursionlimit(limit)  # it raises the limit of the whole process
+    return environment
 
 
 @cache
 def program(rule: str) -> Callable[[dict[str, Any]], Any]:
     """Compile a rule; the result takes JSON values by name.  Raises UnsupportedRule."""
-    from celpy.adapter import json_to_cel
     from celpy.celparser import CELParseError
 
     environment = _environment()
@@ -102,17 +105,47 @@ def program(rule: str) -> Callable[[dict[str, Any]], Any]:
                 raise UnsupportedRule(f"{rule!r} calls {called}, which is outside the subset")
     compiled = environment.program(tree, functions={"format": _format})
 
-    def run(values: dict[str, Any]) -> Any:
-        return compiled.evaluate({k: json_to_cel(v) for k, v in values.items()})
+    return cast("Callable[[dict[str, Any]], Any]", compiled.evaluate)
 
-    return run
+
+class _NoInteger:
+    """Stands for 1.0 where the schema says integer: the API server's CEL cannot read it either."""
+
+    MESSAGE = "invalid data, expected int, got float64"
+
+    def _refuse(self, _: object = None) -> bool:
+        raise TypeError(self.MESSAGE)
+
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = __add__ = __radd__ = _refuse
+    __sub__ = __rsub__ = __contains__ = _refuse
+    __hash__ = None  # type: ignore[assignment]
+
+
+def as_cel(value: Any, schema: Schema) -> Any:
+    """Return a JSON value as a rule sees it."""
+    from celpy import celtypes
+    from celpy.adapter import json_to_cel
+
+    if isinstance(value, dict):
+        known, free = schema.get("properties", {}), schema.get("additionalProperties", {})
+        fields = {
+            celtypes.StringType(name): as_cel(child, known.get(name, free))
+            for name, child in value.items()
+        }
+        return celtypes.MapType(fields)
+    if isinstance(value, list):
+        return celtypes.ListType([as_cel(item, schema.get("items", {})) for item in value])
+    if isinstance(value, float) and schema.get("type") == "integer":
+        return _NoInteger()
+    return json_to_cel(value)
 
 
 def _format(text: Any, values: Any) -> Any:
     """The method `format` of Kubernetes' CEL, for %d and %s."""
     from celpy.celtypes import StringType
 
-    return StringType(re.sub("%[ds]", "{}", str(text)).format(*values))
+    left = iter(values)
+    return StringType(re.sub("%[ds]", lambda _: str(next(left)), str(text)))
 
 
 def uses_old(rule: str) -> bool:
@@ -160,17 +193,17 @@ def _broken_here(
             continue
         if unchanged and not transition:
             continue
-        problem = _look(rule, value, path, old)
+        problem = _look(rule, value, schema, path, old)
         if problem is not None:
             yield problem
 
 
-def _look(rule: dict[str, str], value: Any, path: str, old: Any) -> Problem | None:
+def _look(rule: dict[str, str], value: Any, schema: Schema, path: str, old: Any) -> Problem | None:
     from celpy.evaluation import CELEvalError
 
-    values = {"self": value}
+    values = {"self": as_cel(value, schema)}
     if uses_old(rule["rule"]):
-        values["oldSelf"] = old
+        values["oldSelf"] = as_cel(old, schema)
     where = (path + rule.get("fieldPath", "")).removeprefix(".") or "<nil>"
     text = rule.get("message") or f"failed rule: {rule['rule']}"
     try:
@@ -179,8 +212,11 @@ def _look(rule: dict[str, str], value: Any, path: str, old: Any) -> Problem | No
         if "messageExpression" in rule:
             text = str(program(rule["messageExpression"])(values))
     except CELEvalError as error:
-        reason = error.args[0] if error.args else error
-        return Problem(path, value, rule["rule"], f"{reason} evaluating rule: {text}")
+        reason = str(error.args[0]) if error.args else "no result"
+        if _NoInteger.__name__ in reason:
+            reason = _NoInteger.MESSAGE
+        message = f"{reason} evaluating rule: {text}"
+        return Problem(path, _at(value, ""), rule["rule"], message)
     sort = _SORTS[rule.get("reason", "")]
     return Problem(where, _at(value, rule.get("fieldPath", "")), rule["rule"], text, sort=sort)
 

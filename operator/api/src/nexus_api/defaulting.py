@@ -44,11 +44,11 @@ def _unknown(value: Any, schema: Schema, path: str) -> Iterator[str]:
 def drop_nulls(value: Any, schema: Schema) -> None:
     """Drop fields that are null and have no default, in place."""
     if isinstance(value, dict):
-        known = schema.get("properties", {})
-        for name in [n for n, child in value.items() if child is None and n in known]:
-            if "default" not in known[name]:
+        known, free = schema.get("properties", {}), schema.get("additionalProperties", {})
+        for name in [n for n, child in value.items() if child is None]:
+            below = known.get(name, free)
+            if below and "default" not in below:
                 del value[name]
-        free = schema.get("additionalProperties", {})
         for name, child in value.items():
             drop_nulls(child, known.get(name, free))
     elif isinstance(value, list):

@@ -18,6 +18,7 @@ _ESCAPES = {
 _HTML = {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}
 _PLAIN_DIGITS = 6  # larger exponents are written as such when the shortest form is asked for
 _SMALLEST_PLAIN = -4
+_EXPONENT_IN_JSON = 1e21
 
 
 def quoted(text: str) -> str:
@@ -80,11 +81,24 @@ def type_of(value: Any) -> str:
     return names.get(type(value), "<nil>")
 
 
+def _without_points(value: Any) -> Any:
+    """Go's JSON writes 1.0 as 1."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < _EXPONENT_IN_JSON:
+        return int(value)
+    if isinstance(value, list):
+        return list(map(_without_points, value))
+    if isinstance(value, dict):
+        return {key: _without_points(child) for key, child in value.items()}
+    return value
+
+
 def shown(value: Any) -> str:
     """Return a value as messages about fields write it."""
     if isinstance(value, str):
         return quoted(value)
     if isinstance(value, int | float) and not isinstance(value, bool):
         return number(value)
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    text = json.dumps(
+        _without_points(value), ensure_ascii=False, sort_keys=True, separators=(",", ":")
+    )
     return "".join(_HTML.get(char, char) for char in text)

@@ -6,6 +6,7 @@ maps, and last the CEL rules, unless an earlier problem makes them meaningless.
 """
 
 import copy
+import dataclasses
 from typing import Any, Literal
 
 from nexus_api import cel, object_meta, scale, structural
@@ -60,7 +61,7 @@ def admit(
     drop_nulls(wanted, schema)
     fill_in(wanted, schema)
     _set_aside(wanted, old, subresource)
-    found = _problems(wanted, kind, schema, old)
+    found = _problems(wanted, kind, schema, old, subresource)
     if found:
         raise Invalid(kind.name, name, found)
     return wanted
@@ -87,7 +88,11 @@ def _set_aside(manifest: Manifest, old: Manifest | None, subresource: Subresourc
 
 
 def _problems(
-    manifest: Manifest, kind: Kind, schema: Schema, old: Manifest | None
+    manifest: Manifest,
+    kind: Kind,
+    schema: Schema,
+    old: Manifest | None,
+    subresource: Subresource,
 ) -> list[Problem]:
     before: Any = MISSING
     found = list(object_meta.problems(manifest["metadata"]))
@@ -95,7 +100,10 @@ def _problems(
         before = copy.deepcopy(old)
         fill_in(before, schema)
         found += object_meta.changed(manifest["metadata"], before.get("metadata", {}))
-    found += structural.problems(manifest, schema, "", before)
+    if subresource == "status":
+        found += _status_problems(manifest, schema, before)
+    else:
+        found += structural.problems(manifest, schema, "", before)
     if kind.scale is not None:
         found += scale.problems(manifest, kind.scale)
     if old is None or not structural.repeated(before, schema):
@@ -113,3 +121,15 @@ def _problems(
     else:
         found += cel.broken_rules(manifest, schema, "", before)
     return sorted(found, key=lambda problem: (problem.rule == "unchecked", problem.field))
+
+
+def _status_problems(manifest: Manifest, schema: Schema, old: Any) -> list[Problem]:
+    """Look at status alone, as a write of the subresource does; messages name paths below it."""
+    if "status" not in manifest:
+        return []
+    before = old.get("status", MISSING) if isinstance(old, dict) else MISSING
+    found = structural.problems(manifest["status"], schema["properties"]["status"], "", before)
+    return [
+        dataclasses.replace(problem, field=f"status.{problem.field}".removesuffix("."))
+        for problem in found
+    ]
