@@ -50,6 +50,19 @@ def test_vectors_come_in_the_order_of_the_texts() -> None:
     assert slept == []
 
 
+def test_the_model_of_a_call_is_what_the_embedder_checks() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(json.loads(request.content)["model"])
+        return vectors_of(request)
+
+    embedder, _ = client(answer)
+    embedder.embed(["a"])
+    embedder.embed(["a"], model="pkg://one")
+    assert asked == ["", "pkg://one"]
+
+
 def test_a_busy_embedder_is_asked_again() -> None:
     answers = [
         lambda _: httpx.Response(503, json={"error": {"message": "full"}}),

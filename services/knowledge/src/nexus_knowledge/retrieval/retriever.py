@@ -75,7 +75,10 @@ class Retriever:
         if not queries:
             return []
         if search.mode != "bm25":
-            search.vectors = self._embedder.embed(queries, prefix=spec.embedding.query_prefix)
+            # By the index's own model: vectors of another one would be found near anything.
+            search.vectors = self._embedder.embed(
+                queries, prefix=spec.embedding.query_prefix, model=spec.embedding.uri
+            )
         return self._live_hits(tenant, index, search, wanted)
 
     def close(self) -> None:

@@ -30,6 +30,8 @@ class MilvusIndex:
 
     def __init__(self, uri: str, *, timeout: float) -> None:
         """Name the server; the first call connects.  ``timeout`` in seconds bounds every call."""
+        import pymilvus  # noqa: F401 - seconds, spent here and not in the first search
+
         self._connection = Connection(uri, timeout=timeout)
 
     def ensure_collection(self, name: str, dimension: int) -> None:
