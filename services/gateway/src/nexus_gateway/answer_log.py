@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
+from contextlib import suppress
 
 from nexus_gateway.errors import GatewayError
 from nexus_gateway.knowledge import Knowledge
@@ -14,6 +16,7 @@ from nexus_knowledge.ledger import Response
 LOG = logging.getLogger(__name__)
 WAITING = 1000
 DRAIN_SECONDS = 5.0
+FLUSH_SECONDS = 2.0
 
 
 class AnswerLog:
@@ -49,12 +52,15 @@ class AnswerLog:
             self._metrics.log_dropped.inc()
 
     async def flush(self) -> None:
-        """Return when what was put before is written."""
-        await self._queue.join()
+        """Return when what was put before is written, after 2 s at the latest."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(FLUSH_SECONDS):
+                await self._queue.join()
 
     async def _write(self) -> None:
         while True:
             response = await self._queue.get()
+            began = time.perf_counter()
             try:
                 ledger = self._knowledge.ledger
                 await self._knowledge.run(lambda: ledger.log_response(response))  # noqa: B023 - awaited at once
@@ -63,3 +69,5 @@ class AnswerLog:
                 LOG.warning("an answer was not logged: %s", error)
             finally:
                 self._queue.task_done()
+            # Half the time of one thread at most: under a flood answers matter more than their log.
+            await asyncio.sleep(time.perf_counter() - began)
