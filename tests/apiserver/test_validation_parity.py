@@ -168,6 +168,7 @@ def changed(draw: st.DrawFn, manifest: Manifest, part: str) -> Manifest:
 VALID = [admit(manifest) for manifest in ORIGINALS]
 hard = settings(
     max_examples=300,
+    database=None,  # what failed is told; a server that is started anew has no memory
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

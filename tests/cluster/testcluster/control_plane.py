@@ -67,6 +67,10 @@ class ControlPlane:
         self.client.close()
         self._stop()
 
+    def pids(self) -> list[int]:
+        """Return the process ids of etcd and the API server."""
+        return [child.pid for _, child in self._children]
+
     def _start(self, etcd: Path, kube: Path) -> None:
         clients, peers, secure = _free_ports(3)
         self._run(

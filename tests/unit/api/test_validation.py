@@ -83,6 +83,9 @@ def test_status_write_takes_status_and_keeps_the_spec() -> None:
     [
         ({"chunks": -1}, "status.chunks", "should be greater than or equal to 0"),
         ({"lastSyncTime": "yesterday"}, "status.lastSyncTime", "in body must be of type date-time"),
+        ({"lastSyncTime": ""}, "status.lastSyncTime", "in body must be of type date-time"),
+        ({"lastSyncTime": "2026-13-01T00:00:00Z"}, "status.lastSyncTime", "of type date-time"),
+        ({"conditions": [5]}, "status.conditions[0]", "must be an object for an array of list"),
         ({"lastSyncTime": 5}, "status.lastSyncTime", 'must be of type date-time: "int64"'),
         ({"conditions": [{"type": "Ready"}]}, "status.conditions[0].status", "Required value"),
         (

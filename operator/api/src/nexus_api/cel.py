@@ -85,7 +85,7 @@ def _environment() -> Any:
 
 @cache
 def program(rule: str) -> Callable[[dict[str, Any]], Any]:
-    """Compile a rule; the result takes JSON values by name.  Raises UnsupportedRule."""
+    """Compile a rule; the result takes values of `as_cel` by name.  Raises UnsupportedRule."""
     from celpy.celparser import CELParseError
 
     environment = _environment()

@@ -125,7 +125,7 @@ def _string(value: str, schema: Schema, path: str) -> Iterator[Problem]:
     elif "pattern" in schema and not _compiled(schema["pattern"]).search(value):
         message = f"{path} in body should match '{schema['pattern']}'"
         yield Problem(path, value, "pattern", message)
-    if schema.get("format") == "date-time" and value and not _is_moment(value):
+    if schema.get("format") == "date-time" and not _is_moment(value):
         message = f"{path} in body must be of type date-time: {quoted(value)}"
         yield Problem(path, value, "format", message, blocking=True)
 
