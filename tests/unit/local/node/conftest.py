@@ -21,6 +21,7 @@ ENTRYPOINTS = {
     "web": (sys.executable, PROGRAMS, "web"),
     "step": (sys.executable, PROGRAMS, "step"),
     "missing": ("/nowhere/missing",),
+    "python": (sys.executable, "-m", "timeit"),
 }
 
 

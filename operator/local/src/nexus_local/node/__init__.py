@@ -2,5 +2,6 @@
 
 from nexus_local.node.backoff import Backoff
 from nexus_local.node.node import Memory, Node
+from nexus_local.node.warm import Preload
 
-__all__ = ["Backoff", "Memory", "Node"]
+__all__ = ["Backoff", "Memory", "Node", "Preload"]

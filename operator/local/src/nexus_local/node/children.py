@@ -21,18 +21,17 @@ _SIGNALLED = 128
 
 @dataclass(eq=False, slots=True)
 class Child:
-    """One running process group; `ended` gets the exit code as a shell counts it (128 + signal)."""
+    """One running process group.
 
-    process: subprocess.Popen[bytes]
+    pid: of the process, which is also the number of its group.  label: for people.  ended: gets
+    the exit code as a shell counts it (128 + signal).
+    """
+
+    pid: int
     label: str
     ended: asyncio.Future[int] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
-
-    @property
-    def pid(self) -> int:
-        """The process id, which is also that of its group."""
-        return self.process.pid
 
     async def stop(self, grace: float) -> int:
         """Ask the process to end, kill its group after `grace` seconds, return its exit code."""
@@ -46,7 +45,8 @@ class Child:
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the process, if it still runs."""
         if not self.ended.done():
-            self.process.send_signal(number)
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self.pid, number)
 
     def kill(self) -> None:
         """Kill the process and all that it started in its group."""
@@ -83,8 +83,11 @@ class Children:
         folder: Path,
         log: Path,
         label: str,
+        descriptors: Sequence[int] = (),
     ) -> Child:
         """Start a program with its output appended to `log`; raises PodRefusedError.
+
+        descriptors: open files that the program inherits under their numbers here.
 
         It has to be called in the thread that lives as long as the platform, since the kernel
         kills the child when its parent thread ends.
@@ -103,17 +106,31 @@ class Children:
                     env=dict(env),
                     cwd=folder,
                     start_new_session=True,
+                    pass_fds=descriptors,
                 )
             except (OSError, ValueError) as error:
                 raise PodRefusedError(
                     "StartError", f"{argv[0]} cannot be started: {error}"
                 ) from error
-        self._tell_watchdog("+", process.pid)
-        self._records.add(process.pid, label)
-        child = Child(process, label)
-        self._running.add(child)
-        self._watch(child)
+        child = self.adopt(process.pid, label)
+        self._watch(child, process)
         return child
+
+    def adopt(self, pid: int, label: str) -> Child:
+        """Take charge of a process group that has begun; whoever waits for it calls `forget`."""
+        self._tell_watchdog("+", pid)
+        self._records.add(pid, label)
+        child = Child(pid, label)
+        self._running.add(child)
+        return child
+
+    def forget(self, child: Child, code: int) -> None:
+        """Note that a process has ended."""
+        self._running.discard(child)
+        self._tell_watchdog("-", child.pid)
+        self._records.remove(child.pid)
+        if not child.ended.done():
+            child.ended.set_result(code)
 
     def running(self) -> list[Child]:
         """Return the processes that run now, by label."""
@@ -132,31 +149,27 @@ class Children:
             self._watchdog.wait()
             self._watchdog = None
 
-    def _watch(self, child: Child) -> None:
+    def _watch(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         """Learn of the end by a file descriptor where the kernel has one, else by a thread."""
         loop = asyncio.get_running_loop()
         if not hasattr(os, "pidfd_open"):
             waiting = loop.run_in_executor(None, os.waitid, os.P_PID, child.pid, _WAIT)
-            waiting.add_done_callback(lambda _: self._reap(child))
+            waiting.add_done_callback(lambda _: self._reap(child, process))
             return
         descriptor = os.pidfd_open(child.pid)
 
         def ended() -> None:
             loop.remove_reader(descriptor)
             os.close(descriptor)
-            self._reap(child)
+            self._reap(child, process)
 
         loop.add_reader(descriptor, ended)
 
-    def _reap(self, child: Child) -> None:
+    def _reap(self, child: Child, process: subprocess.Popen[bytes]) -> None:
         # The group first: its id cannot be given to others before its leader is waited for.
         kill_group(child.pid)
-        code = child.process.wait()
-        self._running.discard(child)
-        self._tell_watchdog("-", child.pid)
-        self._records.remove(child.pid)
-        if not child.ended.done():
-            child.ended.set_result(_SIGNALLED - code if code < 0 else code)
+        code = process.wait()
+        self.forget(child, _SIGNALLED - code if code < 0 else code)
 
     def _start_watchdog(self) -> None:
         if self._watchdog is None:

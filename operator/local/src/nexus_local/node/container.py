@@ -65,8 +65,7 @@ def program(container: Manifest, entrypoints: EntryPoints) -> tuple[str, ...]:
 
     Raises PodRefusedError when no installed program may be run under that name.
     """
-    image = container["image"]
-    name = (container.get("command") or [image_name(image)])[0]
+    image, name = container["image"], command_name(container)
     found = entrypoints.get(name)
     if found is None:
         known = ", ".join(sorted(entrypoints)) or "none"
@@ -82,6 +81,11 @@ def program(container: Manifest, entrypoints: EntryPoints) -> tuple[str, ...]:
             "install the platform again",
         )
     return found
+
+
+def command_name(container: Manifest) -> str:
+    """Return the name by which a container asks for its program."""
+    return str((container.get("command") or [image_name(container["image"])])[0])
 
 
 def image_name(image: str) -> str:

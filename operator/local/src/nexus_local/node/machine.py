@@ -1,5 +1,6 @@
 """What all pods of one machine share, and the way from a pod to a running child."""
 
+import contextlib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,10 +10,19 @@ from pathlib import Path
 from nexus_api.meta import Manifest
 from nexus_local.node import subset, volumes
 from nexus_local.node.children import Child, Children
-from nexus_local.node.container import EntryPoints, Launch, launch, passed_on, program
+from nexus_local.node.container import (
+    EntryPoints,
+    Launch,
+    command_name,
+    launch,
+    passed_on,
+    program,
+)
+from nexus_local.node.errors import PodRefusedError
 from nexus_local.node.folders import Folders
 from nexus_local.node.ports import Ports
 from nexus_local.node.references import read_references
+from nexus_local.node.warm import WarmProgram
 from nexus_operator.cluster.protocol import Cluster
 
 DEFAULT_GRACE_SECONDS = 30
@@ -28,6 +38,7 @@ class Machine:
     children: Children
     clock: Callable[[], datetime]
     ports: Ports = field(default_factory=Ports)
+    warm: Mapping[str, WarmProgram] = field(default_factory=dict)
 
     async def prepare(
         self,
@@ -65,6 +76,27 @@ class Machine:
             label=f"{namespace}/{name}",
         )
         return child, log
+
+    async def start_step(self, pod: Manifest, prepared: Launch) -> tuple[Child, Path]:
+        """Start the process of a workflow's pod, from a program held ready if there is one."""
+        command = command_name(pod["spec"]["containers"][0])
+        warm = self.warm.get(command)
+        owners = pod["metadata"].get("ownerReferences") or ()
+        of_workflow = any(owner["kind"] == "Workflow" for owner in owners)
+        if warm is not None and of_workflow and await warm.available():
+            namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+            log = self.folders.new_log(namespace, name)
+            with contextlib.suppress(PodRefusedError):  # it ended just now: start cold
+                child = await warm.start(
+                    # As the program sees it: what starts an interpreter is not part of sys.argv.
+                    prepared.argv[len(self.entrypoints[command]) - 1 :],
+                    env=prepared.env,
+                    folder=prepared.folder,
+                    log=log,
+                    label=f"{namespace}/{name}",
+                )
+                return child, log
+        return self.start(pod, prepared)
 
     def take_ports(self, pod: Manifest) -> dict[int | str, int]:
         """Reserve a local port for each port of the container, by number and by name."""

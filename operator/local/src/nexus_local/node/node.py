@@ -15,11 +15,12 @@ from nexus_local.node.container import EntryPoints
 from nexus_local.node.deployments import Deployments, owner_key
 from nexus_local.node.folders import Folders
 from nexus_local.node.informer import Informer, Key
+from nexus_local.node.keyed_queue import KeyedQueue
 from nexus_local.node.machine import Machine
 from nexus_local.node.once import RUN_ONCE, run_once
 from nexus_local.node.orphans import Records
-from nexus_local.node.queue import KeyedQueue
 from nexus_local.node.services import Services
+from nexus_local.node.warm import Preload, WarmProgram
 from nexus_local.node.worker import PodWorker
 from nexus_local.workflows.runner import PodResult
 from nexus_operator.cluster.protocol import Cluster
@@ -51,6 +52,7 @@ class Node:
         data_dir: Path,
         entrypoints: EntryPoints,
         claims: Mapping[str, Path] | None = None,
+        preloads: Mapping[str, Preload] | None = None,
         backoff: Backoff | None = None,
         clock: Callable[[], datetime] = _now,
     ) -> None:
@@ -58,11 +60,18 @@ class Node:
 
         data_dir: the node's own folder.  entrypoints: the programs that containers may run, by
         command name, as absolute command lines.  claims: directories for persistent volume
-        claims of that name; others get one below data_dir.
+        claims of that name; others get one below data_dir.  preloads: programs, by command name,
+        that are held ready in memory for the steps of workflows.
         """
         self.folders = Folders(data_dir, claims or {})
         self._children = Children(Records(self.folders.processes, self.folders.pods))
-        self._machine = Machine(cluster, self.folders, entrypoints, self._children, clock)
+        self._warm = {
+            name: WarmProgram(preload, self._children, data_dir)
+            for name, preload in (preloads or {}).items()
+        }
+        self._machine = Machine(
+            cluster, self.folders, entrypoints, self._children, clock, warm=self._warm
+        )
         self._backoff = backoff or Backoff()
         self._workers: dict[Key, PodWorker] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
@@ -107,6 +116,8 @@ class Node:
         for worker in self._workers.values():
             worker.stop()
         await asyncio.gather(*self._running.values(), return_exceptions=True)
+        for program in self._warm.values():
+            program.close()
         await self._children.close()
 
     async def run_once(self, pod: Manifest, *, env_paths: Mapping[str, Path]) -> PodResult:

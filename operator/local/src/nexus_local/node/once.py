@@ -59,7 +59,7 @@ class _Run:
         try:
             self.ports = machine.take_ports(self._pod)
             prepared = await machine.prepare(self._pod, self.ports, files)
-            child, log = machine.start(self._pod, prepared)
+            child, log = await machine.start_step(self._pod, prepared)
         except PodRefusedError as error:
             await self._report(self._container.waiting(error.reason, error.message))
             return PodResult(None, error.reason, error.message)
