@@ -29,8 +29,8 @@ _TEMPLATE = Path(tempfile.mkdtemp(dir=_SHM)) / "ledger.db"
 class SyncMachine(RuleBasedStateMachine):
     """One sync at a time holds the lock; those that lost it may still run on, late."""
 
-    @initialize()
-    def begin(self) -> None:
+    @initialize(contents=st.fixed_dictionaries(dict.fromkeys("abc", st.none() | CONTENTS)))
+    def begin(self, contents: dict[str, str | None]) -> None:
         if not _TEMPLATE.exists():
             upgrade(f"sqlite:///{_TEMPLATE}")
         self.folder = Path(tempfile.mkdtemp(dir=_SHM))
@@ -41,7 +41,12 @@ class SyncMachine(RuleBasedStateMachine):
         self.late: list[Steps] = []
         self.calls: list[tuple[str, str, Steps]] = []
         self.ever: dict[str, set[str]] = {}
-        self.gone: set[str] = set()
+        self.gone: set[str] = set()  # deleted by the API, not stored since
+        self.steady: dict[str, str] = {}  # cited at the last rest, not touched since
+        for path, content in contents.items():
+            if content is not None:
+                self.store(path, content)
+        self.come_to_rest()
 
     def teardown(self) -> None:
         if hasattr(self, "world"):
@@ -52,44 +57,44 @@ class SyncMachine(RuleBasedStateMachine):
 
     @rule(path=PATHS, content=CONTENTS)
     def drop_into_the_bucket(self, path: str, content: str) -> None:
-        self.world.bucket.put(path, content)
-        self.stored(path, content)
+        self.store(path, content)
 
-    @rule(path=PATHS)
-    def remove_from_the_bucket(self, path: str) -> None:
-        self.world.bucket.objects.pop(path, None)
+    @rule(path=PATHS, again=st.booleans())
+    def remove_from_the_bucket(self, path: str, again: bool) -> None:
+        held = self.world.bucket.objects.pop(path, None)
+        self.steady.pop(path, None)
+        if held is not None and again:  # the same bytes, stored later
+            self.store(path, held[0])
 
-    @rule(path=PATHS)
-    def touch_in_the_bucket(self, path: str) -> None:
-        held = self.world.bucket.objects.get(path)
-        if held is not None:
-            self.drop_into_the_bucket(path, held[0])
+    @rule(path=PATHS, content=CONTENTS, steps=st.integers(1, 2))
+    def upload(self, path: str, content: str, steps: int) -> None:
+        self.ever.setdefault(path, set()).add(content)
+        self.calls.append(("upload", path, self.world.upload(path, content)))
+        self.go_on(len(self.calls) - 1, steps)
 
-    @rule(path=PATHS, content=CONTENTS)
-    def upload(self, path: str, content: str) -> None:
-        call = self.world.upload(path, content)
-        next(call)
-        self.stored(path, content)
-        self.calls.append(("upload", path, call))
-
-    @rule(path=PATHS)
-    def delete(self, path: str) -> None:
-        call = self.world.delete(path)
-        next(call, None)
-        self.calls.append(("delete", path, call))
+    @rule(path=PATHS, steps=st.integers(1, 5))
+    def delete(self, path: str, steps: int) -> None:
+        self.calls.append(("delete", path, self.world.delete(path)))
+        self.go_on(len(self.calls) - 1, steps)
 
     @precondition(lambda self: self.calls)
     @rule(data=st.data())
     def go_on_with_a_call(self, data: st.DataObject) -> None:
-        which = data.draw(st.integers(0, len(self.calls) - 1))
+        self.go_on(data.draw(st.integers(0, len(self.calls) - 1)), 1)
+
+    def go_on(self, which: int, steps: int) -> None:
         kind, path, call = self.calls[which]
-        step = next(call, None)
-        if kind == "delete" and step == "deleted in the ledger":
-            self.gone.add(path)
-        if kind == "upload":
-            self.gone.discard(path)
-        if step is None:
-            del self.calls[which]
+        self.steady.pop(path, None)
+        for _ in range(steps):
+            step = next(call, None)
+            if kind == "upload":
+                self.gone.discard(path)
+            elif step == "deleted in the ledger":
+                self.gone.add(path)
+            self.holds()
+            if step is None:
+                del self.calls[which]
+                return
 
     @precondition(lambda self: self.calls)
     @rule()
@@ -98,29 +103,20 @@ class SyncMachine(RuleBasedStateMachine):
 
     # --- syncs
 
-    @precondition(lambda self: self.sync is None)
-    @rule()
-    def start_a_sync(self) -> None:
-        self.sync = self.world.sync()
-
-    @precondition(lambda self: self.sync is not None)
-    @rule(steps=st.sampled_from([1, 2, 5, 50]))
+    @rule(steps=st.sampled_from([1, 2, 3, 5, 8, 50]))
     def go_on_with_the_sync(self, steps: int) -> None:
+        if self.sync is None:
+            self.sync = self.world.sync()
         for _ in range(steps):
             if self.sync is not None and next(self.sync, None) is None:
                 self.sync = None
             self.holds()
 
     @precondition(lambda self: self.sync is not None)
-    @rule()
-    def sync_dies(self) -> None:
-        self.sync = None
-
-    @precondition(lambda self: self.sync is not None)
-    @rule()
-    def sync_is_taken_for_dead_but_runs_on(self) -> None:
-        assert self.sync is not None
-        self.late.append(self.sync)
+    @rule(runs_on=st.booleans())
+    def sync_is_taken_for_dead(self, runs_on: bool) -> None:
+        if runs_on and self.sync is not None:
+            self.late.append(self.sync)
         self.sync = None
 
     @precondition(lambda self: self.late)
@@ -142,6 +138,7 @@ class SyncMachine(RuleBasedStateMachine):
     @rule()
     def lose_the_vectors(self) -> None:
         view = self.world.ledger.view(*KEY)
+        self.steady.clear()
         if view is not None:
             self.world.vectors.drop(view.collection)
             self.world.ledger.collection_lost(*KEY, view.collection)
@@ -149,9 +146,10 @@ class SyncMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.sync is None)
     @rule()
     def delete_the_resource_and_make_it_anew(self) -> None:
+        self.steady.clear()
         self.sync = self.world.teardown()
+        next(self.sync, None)
         self.world.uid = f"u{int(self.world.uid[1:]) + 1}"
-        # The old resource's teardown has begun; its uid was read before the new one came.
 
     # --- what holds
 
@@ -160,8 +158,11 @@ class SyncMachine(RuleBasedStateMachine):
         if not hasattr(self, "world"):
             return
         self.world.check(self.ever)
+        visible = {path: chunks[0].text for path, chunks in self.world.visible().items()}
         for path in self.gone:
-            assert path not in self.world.visible(), f"{path} is cited after its deletion"
+            assert path not in visible, f"{path} is cited after its deletion"
+        for path, content in self.steady.items():
+            assert visible.get(path) == content, f"{path} was cited, and nobody touched it"
 
     @rule()
     def come_to_rest(self) -> None:
@@ -177,15 +178,22 @@ class SyncMachine(RuleBasedStateMachine):
         finish(self.world.sync())
         assert self.world.written == written, "an unchanged bucket cost something"
         self.world.check_at_rest()
+        self.steady = {
+            path: content
+            for path, (content, _) in self.world.bucket.objects.items()
+            if not content.startswith(BROKEN)
+        }
 
-    def stored(self, path: str, content: str) -> None:
+    def store(self, path: str, content: str) -> None:
         self.ever.setdefault(path, set()).add(content)
         self.gone.discard(path)
+        self.steady.pop(path, None)
+        self.world.bucket.put(path, content)
 
 
 SyncMachine.TestCase.settings = settings(
-    max_examples=30,
-    stateful_step_count=40,
+    max_examples=40,
+    stateful_step_count=20,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
