@@ -20,11 +20,11 @@ WATCH_SECONDS = 240
 TIMEOUT = 15.0
 
 
-class ControlUnavailable(Exception):
+class ControlUnavailable(Exception):  # noqa: N818 - named for what happened
     """The API does not answer, or refuses; the message says which call and why."""
 
 
-class ControlGone(Exception):
+class ControlGone(Exception):  # noqa: N818 - named for what happened
     """The version asked for is no longer kept: list anew."""
 
 
