@@ -30,24 +30,28 @@ def ranges(parsed: Parsed) -> list[Range]:
     """
     text = parsed.text
     sections = [Section(0, ()), *parsed.sections, Section(len(text), ())]
+    filled = [
+        (this.start, following.start, this.path)
+        for this, following in pairwise(sections)
+        if text[this.start : following.start].strip()
+    ]
     parts: list[Range] = []
     begin: int | None = None
-    for this, following in pairwise(sections):
-        start = this.start if begin is None else begin
-        if following.start <= this.start or not text[this.start : following.start].strip():
-            continue
-        deeper = following.path[: len(this.path)] == this.path and following.start < len(text)
-        if this.path and deeper and _is_heading_only(text[this.start : following.start], this):
+    for number, (here, end, path) in enumerate(filled):
+        start = here if begin is None else begin
+        below = filled[number + 1][2] if number + 1 < len(filled) else ()
+        deeper = len(below) > len(path) > 0 and below[: len(path)] == path
+        if deeper and _is_heading_only(text[start:end], path):
             begin = start
-            continue
-        begin = None
-        parts.append(Range(start, following.start, this.path, _outer(text, start, this.path)))
+        else:
+            begin = None
+            parts.append(Range(start, end, path, _outer(text, start, path)))
     return parts
 
 
-def _is_heading_only(text: str, section: Section) -> bool:
-    """Tell whether a section holds its own heading and nothing else, marks aside."""
-    return len(text.strip(" \t\r\n#=-*_")) <= len(section.path[-1]) + 4
+def _is_heading_only(text: str, path: tuple[str, ...]) -> bool:
+    """Tell whether a text holds its own headings and nothing else, marks aside."""
+    return sum(map(str.isalnum, text)) <= sum(map(str.isalnum, "".join(path)))
 
 
 def _outer(text: str, start: int, path: tuple[str, ...]) -> tuple[str, ...]:

@@ -5,17 +5,15 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self, TypeAlias
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
+from nexus_pipelines.chunk.lexicon import Lexicon, Offsets
 from nexus_pipelines.errors import TokenizerUnusable
 
 if TYPE_CHECKING:
     import tokenizers
-
-Offsets: TypeAlias = NDArray[np.int64]
 
 _BLOCK = 8000  # characters handed to the tokenizer at once: more is slower, fewer too
 _BLOCKS_AT_ONCE = 64
@@ -51,6 +49,7 @@ class TextTokenizer:
         self.special: int = tokenizer.num_special_tokens_to_add(is_pair=False)
         pre_tokenizer = json.loads(tokenizer.to_str()).get("pre_tokenizer") or {}
         self.additive = pre_tokenizer.get("type") == "BertPreTokenizer"
+        self._lexicon = Lexicon(self._words)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -81,6 +80,27 @@ class TextTokenizer:
 
     def tokens(self, text: str) -> Tokens:
         """Place every token of a text."""
+        if self.additive:
+            return Tokens(*self._lexicon.tokens(text))
+        return _without_leading_space(text, self._in_blocks(text))
+
+    def _words(self, words: Sequence[str]) -> list[tuple[Offsets, Offsets]]:
+        """Place the tokens of words; a run of characters without end is taken in blocks."""
+        short = [word for word in words if len(word) <= _BLOCK]
+        encoded = iter(self._tokenizer.encode_batch(short, add_special_tokens=False))
+        placed: list[tuple[Offsets, Offsets]] = []
+        for word in words:
+            if len(word) > _BLOCK:
+                tokens = self._in_blocks(word)
+            else:
+                flat = _flat(next(encoded).offsets)
+                tokens = Tokens(flat[0::2], flat[1::2])
+                if len(word) > _LONGEST_TOKEN:
+                    tokens = self._cut_giants(word, tokens)
+            placed.append((tokens.starts, tokens.ends))
+        return placed
+
+    def _in_blocks(self, text: str) -> Tokens:
         starts: list[Offsets] = []
         ends: list[Offsets] = []
         blocks = _blocks(text)
@@ -94,8 +114,7 @@ class TextTokenizer:
                 ends.append(places[1::2] + begin)
         if not starts:
             return Tokens(np.zeros(0, np.int64), np.zeros(0, np.int64))
-        placed = self._cut_giants(text, Tokens(np.concatenate(starts), np.concatenate(ends)))
-        return placed if self.additive else _without_leading_space(text, placed)
+        return self._cut_giants(text, Tokens(np.concatenate(starts), np.concatenate(ends)))
 
     def _cut_giants(self, text: str, tokens: Tokens) -> Tokens:
         giants = np.nonzero(tokens.ends - tokens.starts > _LONGEST_TOKEN)[0]

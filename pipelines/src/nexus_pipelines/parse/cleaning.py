@@ -5,11 +5,9 @@ The length never changes, so the offsets of a citation hold in the decoded sourc
 
 import re
 
-# C0 without tab, newline, carriage return and form feed; DEL and C1 without NEL; lone
-# surrogates (not encodable as UTF-8); non-characters, which PDF writers use as marks.
-_UNFIT = re.compile(
-    "[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]"
-)
+# C0 without tab, newline and carriage return; DEL and C1; lone surrogates (not encodable as
+# UTF-8); non-characters, which PDF writers use as marks.
+_UNFIT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 _SPACES = re.compile(r"\s+")
 _VISIBLE = re.compile(
     r"\w|[^\s\u0000-\u002f\u00ad\u200b-\u200f\u2028-\u202f\u2060-\u206f\ufeff\ufffd]"

@@ -262,3 +262,25 @@ def test_the_models_own_truncation_and_padding_are_switched_off(bert: TextTokeni
     assert bert.count("pump") == 1
     assert bert.special == 2
     assert len(bert.tokens("pump valve " * 5000)) == 10_000
+
+
+@settings(deadline=None)
+@given(parts=st.lists(LETTERS, max_size=200))
+def test_tokens_by_words_are_those_of_the_whole_text(parts: list[str]) -> None:
+    """The lexicon is only a faster way: every token lies where the tokenizer puts it."""
+    import tokenizers
+
+    text = fit("".join(parts).replace("a" * 130, " "))
+    plain = tokenizers.Tokenizer.from_str(_BERT[0]._tokenizer.to_str())
+    offsets = plain.encode(text, add_special_tokens=False).offsets
+    tokens = _BERT[0].tokens(text)
+    assert list(zip(tokens.starts.tolist(), tokens.ends.tolist(), strict=True)) == offsets
+    assert _BERT[0].count(text) == len(tokens)
+
+
+_BERT: list[TextTokenizer] = []
+
+
+@pytest.fixture(autouse=True)
+def _remembered(bert: TextTokenizer) -> None:
+    _BERT[:] = [bert]
