@@ -1,7 +1,5 @@
 """Every error this library raises on purpose, in one tree."""
 
-# ruff: noqa: N818 - an error is named for what happened, like the conditions people see
-
 
 class KnowledgeError(Exception):
     """Root of the tree.  ``transient`` says whether the same call may succeed later."""

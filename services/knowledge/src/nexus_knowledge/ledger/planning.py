@@ -54,6 +54,7 @@ class Planning(Database):
         are tried again when they or the fingerprint change.  Raises ``IndexGone``, and
         ``ListingOutdated`` when another listing was begun after this one.
         """
+        everything = list(listing)  # read before the ledger is locked: it may come from a slow disk
         with self._write() as session:
             row = self._own(session, tenant, index, uid)
             if token != row.listing:
@@ -65,7 +66,7 @@ class Planning(Database):
                 session, row, collection, f"{fingerprint}/{limits}", token, self._clock()
             )
             planner.load()
-            for listed in listing:
+            for listed in everything:
                 planner.look_at(listed)
             planner.remove_vanished()
             purge(session, row)

@@ -1,4 +1,4 @@
-"""The connection to Milvus: made at the first call, made anew when the server restarts."""
+"""The connection to Milvus: made at the first call, outliving restarts of the server."""
 
 import logging
 import random
@@ -56,7 +56,6 @@ class Connection:
                 problem = _translated(error, self._uri)
                 if not problem.transient or attempt == _ATTEMPTS - 1:
                     raise problem from error
-            self.close()
             time.sleep(_FIRST_DELAY * 2**attempt * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
         raise VectorsUnavailable(f"Milvus at {self._uri} does not answer")
 
