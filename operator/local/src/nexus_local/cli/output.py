@@ -66,7 +66,7 @@ def lookup(manifest: Manifest, path: str) -> list[Any]:
         UsageError: the path is not one.
     """
     from jsonpath_ng.exceptions import JSONPathError
-    from jsonpath_ng.ext import parse
+    from jsonpath_ng.ext.parser import parse
 
     text = re.sub(r"\\\.", ".", path)
     try:

@@ -109,15 +109,19 @@ def _cluster_http(context: str) -> httpx.Client:
 
     settings = client.Configuration()
     try:
-        config.load_kube_config(context=context or None, client_configuration=settings)
+        config.load_kube_config(  # type: ignore[no-untyped-call]
+            context=context or None, client_configuration=settings
+        )
     except config.ConfigException as error:
         raise CliError(f"kubeconfig: {error}") from error
     tls = ssl.create_default_context(cafile=settings.ssl_ca_cert)
     if settings.cert_file:
         tls.load_cert_chain(settings.cert_file, settings.key_file)
-    headers = {}
-    if token := settings.get_api_key_with_prefix("authorization"):
-        headers["authorization"] = token
+    headers = {
+        str(one["key"]): str(one["value"])
+        for one in settings.auth_settings().values()
+        if one["in"] == "header" and one["value"]
+    }
     return httpx.Client(base_url=settings.host, verify=tls, headers=headers, timeout=TIMEOUT)
 
 
