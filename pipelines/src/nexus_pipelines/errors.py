@@ -1,5 +1,4 @@
 """What a step can fail with, and the exit code that tells the retry strategy what to do."""
-# ruff: noqa: N818 - an error is named for what happened, as people read it
 
 EXIT_DONE = 0
 EXIT_FINAL = 1

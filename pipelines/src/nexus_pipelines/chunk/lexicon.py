@@ -4,6 +4,7 @@ Right only for tokenizers that part a text at white space before anything else (
 text's tokens are those of its words, moved to where the words stand.
 """
 
+import itertools
 import threading
 from array import array
 from collections.abc import Callable, Sequence
@@ -22,8 +23,8 @@ _IS_SPACE = np.array([chr(point).isspace() for point in range(_BEYOND)] + [False
 class Lexicon:
     """Remembers where the tokens of words lie; may be asked from several threads."""
 
-    def __init__(self, place: Callable[[Sequence[str]], Sequence[Placed]]) -> None:
-        """Take the function that tokenises words: for each, starts and ends int64 [n]."""
+    def __init__(self, place: Callable[[str], Placed]) -> None:
+        """Take the function that tokenises a text: starts and ends, int64 [n]."""
         self._place = place
         self._lock = threading.Lock()
         self._forget()
@@ -48,13 +49,21 @@ class Lexicon:
 
     def _learn(self, words: Sequence[str]) -> None:
         new = [word for word in dict.fromkeys(words) if word not in self._known]
-        for word, (starts, ends) in zip(new, self._place(new), strict=True):
-            self._known[word] = len(self._firsts)
-            self._firsts.append(len(self._starts))
-            self._counts.append(len(starts))
-            self._starts.frombytes(starts.tobytes())
-            self._ends.frombytes(ends.tobytes())
-            self._characters += len(word)
+        if not new:
+            return
+        # As one text: a call for each word would take far longer than the words themselves.
+        starts, ends = self._place(" ".join(new))
+        lengths = np.fromiter(map(len, new), np.int64, len(new))
+        begins = np.cumsum(lengths + 1) - lengths - 1
+        firsts = np.searchsorted(starts, begins)
+        counts = np.diff(firsts, append=len(starts))
+        begin_of_token = np.repeat(begins, counts)
+        self._known.update(zip(new, itertools.count(len(self._firsts)), strict=False))
+        self._firsts.frombytes((firsts + len(self._starts)).tobytes())
+        self._counts.frombytes(counts.tobytes())
+        self._starts.frombytes((starts - begin_of_token).tobytes())
+        self._ends.frombytes((ends - begin_of_token).tobytes())
+        self._characters += int(lengths.sum())
 
     def _gather(self, places: Offsets, numbers: Offsets) -> Placed:
         """Lay the words' tokens out one after the other, each moved by its word's place."""

@@ -33,6 +33,11 @@ class Tokens:
         """Count the tokens."""
         return len(self.starts)
 
+    @property
+    def both(self) -> tuple[Offsets, Offsets]:
+        """Starts and ends."""
+        return self.starts, self.ends
+
 
 class TextTokenizer:
     """Counts and places tokens.
@@ -49,7 +54,7 @@ class TextTokenizer:
         self.special: int = tokenizer.num_special_tokens_to_add(is_pair=False)
         pre_tokenizer = json.loads(tokenizer.to_str()).get("pre_tokenizer") or {}
         self.additive = pre_tokenizer.get("type") == "BertPreTokenizer"
-        self._lexicon = Lexicon(self._words)
+        self._lexicon = Lexicon(lambda text: self._in_blocks(text).both)
 
     @classmethod
     def load(cls, directory: Path) -> Self:
@@ -83,22 +88,6 @@ class TextTokenizer:
         if self.additive:
             return Tokens(*self._lexicon.tokens(text))
         return _without_leading_space(text, self._in_blocks(text))
-
-    def _words(self, words: Sequence[str]) -> list[tuple[Offsets, Offsets]]:
-        """Place the tokens of words; a run of characters without end is taken in blocks."""
-        short = [word for word in words if len(word) <= _BLOCK]
-        encoded = iter(self._tokenizer.encode_batch(short, add_special_tokens=False))
-        placed: list[tuple[Offsets, Offsets]] = []
-        for word in words:
-            if len(word) > _BLOCK:
-                tokens = self._in_blocks(word)
-            else:
-                flat = _flat(next(encoded).offsets)
-                tokens = Tokens(flat[0::2], flat[1::2])
-                if len(word) > _LONGEST_TOKEN:
-                    tokens = self._cut_giants(word, tokens)
-            placed.append((tokens.starts, tokens.ends))
-        return placed
 
     def _in_blocks(self, text: str) -> Tokens:
         starts: list[Offsets] = []

@@ -19,7 +19,7 @@ class Reason(StrEnum):
     EMPTY = "Empty"
 
 
-class ParseFailure(Exception):  # noqa: N818  a result of parsing a bad file, not a fault of ours
+class ParseFailure(Exception):
     """One document cannot be read.  `reason` is for programs, `message` for people."""
 
     def __init__(self, reason: Reason, message: str) -> None:

@@ -99,7 +99,7 @@ def _judge_sizes(members: list[zipfile.ZipInfo], limits: ParseLimits) -> None:
             )
 
 
-class _PrologRead(Exception):  # noqa: N818  ends the reading of a prolog early
+class _PrologRead(Exception):
     pass
 
 

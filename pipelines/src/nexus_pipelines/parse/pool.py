@@ -78,7 +78,7 @@ class ParserPool:
                 process.end()
 
 
-class _Died(Exception):  # noqa: N818  says what became of a process; turned into a ParseFailure
+class _Died(Exception):
     def __init__(self, code: int, peak: int) -> None:
         super().__init__(f"parsing process ended with {code}, {peak} bytes at most")
         self._code = code
