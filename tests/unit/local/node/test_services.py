@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from nexus_local.node.relay import Relay
+from nexus_local.node.traffic import Traffic
 
 from .conftest import (
     Site,
@@ -200,3 +201,34 @@ async def test_slow_reader_holds_the_sender_back() -> None:
     await relay.close()
     target.close()
     await target.wait_closed()
+
+
+async def test_deleted_pod_is_drained_but_not_for_ever(site: Site) -> None:
+    made = await site.cluster.create(service("web"))
+    deployed = await site.cluster.apply(deployment("web", web_container()))
+    port = service_port(await site.until(ref(made), has_port))
+    await site.until(ref(deployed), available)
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(b"GET /about HTTP/1.1\r\n\r\n")
+        assert b" 200 " in await reader.readline()  # and the connection is kept open
+        (pod,) = await site.ready_pods(app="web")
+        await site.cluster.delete(ref(deployed))
+        await site.until_gone(ref(pod))
+    finally:
+        writer.close()
+        await asyncio.gather(writer.wait_closed(), return_exceptions=True)
+
+
+async def test_traffic_counts_by_port() -> None:
+    traffic = Traffic()
+    assert await traffic.quiet([1, 2], 0)
+    for target in (1, 1, 3):
+        traffic.begin(target)
+    assert not await traffic.quiet([1, 2], 0)
+    waiting = asyncio.create_task(traffic.quiet([1, 2], 30))
+    for target in (1, 1):
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        traffic.end(target)
+    assert await waiting

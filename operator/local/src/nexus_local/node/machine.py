@@ -22,6 +22,7 @@ from nexus_local.node.errors import PodRefusedError
 from nexus_local.node.folders import Folders
 from nexus_local.node.ports import Ports
 from nexus_local.node.references import read_references
+from nexus_local.node.traffic import Traffic
 from nexus_local.node.warm import WarmProgram
 from nexus_operator.cluster.protocol import Cluster
 
@@ -38,6 +39,7 @@ class Machine:
     children: Children
     clock: Callable[[], datetime]
     ports: Ports = field(default_factory=Ports)
+    traffic: Traffic = field(default_factory=Traffic)
     warm: Mapping[str, WarmProgram] = field(default_factory=dict)
 
     async def prepare(

@@ -75,7 +75,13 @@ class Node:
         self._backoff = backoff or Backoff()
         self._workers: dict[Key, PodWorker] = {}
         self._running: dict[Key, asyncio.Task[None]] = {}
-        self._services = Services(cluster, self._workers, self._machine.ports, clock)
+        self._services = Services(
+            cluster,
+            self._workers,
+            ports=self._machine.ports,
+            traffic=self._machine.traffic,
+            clock=clock,
+        )
         self._pods = Informer(cluster, "v1", "Pod", self._pod_changed)
         self._deployments = Informer(
             cluster, "apps/v1", "Deployment", lambda key, _: self._deployment_queue.add(key)

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import cast
 
 from nexus_local.node.ports import HOST
+from nexus_local.node.traffic import Traffic
 
 _CONNECT_SECONDS = 5.0
 
@@ -61,6 +62,9 @@ class _Side(asyncio.Protocol):
         if self.transport is not None:
             self.transport.write(data)
 
+    def has_gone(self) -> bool:
+        return self.transport is None
+
     def close(self, *, abort: bool = False) -> None:
         if self.transport is not None:
             if abort:
@@ -74,6 +78,7 @@ class _Inbound(_Side):
 
     def __init__(self, relay: "Relay") -> None:
         super().__init__()
+        self.target: int | None = None
         self._relay = relay
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -88,9 +93,13 @@ class _Inbound(_Side):
 class Relay:
     """Listens on one loopback port and connects each client to a target chosen at that moment."""
 
-    def __init__(self, choose: Callable[[], int | None]) -> None:
-        """Take targets from `choose`: a local port, or None to close the client at once."""
+    def __init__(self, choose: Callable[[], int | None], traffic: Traffic | None = None) -> None:
+        """Take targets from `choose`: a local port, or None to close the client at once.
+
+        traffic: where the connections are counted.
+        """
         self._choose = choose
+        self._traffic = traffic or Traffic()
         self._server: asyncio.Server | None = None
         self._open: set[_Inbound] = set()
         self._connecting: set[asyncio.Task[None]] = set()
@@ -128,12 +137,16 @@ class Relay:
     def forget(self, inbound: _Inbound) -> None:
         """Drop a client that has gone."""
         self._open.discard(inbound)
+        if inbound.target is not None:
+            self._traffic.end(inbound.target)
 
     async def _connect(self, inbound: _Inbound) -> None:
         port = self._choose()
-        if port is None:
+        if port is None or inbound.has_gone():
             inbound.close()
             return
+        inbound.target = port
+        self._traffic.begin(port)
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
@@ -141,7 +154,7 @@ class Relay:
         except (OSError, TimeoutError):
             inbound.close()
             return
-        if inbound.transport is None:
+        if inbound.has_gone():
             outbound.close()
             return
         inbound.join(outbound)

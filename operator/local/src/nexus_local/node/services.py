@@ -12,6 +12,7 @@ from nexus_local.node.informer import Key
 from nexus_local.node.pod_status import condition
 from nexus_local.node.ports import HOST, Ports
 from nexus_local.node.relay import Relay
+from nexus_local.node.traffic import Traffic
 from nexus_local.node.worker import PodWorker
 from nexus_local.store.labels import Selector
 from nexus_operator.cluster.errors import NotFound
@@ -28,9 +29,16 @@ class Services:
     """Keeps a relay for every port of every Service."""
 
     def __init__(
-        self, cluster: Cluster, workers: Workers, ports: Ports, clock: Callable[[], datetime]
+        self,
+        cluster: Cluster,
+        workers: Workers,
+        *,
+        ports: Ports,
+        traffic: Traffic,
+        clock: Callable[[], datetime],
     ) -> None:
         """Route to the pods of `workers`, which is read anew for each connection."""
+        self._traffic = traffic
         self._cluster = cluster
         self._workers = workers
         self._ports = ports
@@ -54,7 +62,7 @@ class Services:
         trouble = ""
         for index in range(count):
             if index == len(relays):
-                relays.append(Relay(self._chooser(key, index)))
+                relays.append(Relay(self._chooser(key, index), self._traffic))
             try:
                 await self._listen(key, index, service)
             except (PortTakenError, ValueError) as error:
@@ -86,7 +94,7 @@ class Services:
         if relay.port is not None and asked in {None, relay.port}:
             return
         if asked is not None:
-            fresh = Relay(self._chooser(key, index))
+            fresh = Relay(self._chooser(key, index), self._traffic)
             try:
                 await fresh.listen(asked)
             except OSError as error:

@@ -18,6 +18,7 @@ from nexus_operator.cluster.errors import NotFound
 from nexus_operator.cluster.protocol import Ref
 
 FINALIZER = f"{GROUP}/node"
+_DRAIN_SECONDS = 1.0  # idle connections that clients keep open are not waited for any longer
 LOCAL_PORTS = f"{GROUP}/local-ports"
 
 
@@ -141,6 +142,9 @@ class PodWorker:
                 if health.failed or self._stopping or self._expired:
                     self._container = replace(self._container, ready=False)
                     why = health.failed
+                    if self._deleted:
+                        # No new connection comes here now; let the last ones get their answers.
+                        await machine.traffic.quiet(self.ports.values(), _DRAIN_SECONDS)
                     await child.stop(grace_seconds(self.pod))
                     break
                 await self._woken()
