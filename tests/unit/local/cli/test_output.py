@@ -3,7 +3,7 @@ from datetime import UTC, datetime
 import pytest
 
 from nexus_local.cli.errors import UsageError
-from nexus_local.cli.kinds import find_kind, kind_of, split_target
+from nexus_local.cli.kinds import each_target, find_kind, kind_of, split_target
 from nexus_local.cli.output import age, cell, lookup, render_jsonpath
 
 READY = {
@@ -72,6 +72,10 @@ def test_an_unknown_kind_names_those_that_are_known() -> None:
 def test_targets_are_read_as_kubectl_reads_them() -> None:
     assert split_target(["sm", "a", "b"]) == (find_kind("sm"), ["a", "b"])
     assert split_target(["sm/a", "servingmodel/b"]) == (find_kind("sm"), ["a", "b"])
+    assert each_target(["sm/a", "ri/b"]) == [(find_kind("sm"), "a"), (find_kind("ri"), "b")]
+    assert each_target(["sm", "a", "b"]) == [(find_kind("sm"), "a"), (find_kind("sm"), "b")]
+    with pytest.raises(UsageError):
+        each_target(["sm"])
     for wrong in ([], ["sm/a", "ri/b"], ["sm/"]):
         with pytest.raises(UsageError):
             split_target(wrong)

@@ -12,7 +12,7 @@ from rich.console import Console
 from nexus_api.manifests import load_manifests
 from nexus_api.meta import Manifest
 from nexus_local.cli.errors import CliError, NotFoundError, UsageError
-from nexus_local.cli.kinds import Kind, kind_of, split_target
+from nexus_local.cli.kinds import Kind, each_target, kind_of
 from nexus_local.cli.kube import KubeClient
 from nexus_local.cli.target import Target, connected
 
@@ -130,10 +130,7 @@ def _to_delete(target: Target, what: list[str], filename: list[str]) -> list[tup
             (kind_of(m), _namespace(m, target.namespace), str(m["metadata"]["name"]))
             for m in manifests
         ]
-    kind, names = split_target(what)
-    if not names:
-        raise UsageError(f"name the {kind.plural} to delete")
-    return [(kind, target.namespace, name) for name in names]
+    return [(kind, target.namespace, name) for kind, name in each_target(what)]
 
 
 def wait_gone(kube: KubeClient, kind: Kind, namespace: str, name: str, *, seconds: float) -> None:

@@ -82,17 +82,33 @@ def kind_of(manifest: dict[str, object]) -> Kind:
 
 
 def split_target(words: list[str]) -> tuple[Kind, list[str]]:
-    """Read `KIND NAME...` or `KIND/NAME...` as kubectl does.
+    """Read `KIND [NAME...]` or `KIND/NAME...` of one kind, as kubectl does.
 
     Raises:
         UsageError: nothing was named, or kinds are mixed.
     """
+    if words and "/" not in words[0]:
+        return find_kind(words[0]), words[1:]
+    pairs = each_target(words)
+    if len({kind for kind, _ in pairs}) != 1:
+        raise UsageError(f"name one kind at a time: {' '.join(words)}")
+    return pairs[0][0], [name for _, name in pairs]
+
+
+def each_target(words: list[str]) -> list[tuple[Kind, str]]:
+    """Read `KIND NAME...` or `KIND/NAME...`, where each may be of another kind.
+
+    Raises:
+        UsageError: nothing was named, or a kind without a name.
+    """
     if not words:
         raise UsageError("name a kind, for instance: ragindex, or ragindex/handbook")
     if "/" not in words[0]:
-        return find_kind(words[0]), words[1:]
+        kind = find_kind(words[0])
+        if len(words) == 1:
+            raise UsageError(f"name one of the {kind.plural}: {words[0]}/NAME")
+        return [(kind, name) for name in words[1:]]
     pairs = [word.partition("/") for word in words]
-    kinds = {find_kind(kind) for kind, _, _ in pairs}
-    if len(kinds) != 1 or any(not name for _, _, name in pairs):
-        raise UsageError(f"name one kind, as KIND/NAME each time: {' '.join(words)}")
-    return kinds.pop(), [name for _, _, name in pairs]
+    if any(not name for _, _, name in pairs):
+        raise UsageError(f"name each as KIND/NAME: {' '.join(words)}")
+    return [(find_kind(kind), name) for kind, _, name in pairs]

@@ -9,7 +9,7 @@ import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 from urllib.parse import urlsplit
 
 import httpx
@@ -117,9 +117,10 @@ def _cluster_http(context: str) -> httpx.Client:
     tls = ssl.create_default_context(cafile=settings.ssl_ca_cert)
     if settings.cert_file:
         tls.load_cert_chain(settings.cert_file, settings.key_file)
+    schemes = cast("dict[str, dict[str, str]]", settings.auth_settings())
     headers = {
-        str(one["key"]): str(one["value"])
-        for one in settings.auth_settings().values()
+        one["key"]: one["value"]
+        for one in schemes.values()
         if one["in"] == "header" and one["value"]
     }
     return httpx.Client(base_url=settings.host, verify=tls, headers=headers, timeout=TIMEOUT)

@@ -13,7 +13,7 @@ from nexus_api.duration import parse_duration
 from nexus_api.meta import Manifest
 from nexus_local.cli.apply import wait_gone
 from nexus_local.cli.errors import CliError, NotFoundError, UsageError
-from nexus_local.cli.kinds import Kind, split_target
+from nexus_local.cli.kinds import Kind, each_target
 from nexus_local.cli.kube import KubeClient
 from nexus_local.cli.output import lookup
 from nexus_local.cli.target import Target, connected
@@ -69,15 +69,13 @@ def wait(
     timeout: Annotated[str, typer.Option(help="How long to wait, e.g. 30s or 5m.")] = "30s",
 ) -> None:
     """Return when resources are as wanted, or fail when time is up."""
-    kind, names = split_target(what)
-    if not names:
-        raise UsageError(f"name the {kind.plural} to wait for, as {kind.name.lower()}/NAME")
+    targets = each_target(what)
     try:
         limit = parse_duration(timeout).total_seconds()
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from error
     kube, end = target.kube(), time.monotonic() + limit
-    for name in names:
+    for kind, name in targets:
         if wish == "delete":
             wait_gone(kube, kind, target.namespace, name, seconds=end - time.monotonic())
         else:

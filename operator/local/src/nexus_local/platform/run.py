@@ -17,7 +17,7 @@ import yaml
 
 from nexus_api.meta import Manifest
 from nexus_local.api.server import ControlServer
-from nexus_local.node.node import Node
+from nexus_local.node import Node, Preload
 from nexus_local.platform import components, health, uploads
 from nexus_local.platform.layout import Layout, default_model_cache, registry, write_private
 from nexus_local.store.errors import StoreError
@@ -28,6 +28,10 @@ from nexus_operator.reconcile.controller import Controller
 from nexus_operator.settings import Settings
 
 MODEL_CLAIM = "nexus-models"
+STEPS = Preload(
+    "nexus_pipelines.cli:main",
+    ("sqlalchemy", "numpy", "pymilvus", "llama_index.core.schema", "tokenizers"),
+)
 T = TypeVar("T")
 Tell = Callable[[str], None]
 
@@ -96,6 +100,7 @@ async def _serve(cluster: LocalCluster, options: Options, stop: asyncio.Event, t
         data_dir=layout.node,
         entrypoints=entry_points(),
         claims={MODEL_CLAIM: options.model_cache},
+        preloads={"nexus-pipelines": STEPS},
     )
     engine = WorkflowEngine(cluster, node, scratch=layout.work / "outputs")
     controller = Controller(cluster, Settings(model_cache_claim=MODEL_CLAIM))
