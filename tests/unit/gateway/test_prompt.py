@@ -7,6 +7,7 @@ from gateway_scripted import hit
 from hypothesis import given
 from hypothesis import strategies as st
 
+from nexus_gateway.chat.focus import key_sentences
 from nexus_gateway.chat.grounding import relevant
 from nexus_gateway.chat.prompt import MESSAGE_TOKENS, SYSTEM, build, texts_to_count
 from nexus_gateway.chat.question import messages_of, question_of, text_of
@@ -123,3 +124,16 @@ def test_what_is_far_behind_the_best_is_left_out() -> None:
     assert [h.text for h in relevant([*hits, far], 0.25)] == ["a", "b"]
     assert [h.text for h in relevant([hit("x", dense_score=None, score=3.0)], 0.25)] == ["x"]
     assert relevant([far], 0.25) == []
+
+
+def test_sentence_that_says_most_stands_right_before_the_question() -> None:
+    passage = "Filters are washed in April. The pump is tested on Monday. Tours are on Friday."
+    prompt = build(asked(), [hit(passage)], system=None, budget=900, count=words)
+    text = prompt.messages[-1]["content"]
+    assert text.endswith("\n\nThe pump is tested on Monday.\n\nQuestion: When is the pump tested?")
+
+
+@given(st.text(max_size=80), st.lists(st.text(max_size=200), max_size=4))
+def test_key_sentences_are_taken_from_the_passages(question: str, passages: list[str]) -> None:
+    for sentence in key_sentences(question, passages):
+        assert any(sentence in passage for passage in passages)

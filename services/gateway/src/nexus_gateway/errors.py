@@ -1,7 +1,5 @@
 """Every way a request can be refused, in the form that OpenAI clients understand."""
 
-# ruff: noqa: N818 - an error is named for what happened, as people read it
-
 from __future__ import annotations
 
 from collections.abc import Mapping

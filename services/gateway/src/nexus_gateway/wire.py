@@ -28,7 +28,7 @@ JSON = (b"content-type", b"application/json")
 _REQUEST_ID = re.compile(rb"[\x21-\x7e]{1,128}")
 
 
-class Disconnected(Exception):  # noqa: N818 - named for what happened
+class Disconnected(Exception):
     """The client has gone; there is nobody to answer."""
 
 

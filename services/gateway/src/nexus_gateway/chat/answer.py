@@ -14,7 +14,7 @@ from nexus_gateway.chat.sse import DONE, event_of, payload_of
 Json = dict[str, Any]
 
 
-class MalformedAnswer(Exception):  # noqa: N818 - named for what happened
+class MalformedAnswer(Exception):
     """What the runtime sent is no answer in OpenAI's form."""
 
 

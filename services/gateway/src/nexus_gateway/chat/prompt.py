@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from nexus_gateway.chat.focus import key_sentences
 from nexus_gateway.chat.question import Messages, Question, text_of, with_text
 from nexus_gateway.errors import BadRequest
 from nexus_knowledge.retrieval import Hit
@@ -59,7 +60,9 @@ def build(
     turns.  Raises BadRequest when not even the question fits.
     """
     instructions = "\n".join(filter(None, [system or SYSTEM, question.instructions]))
-    frame = _final("", question.text)
+    shown = _trimmed(hits)
+    keys = key_sentences(question.text, [text for _, text in shown])
+    frame = _final("", keys, question.text)
     spent = count(instructions) + count(frame) + 3 * MESSAGE_TOKENS
     spent += sum(count(text_of(m)) + MESSAGE_TOKENS for m in question.after)
     if spent + MIN_PASSAGE_TOKENS > budget:
@@ -71,8 +74,9 @@ def build(
         )
     history = _history(question.before, (budget - spent) // HISTORY_SHARE, count)
     spent += sum(count(text_of(m)) + MESSAGE_TOKENS for m in history)
-    passages = _fit(hits, budget - spent, count)
-    final = _final("\n\n".join(p.render() for p in reversed(passages)), question.text)
+    passages = _fit(shown, budget - spent, count)
+    keys = [key for key in keys if any(key in p.shown for p in passages)]
+    final = _final("\n\n".join(p.render() for p in reversed(passages)), keys, question.text)
     messages: Messages = [
         {"role": "system", "content": instructions},
         *history,
@@ -86,12 +90,14 @@ def texts_to_count(question: Question, hits: Sequence[Hit], *, system: str | Non
     """Return the texts that `build` will ask the length of, so that they can be counted at once."""
     instructions = "\n".join(filter(None, [system or SYSTEM, question.instructions]))
     around = [text_of(m) for m in (*question.before, *question.after)]
-    shown = (Passage(number, hit, text) for number, (hit, text) in enumerate(_trimmed(hits), 1))
-    return [instructions, _final("", question.text), *around, *(p.render() for p in shown)]
+    shown = _trimmed(hits)
+    keys = key_sentences(question.text, [text for _, text in shown])
+    passages = (Passage(number, hit, text).render() for number, (hit, text) in enumerate(shown, 1))
+    return [instructions, _final("", keys, question.text), *around, *passages]
 
 
-def _final(passages: str, question: str) -> str:
-    return f"Passages:\n{passages}\n\nQuestion: {question}"
+def _final(passages: str, keys: Sequence[str], question: str) -> str:
+    return "\n\n".join(filter(None, [passages, " ".join(keys), f"Question: {question}"]))
 
 
 def _history(before: Messages, budget: int, count: Count) -> Messages:
@@ -107,10 +113,10 @@ def _history(before: Messages, budget: int, count: Count) -> Messages:
     return kept
 
 
-def _fit(hits: Sequence[Hit], budget: int, count: Count) -> list[Passage]:
+def _fit(shown: Sequence[tuple[Hit, str]], budget: int, count: Count) -> list[Passage]:
     """Return the passages that fit, by rank; the first is cut rather than left out."""
     passages: list[Passage] = []
-    for hit, text in _trimmed(hits):
+    for hit, text in shown:
         passage = Passage(len(passages) + 1, hit, text)
         need = count(passage.render()) + 1
         if need > budget and not passages:

@@ -10,7 +10,7 @@ DONE = b"data: [DONE]\n\n"
 MAX_EVENT = 4 * 1024 * 1024
 
 
-class MalformedStream(Exception):  # noqa: N818 - named for what happened
+class MalformedStream(Exception):
     """The upstream's event stream cannot be understood."""
 
 

@@ -32,13 +32,13 @@ class Support(NamedTuple):
 
 def supports(answer: str, passages: Sequence[str]) -> list[Support]:
     """Return, for each sentence that a passage supports, the positions of those passages."""
-    bags = [frozenset(_terms(text)) for text in passages]
+    bags = [frozenset(terms(text)) for text in passages]
     found = []
     for match in _SENTENCE.finditer(answer):
-        terms = _terms(match.group())
-        if not terms:
+        words = terms(match.group())
+        if not words:
             continue
-        scores = [_share(terms, bag, bags) for bag in bags]
+        scores = [_share(words, bag, bags) for bag in bags]
         best = max(scores, default=0.0)
         if best < ENOUGH:
             continue
@@ -49,10 +49,10 @@ def supports(answer: str, passages: Sequence[str]) -> list[Support]:
     return found
 
 
-def _share(terms: list[str], bag: frozenset[str], bags: Sequence[frozenset[str]]) -> float:
-    weights = {term: _weight(term, bags) for term in terms}
+def _share(words: list[str], bag: frozenset[str], bags: Sequence[frozenset[str]]) -> float:
+    weights = {word: _weight(word, bags) for word in words}
     total = sum(weights.values())
-    return sum(weight for term, weight in weights.items() if term in bag) / total
+    return sum(weight for word, weight in weights.items() if word in bag) / total
 
 
 def _weight(term: str, bags: Sequence[frozenset[str]]) -> float:
@@ -61,7 +61,13 @@ def _weight(term: str, bags: Sequence[frozenset[str]]) -> float:
     return rarity * (NUMBER_WEIGHT if term[0].isdigit() else 1.0)
 
 
-def _terms(text: str) -> list[str]:
+def sentences(text: str) -> list[str]:
+    """Return a text's sentences, without the space around them."""
+    found = (match.group().strip() for match in _SENTENCE.finditer(text))
+    return [sentence for sentence in found if sentence]
+
+
+def terms(text: str) -> list[str]:
     """Return a text's words, folded and cut to stems; numbers whole, short words left out."""
     folded = unicodedata.normalize("NFKD", text.casefold())
     folded = "".join(c for c in folded if not unicodedata.combining(c))

@@ -20,11 +20,11 @@ WATCH_SECONDS = 240
 TIMEOUT = 15.0
 
 
-class ControlUnavailable(Exception):  # noqa: N818 - named for what happened
+class ControlUnavailable(Exception):
     """The API does not answer, or refuses; the message says which call and why."""
 
 
-class ControlGone(Exception):  # noqa: N818 - named for what happened
+class ControlGone(Exception):
     """The version asked for is no longer kept: list anew."""
 
 

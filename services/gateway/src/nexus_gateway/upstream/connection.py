@@ -19,7 +19,7 @@ LOW_WATER = 64 * 1024
 MAX_HEAD = 64 * 1024
 
 
-class UpstreamBroken(Exception):  # noqa: N818 - named for what happened
+class UpstreamBroken(Exception):
     """The connection ended or spoke nonsense before the response was complete.
 
     `started` tells whether any byte of the response had come, that is, whether a repeat could

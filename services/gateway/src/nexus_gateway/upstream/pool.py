@@ -15,7 +15,7 @@ IDLE_SECONDS = 30.0
 IDLE_PER_ORIGIN = 128
 
 
-class UpstreamUnreachable(Exception):  # noqa: N818 - named for what happened
+class UpstreamUnreachable(Exception):
     """Nothing accepts connections at the upstream's address."""
 
 
