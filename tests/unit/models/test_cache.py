@@ -103,6 +103,18 @@ def test_failed_fetch_leaves_nothing(cache: Cache) -> None:
     assert not list(cache.root.glob("entries/*"))
 
 
+def test_what_a_killed_fetch_left_is_removed_by_the_next(cache: Cache, source: Source) -> None:
+    def killed(into: Path) -> Path:
+        shutil.copytree(into.parent, into.parent.with_name(into.parent.name + "-killed"))
+        raise OSError("SIGKILL")
+
+    with pytest.raises(OSError, match="SIGKILL"):
+        cache.entry(ORIGIN, killed)
+    assert list(cache.root.glob("entries/.fetching-*"))
+    cache.entry(ORIGIN, source)
+    assert not list(cache.root.glob("entries/.fetching-*"))
+
+
 def test_pickles_alone_are_refused(cache: Cache, tiny_model: Path, source: Source) -> None:
     (tiny_model / "pkg" / "model" / "model.safetensors").unlink()
     with pytest.raises(UnsafeModel, match="pickled"):

@@ -101,6 +101,7 @@ class Cache:
         with exclusive(self.root / "locks" / f"{digest[:32]}.lock", deadline=LOCK_SECONDS):
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
+                _remove_strays(path.parent, ".building-")
                 with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent) as scratch:
                     draft = Path(scratch, name)
                     build(draft)
@@ -127,7 +128,9 @@ class Cache:
     def _fill(self, origin: str, obtain: Callable[[Path], Path]) -> ModelFiles:
         entries = self.root / "entries"
         entries.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=entries) as scratch:
+        prefix = f".fetching-{_key(origin)}-"
+        _remove_strays(entries, prefix)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=entries) as scratch:
             source = Path(scratch, "source")
             source.mkdir()
             found = model_root(obtain(source), origin=origin)
@@ -218,7 +221,7 @@ def _key(origin: str) -> str:
     return f"{readable}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}"
 
 
-def remove_strays(root: Path) -> None:
-    """Delete what interrupted fetches left behind; call it when no fetch is running."""
-    for folder in (*root.glob("entries/.fetching-*"), *root.glob("derived/*/.building-*")):
-        shutil.rmtree(folder, ignore_errors=True)
+def _remove_strays(folder: Path, prefix: str) -> None:
+    """Delete what a killed process left behind; the caller holds the lock for this prefix."""
+    for stray in folder.glob(f"{prefix}*"):
+        shutil.rmtree(stray, ignore_errors=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 from nexus_runtime.errors import UnsupportedGguf
 from nexus_runtime.gguf_file import GgufHead
 
-PROMPT_BATCH = 512  # prompt tokens computed together: less is slower, more only takes memory
+PROMPT_BATCH = 256  # prompt tokens computed together: more takes memory and gains nothing
 PROMPT_CACHE_MIB = 64  # prompts of earlier conversations, beside the slots' own
 SMALLEST_CONTEXT = 256
 
