@@ -29,6 +29,7 @@ _CHANNEL = {
     "grpc.initial_reconnect_backoff_ms": 100,
     "grpc.min_reconnect_backoff_ms": 100,
     "grpc.max_reconnect_backoff_ms": 1000,
+    "grpc.keepalive_time_ms": 330_000,  # a server takes more than one ping in five minutes amiss
 }
 
 
