@@ -14,7 +14,7 @@ from nexus_embedder.errors import QueueFull
 from nexus_embedder.schedule import Place, Request, Schedule
 from nexus_embedder.tokens import Ids
 
-BATCH_TOKENS = 1024  # more gives no more tokens a second, and questions would wait longer
+BATCH_TOKENS = 512  # more costs memory and cache misses, and questions would wait longer
 QUEUE_TOKENS = 1_000_000  # some minutes of work: more waiting than that helps nobody
 
 BatchSeen = Callable[[int, int, float], None]
