@@ -1,9 +1,9 @@
 """The prompt of a grounded answer, written for small models.  Pure.
 
 A small model follows little and mixes up what stands far apart: the system text is short and
-never changes (so the runtime's prompt cache keeps it), the best passage stands last, right
-before the question, and the question comes at the end.  With SmolLM2-135M that order answered
-6 of 8 questions of a handbook where best-first answered 4.
+never changes (so the runtime's prompt cache keeps it), the best passage stands last, then the
+sentences that say most about the question, then the question.  SmolLM2-135M (Q4_1, temperature
+0) answered 7 of 8 questions on a handbook so; with numbered passages best first it was 4 of 8.
 """
 
 from __future__ import annotations
