@@ -3,8 +3,6 @@
 An error is named for what happened, as the phases and reasons that people see are.
 """
 
-# ruff: noqa: N818 - see above
-
 
 class WorkflowError(Exception):
     """Base of every error of the workflow engine; the text is written for a person."""

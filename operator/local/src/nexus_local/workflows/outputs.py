@@ -7,7 +7,7 @@ from pathlib import Path
 from nexus_local.workflows.pods import LONGEST_OUTPUT, Output
 
 
-class OutputUnreadable(Exception):  # noqa: N818 - named for what happened
+class OutputUnreadable(Exception):
     """An output parameter is no text, or longer than a cluster would take."""
 
 
