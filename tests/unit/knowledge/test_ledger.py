@@ -174,6 +174,21 @@ class TestSync:
         assert plan(ledger, listed("a")).unchanged == 1
         assert ledger.document(*KEY, name("a")).reason == ""
 
+    def test_what_a_failed_version_had_written_is_garbage(self, ledger: Ledger) -> None:
+        planned = plan(ledger, listed("a"))
+        fail(ledger, planned)
+        (garbage,) = ledger.garbage(*KEY)
+        assert garbage.generation == planned.work[0].generation
+
+    def test_bytes_changed_back_give_up_what_was_begun(self, ledger: Ledger) -> None:
+        first = sync(ledger, listed("a"))
+        begun = plan(ledger, listed("a", "2"))
+        ready(ledger, begun)
+        assert plan(ledger, listed("a")).unchanged == 1
+        assert ledger.publish(*KEY, "u", collection=begun.collection).flipped == 0
+        assert ledger.live(*KEY, [name("a")])[1] == {name("a"): first.work[0].generation}
+        assert [one.generation for one in ledger.garbage(*KEY)] == [begun.work[0].generation]
+
     def test_a_failure_is_tried_again_only_when_something_changed(self, ledger: Ledger) -> None:
         fail(ledger, plan(ledger, listed("a")))
         assert plan(ledger, listed("a")).work == []
