@@ -118,6 +118,14 @@ def test_writing_again_replaces(index: VectorIndex, name: str) -> None:
     assert {found.chunk.text for found in index.search_dense(name, axis(0), 5)[0]} == {"two"}
 
 
+def test_a_large_collection_is_read_whole(index: VectorIndex, name: str) -> None:
+    for first in range(0, 2_500, 500):
+        rows = [chunk(str(n), ordinal) for n in range(first, first + 500) for ordinal in range(2)]
+        index.upsert(name, rows, axis(*[0] * len(rows)))
+        index.flush(name)
+    assert index.versions(name) == {version(str(number)): 2 for number in range(2_500)}
+
+
 def test_counts_and_deletes_by_version(index: VectorIndex, name: str) -> None:
     rows = [chunk("a", n, g) for g in (1, 2) for n in range(3)] + [chunk("b", n) for n in range(2)]
     index.upsert(name, rows, axis(*[0] * len(rows)))

@@ -13,11 +13,11 @@ from nexus_knowledge.filters import Filter
 from nexus_knowledge.vectors import Found, Vectors, Version
 from nexus_knowledge.vectors.connection import Connection
 from nexus_knowledge.vectors.rows import FIELDS, from_row, index_params, schema, to_row
+from nexus_knowledge.vectors.slices import slices
 
 _BATCH_BYTES = 8 << 20  # one request; Milvus takes 64 MiB
 _ROW_BYTES = 4096  # a usual chunk without its vector
 _VERSIONS_AT_ONCE = 50  # in one filter
-_PAGE = 4096
 _log = logging.getLogger(__name__)
 
 
@@ -96,16 +96,10 @@ class MilvusIndex:
     def versions(self, name: str) -> dict[Version, int]:
         """Return every version with its number of chunks."""
         found: Counter[Version] = Counter()
-        after = ""
-        # Own paging by the primary key: Milvus refuses an offset beyond 16,384.
-        while True:
-            rows = self._query(
-                name, f'id > "{after}"', ["id", "document_id", "generation"], limit=_PAGE
-            )
+        for wanted in slices(self.count(name)):
+            rows = self._query(name, wanted, ["document_id", "generation"])
             found.update((row["document_id"], row["generation"]) for row in rows)
-            if len(rows) < _PAGE:
-                return dict(found)
-            after = max(row["id"] for row in rows)
+        return dict(found)
 
     def delete_versions(self, name: str, versions: Sequence[Version]) -> None:
         """Delete the chunks of versions."""
@@ -164,17 +158,13 @@ class MilvusIndex:
         dense = next(field for field in described["fields"] if field["name"] == "dense")
         return int(dense["params"]["dim"])
 
-    def _query(
-        self, name: str, wanted: str, fields: list[str], *, limit: int | None = None
-    ) -> list[dict[str, Any]]:
-        options = {} if limit is None else {"limit": limit}
+    def _query(self, name: str, wanted: str, fields: list[str]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = self._call(
             name,
             "query",
             filter=wanted,
             output_fields=fields,
             consistency_level="Strong",
-            **options,
         )
         return rows
 
