@@ -22,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the step takes."""
     add_index(parser, uid=True)
     add_run(parser)
+    parser.add_argument(
+        "--request", default="", help="who asked for the sync; then the vectors are counted too"
+    )
     parser.add_argument("--report-out", required=True, help="file for the report, JSON")
 
 
@@ -50,7 +53,7 @@ def run(args: argparse.Namespace) -> None:
         changed = plan is not None and publication.publish(plan)
         view = ledger.view(*key)
         due = view is not None and _due(store, view.collection)
-        publication.clean_up(changed=changed, thorough=due)
+        publication.clean_up(changed=changed, asked=bool(args.request), thorough=due)
         if view is not None and due:
             store.put(_mark(view.collection), io.BytesIO(b"counted\n"))
             work.clean_up_abandoned()

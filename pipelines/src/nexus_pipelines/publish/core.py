@@ -36,12 +36,20 @@ class Publication:
         published = self.ledger.publish(*self.key, self.uid, collection=plan.collection)
         return plan.changes > 0 or published.flipped > 0 or published.switched
 
-    def clean_up(self, *, changed: bool, thorough: bool) -> None:
-        """Collect garbage; heal what is left if anything changed, or if thoroughness is due."""
+    def clean_up(self, *, changed: bool, asked: bool, thorough: bool) -> None:
+        """Collect garbage; heal what is left if anything changed, or somebody asked, or it is due.
+
+        The look at an unchanged bucket that the interval brings costs the vector index nothing.
+        """
         if self.ledger.garbage(*self.key, limit=1):
             changed = collect_garbage(self.key, self.ledger, self.vectors()) > 0
         view = self.ledger.view(*self.key)
-        if view is not None and (changed or thorough):
+        if view is None:
+            return
+        if changed:
+            # Rows that are not flushed are found, but slowly.
+            self.vectors().flush(view.collection)
+        if changed or asked or thorough:
             heal(self.key, view.collection, self.ledger, self.vectors(), thorough=thorough)
 
 

@@ -131,7 +131,7 @@ class Desk:
             **given,
         ).run(shard.items)
 
-    def publish(self, run: str, *, thorough: bool = False) -> None:
+    def publish(self, run: str, *, asked: bool = False, thorough: bool = False) -> None:
         work = RunStore(self.wrap(self.work), run)
         plan = work.plan()
         publication = Publication(
@@ -142,7 +142,7 @@ class Desk:
             lambda: DIMENSION,
         )
         changed = plan is not None and publication.publish(plan)
-        publication.clean_up(changed=changed, thorough=thorough)
+        publication.clean_up(changed=changed, asked=asked, thorough=thorough)
         work.clean_up()
 
     def sync(self, run: str | None = None) -> None:

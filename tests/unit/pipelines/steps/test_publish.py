@@ -68,7 +68,22 @@ def test_a_sync_without_changes_never_opens_the_vector_index(desk: Any) -> None:
     assert plan is not None
     changed = publication.publish(plan)
     assert not changed
-    publication.clean_up(changed=changed, thorough=False)
+    publication.clean_up(changed=changed, asked=False, thorough=False)
+
+
+def test_a_sync_that_was_asked_for_notices_a_lost_collection(desk: Any) -> None:
+    desk.put("a.txt", WORDS)
+    desk.sync()
+    view = desk.ledger.view(*desk.key)
+    desk.vectors.drop(view.collection)
+    desk.sync("interval")
+    assert desk.ledger.view(*desk.key) is not None
+    assert desk.plan("asked") == []
+    desk.publish("asked", asked=True)
+    assert desk.ledger.counts(*desk.key).pending == 1
+    desk.sync("again")
+    assert desk.ledger.counts(*desk.key).indexed == 1
+    assert desk.vectors.count(desk.ledger.view(*desk.key).collection) > 0
 
 
 def test_orphans_are_removed_and_losses_ingested_again(desk: Any) -> None:
