@@ -17,6 +17,7 @@ import httpx
 
 T = TypeVar("T")
 CACHE = Path.home() / ".cache" / "llmops-nexus" / "models"
+MAX_UPLOAD = 20_000_000
 INDEX = """
 apiVersion: llmops.nexus/v1alpha1
 kind: RagIndex
@@ -74,7 +75,12 @@ class Platform:
         home = self.root.parent / "home"
         home.mkdir(exist_ok=True)
         cache = os.environ.get("NEXUS_TEST_MODEL_CACHE", str(CACHE))
-        own = {"HOME": str(home), "NEXUS_MODEL_CACHE": cache, "NEXUS_LOG_LEVEL": "INFO"}
+        own = {
+            "HOME": str(home),
+            "NEXUS_MODEL_CACHE": cache,
+            "NEXUS_LOG_LEVEL": "INFO",
+            "NEXUS_MAX_UPLOAD_BYTES": str(MAX_UPLOAD),
+        }
         return {**os.environ, **own, "NEXUS_DATA_DIR": str(self.root), "COLUMNS": "80", **self.env}
 
     def command(self, *words: str) -> list[str]:

