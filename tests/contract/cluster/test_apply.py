@@ -79,6 +79,47 @@ async def test_lists_are_replaced_by_what_is_applied(cluster: Cluster) -> None:
     assert [port["port"] for port in after["spec"]["ports"]] == [81]
 
 
+async def test_selectors_are_replaced_as_a_whole(cluster: Cluster) -> None:
+    service: dict[str, Any] = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "web", "namespace": "default"},
+        "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]},
+    }
+    await cluster.apply(service)
+    await cluster.patch(
+        Ref("v1", "Service", "default", "web"), {"spec": {"selector": {"by-hand": "1"}}}
+    )
+    after = await cluster.apply(service)
+    assert after["spec"]["selector"] == {"app": "web"}
+    again = await cluster.apply(service)
+    assert again["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+
+
+async def test_node_selectors_are_replaced_as_a_whole(cluster: Cluster) -> None:
+    labels = {"app": "web"}
+
+    def deployment(nodes: dict[str, str]) -> dict[str, Any]:
+        pod = {"nodeSelector": nodes, "containers": [{"name": "web", "image": "example.com/web:1"}]}
+        return {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": labels},
+                "template": {"metadata": {"labels": labels}, "spec": pod},
+            },
+        }
+
+    await cluster.apply(deployment({"disk": "fast"}))
+    by_hand = {"spec": {"template": {"spec": {"nodeSelector": {"zone": "a"}}}}}
+    await cluster.patch(Ref("apps/v1", "Deployment", "default", "web"), by_hand)
+    after = await cluster.apply(deployment({"disk": "slow"}))
+    assert after["spec"]["template"]["spec"]["nodeSelector"] == {"disk": "slow"}
+    assert after["spec"]["selector"] == {"matchLabels": labels}
+
+
 @pytest.mark.parametrize("stale", [{"resourceVersion": "1"}, {"uid": "not-this-one"}])
 async def test_stale_precondition_conflicts(cluster: Cluster, stale: dict[str, str]) -> None:
     await cluster.apply(wanted({"x": "1"}))

@@ -101,3 +101,25 @@ def test_last_of_several_appliers_keeps_a_field_alive() -> None:
     live = apply(live, managed, "me", {"a": 1, "b": 2})
     live = apply(live, managed, "me", {})
     assert live["spec"] == {"a": 1}
+
+
+def test_an_atomic_map_is_owned_as_one_and_leaves_no_key_behind() -> None:
+    live = manifest({"selector": {"app": "web", "by-hand": "1"}, "ports": [1]})
+    before = copy.deepcopy(live)
+    managed: fields.Managed = {}
+    after = apply(live, managed, "ours", {"selector": {"app": "web", "gone": None}})
+    assert live == before
+    assert after["spec"] == {"selector": {"app": "web"}, "ports": [1]}
+    assert managed == {"ours": {("spec", "selector")}}
+    assert apply(after, managed, "ours", {"selector": {"app": "web"}}) == after
+    applied = fields.applied_fields(manifest({"selector": {"app": "db"}}), status=True)
+    assert fields.contested(managed, "theirs", after, applied) == [("spec", "selector")]
+    assert apply(after, managed, "ours", {})["spec"] == {"ports": [1]}
+
+
+def test_a_store_of_before_owns_the_keys_of_an_atomic_map_and_loses_none() -> None:
+    live = manifest({"selector": {"app": "web"}})
+    managed: fields.Managed = {"ours": {("spec", "selector", "app")}}
+    after = apply(live, managed, "ours", {"selector": {"app": "web"}})
+    assert after == live
+    assert managed == {"ours": {("spec", "selector")}}

@@ -1,7 +1,8 @@
 """Field ownership for server-side apply, and JSON merge patch; pure functions on manifests.
 
 A simple form of the API server's: lists are owned as a whole, except finalizers (by value) and
-owner references (by uid).  The source is the Kubernetes documentation of server-side apply.
+owner references (by uid), and so are the maps that its schema calls atomic.  The source is the
+Kubernetes documentation of server-side apply.
 """
 
 import copy
@@ -28,6 +29,12 @@ _IDENTITY = frozenset(
         "selfLink",
     }
 )
+_WHOLE: tuple[Path, ...] = (
+    ("spec", "selector"),
+    ("spec", "nodeSelector"),
+    ("spec", "template", "spec", "nodeSelector"),
+)
+"""Maps with `x-kubernetes-map-type: atomic`: one more label selects other pods or nodes."""
 _ABSENT = object()
 
 
@@ -52,7 +59,7 @@ def applied_fields(manifest: Manifest, *, status: bool) -> Manifest:
         if key not in {"apiVersion", "kind", "metadata"} and (status or key != "status")
     }
     metadata = {k: v for k, v in manifest.get("metadata", {}).items() if k not in _IDENTITY}
-    wanted: Manifest = _without_nulls(_keyed({"metadata": metadata, **body}))
+    wanted: Manifest = _keyed(_without_nulls({"metadata": metadata, **body}))
     return wanted if wanted["metadata"] else {k: v for k, v in wanted.items() if k != "metadata"}
 
 
@@ -97,7 +104,7 @@ def still_owned(managed: Managed, before: Manifest, after: Manifest) -> Managed:
 
 
 def _keyed(manifest: Manifest) -> Manifest:
-    """Return the manifest with the lists of metadata that are really sets turned into maps."""
+    """Return the manifest with its sets turned into maps, and its atomic maps into one value."""
     metadata = dict(manifest.get("metadata") or {})
     if "finalizers" in metadata:
         metadata["finalizers"] = dict.fromkeys(metadata["finalizers"] or (), True)
@@ -106,10 +113,15 @@ def _keyed(manifest: Manifest) -> Manifest:
         metadata["ownerReferences"] = {
             ref.get("uid", ""): [ref] for ref in metadata["ownerReferences"] or ()
         }
-    return {**manifest, "metadata": metadata}
+    keyed: Manifest = {**manifest, "metadata": metadata}
+    for path in _WHOLE:
+        if isinstance(value := _at(keyed, path), dict):
+            keyed = _put(keyed, path, [value])
+    return keyed
 
 
 def _listed(manifest: Manifest) -> Manifest:
+    """Undo `_keyed`."""
     metadata = manifest["metadata"]
     if "finalizers" in metadata:
         metadata["finalizers"] = list(metadata["finalizers"])
@@ -118,7 +130,17 @@ def _listed(manifest: Manifest) -> Manifest:
     for key in ("finalizers", "ownerReferences"):
         if not metadata.get(key, True):
             del metadata[key]
+    for path in _WHOLE:
+        match _at(manifest, path):
+            case [dict() as value]:
+                manifest = _put(manifest, path, value)
     return manifest
+
+
+def _put(target: Mapping[str, Any], path: Path, value: Any) -> Manifest:
+    """Return `target` with another value at a path that it has; `target` stays as it is."""
+    key, *below = path
+    return {**target, key: _put(target[key], tuple(below), value) if below else value}
 
 
 def _overlay(target: Any, applied: Any) -> Any:
