@@ -64,11 +64,11 @@ format: .venv/dev.stamp ## Rewrite the code in the one style
 
 .PHONY: generate
 generate: .venv/platform.stamp ## Write manifests/crds from the pydantic models
-	@$(BIN)/nexus-api generate manifests/crds
+	@$(BIN)/nexus-api generate --docs docs/reference/resources.md manifests/crds
 
 .PHONY: check-generated
 check-generated: .venv/platform.stamp ## Fail when a generated file is stale
-	@$(BIN)/nexus-api generate --check manifests/crds
+	@$(BIN)/nexus-api generate --check --docs docs/reference/resources.md manifests/crds
 
 .PHONY: bench
 bench: .venv/dev.stamp ## Figures, each beside its peer

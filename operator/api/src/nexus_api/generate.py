@@ -1,4 +1,4 @@
-"""The files under manifests/crds, written from the models."""
+"""What is written from the models: the definitions under manifests/crds, and their reference."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import yaml
 from nexus_api.kinds import KINDS
 from nexus_api.manifests import resolve
 from nexus_api.meta import GROUP
+from nexus_api.reference import reference_page
 from nexus_api.schema import custom_resource_definition
 
 _HEADER = "# Generated from the models of nexus_api by `make generate`; do not edit.\n"
@@ -58,3 +59,18 @@ def stale(folder: Path) -> list[Path]:
         for name in sorted(wanted.keys() | there.keys())
         if wanted.get(name) != there.get(name)
     ]
+
+
+def write_reference(page: Path) -> list[Path]:
+    """Write the reference page where it differs; returns the paths that changed."""
+    changed = stale_reference(page)
+    for path in changed:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(reference_page(), encoding="utf-8")
+    return changed
+
+
+def stale_reference(page: Path) -> list[Path]:
+    """Return the page's path when its content differs from what the models give."""
+    there = page.read_text(encoding="utf-8") if page.exists() else None
+    return [] if there == reference_page() else [page]
