@@ -2,13 +2,14 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from nexus_local.store import history, requests
+from nexus_local.store.labels import Selector
 from nexus_local.store.local import LocalCluster
 from nexus_operator.cluster.errors import Conflict, Gone, Invalid, NotFound, Unavailable
 from nexus_operator.cluster.protocol import Ref
@@ -186,6 +187,32 @@ async def test_old_events_make_room(store: LocalCluster, monkeypatch: pytest.Mon
         await store.create(manifest)
     names = [item["metadata"]["name"] for item in await store.list("v1", "Event")]
     assert names == ["e2", "e3", "e4"]
+
+
+async def test_events_go_after_an_hour_with_the_next_write(tmp_path: Path) -> None:
+    now = NOW
+    path = tmp_path / "objects.db"
+
+    async def events(cluster: LocalCluster) -> list[str]:
+        return [item["metadata"]["name"] for item in await cluster.list("v1", "Event")]
+
+    async with LocalCluster(path, clock=lambda: now) as cluster:
+        for name in ("old", "young"):
+            await cluster.create({"apiVersion": "v1", "kind": "Event", "metadata": {"name": name}})
+            now += timedelta(minutes=30)
+        await cluster.create(config_map("a"))
+        assert await events(cluster) == ["old", "young"]
+        now += timedelta(minutes=1)
+        before = (await cluster.list_at("v1", "Event", namespace=None, selector=Selector(())))[0]
+        await cluster.apply(config_map("a"))
+        assert await events(cluster) == ["old", "young"], "what writes nothing expires nothing"
+        await cluster.create(config_map("b"))
+        assert await events(cluster) == ["young"]
+        seen = cluster.watch("v1", "Event", since=before)
+        gone = await anext(seen)
+        assert (gone.type, gone.object["metadata"]["name"]) == ("DELETED", "old")
+        await seen.aclose()
+        assert await cluster.get(Ref("v1", "ConfigMap", "default", "a"))
 
 
 async def test_secret_text_is_stored_as_base64_and_never_quoted(store: LocalCluster) -> None:

@@ -192,6 +192,18 @@ class Transaction:
         arguments = (kind.api_version, kind.name, keep)
         return [_row(row) for row in self.connection.execute(sql, arguments).fetchall()]
 
+    def created_before(self, kind: Kind, limit: str) -> list[Row]:
+        """Return the objects of one kind that are older than `limit`, a time as Kubernetes has it.
+
+        Reads all of the kind: milliseconds for a thousand.
+        """
+        sql = (
+            "SELECT body, managed FROM objects WHERE api_version = ? AND kind = ? "
+            "AND json_extract(body, '$.metadata.creationTimestamp') < ?"
+        )
+        arguments = (kind.api_version, kind.name, limit)
+        return [_row(row) for row in self.connection.execute(sql, arguments).fetchall()]
+
     def _own(self, stored: Manifest) -> None:
         uid = stored["metadata"]["uid"]
         self.connection.executemany(

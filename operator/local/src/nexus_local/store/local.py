@@ -5,7 +5,7 @@ import json
 import sqlite3
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
@@ -21,6 +21,9 @@ from nexus_operator.cluster.errors import Gone, Invalid, Unavailable
 from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
 
 FIELD_MANAGER = "nexus-operator"
+
+EXPIRY_LOOK = timedelta(minutes=1)
+"""How often, at most, a write also looks for events that have expired."""
 
 _Result = TypeVar("_Result")
 
@@ -53,6 +56,7 @@ class LocalCluster:
             raise
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="store")
         self._history = History(database.current_version(self._reader))
+        self._expired_at: datetime | None = None
         self._open = True
 
     async def get(self, ref: Ref) -> Manifest | None:
@@ -189,14 +193,25 @@ class LocalCluster:
         self, request: Callable[[Requests], _Result], publish: Callable[[Changes], None]
     ) -> _Result:
         """Run one request to its end, also when the caller has stopped waiting for it."""
+        now = self._clock()
         try:
             with database.transaction(self._writer) as transaction:
-                result = request(Requests(transaction, self._clock()))
+                requests = Requests(transaction, now)
+                result = request(requests)
+                if transaction.changes and self._expiry_due(now):
+                    requests.expire_events()
         except sqlite3.Error as error:
             raise Unavailable(f"the store could not be written: {error}") from error
         if transaction.changes:
             publish(transaction.changes)
         return result
+
+    def _expiry_due(self, now: datetime) -> bool:
+        last = self._expired_at
+        if last is not None and timedelta(0) <= now - last < EXPIRY_LOOK:
+            return False
+        self._expired_at = now
+        return True
 
 
 def _is_status(subresource: str) -> bool:

@@ -1,7 +1,7 @@
 """The write requests of the API on one transaction: create, apply, patch, replace, delete."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nexus_api.meta import Manifest
 from nexus_local.store import fields, objects
@@ -12,7 +12,9 @@ from nexus_operator.cluster.errors import AlreadyExists, Conflict, Invalid, NotF
 from nexus_operator.cluster.protocol import Ref
 
 EVENTS_KEPT = 1000
-"""Events are for people and age out by number; the API server drops them by time."""
+EVENT_LIFE = timedelta(hours=1)
+"""As the API server has it by default (`--event-ttl`)."""
+_EVENT = kind_of("v1", "Event")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +38,17 @@ class Requests:
         applied = fields.applied_fields(manifest, status=not kind.status)
         managed = {manager: set(fields.leaves(applied))} if manager else {}
         stored = self.transaction.insert(admitted, managed)
-        if kind.name == "Event":
+        if kind == _EVENT:
             for row in self.transaction.oldest(kind, EVENTS_KEPT):
                 self.transaction.remove(row.body)
         self._collect_unowned(stored)
         return stored
+
+    def expire_events(self) -> None:
+        """Drop the events that have outlived EVENT_LIFE."""
+        limit = objects.timestamp(self.now - EVENT_LIFE)
+        for row in self.transaction.created_before(_EVENT, limit):
+            self.transaction.remove(row.body)
 
     def apply(self, manifest: Manifest, manager: str, *, force: bool) -> Manifest:
         """Create the object or merge what `manager` wants of it (server-side apply)."""
