@@ -45,11 +45,14 @@ def specs(draw: st.DrawFn) -> dict[str, Any]:
         "dag": {"tasks": [{"name": "x", "template": "once"}, {"name": "y", "template": "twice"}]},
     }
     once, twice = step("once"), step("twice", retryStrategy={"limit": 1, "retryPolicy": "Always"})
-    spec = dag(*tasks, templates=(inner, once, twice))
+    bye = {"name": "bye", "dag": inner["dag"]}
+    spec = dag(*tasks, templates=(inner, once, twice, bye))
+    handlers = ["once", "twice", "bye"]
     if draw(st.booleans()):
         spec["parallelism"] = draw(st.integers(1, 3))
+        handlers.remove("bye")  # refused: a DAG of the exit handler may not have to wait
     if draw(st.booleans()):
-        spec["onExit"] = draw(TEMPLATES)
+        spec["onExit"] = draw(st.sampled_from(handlers))
     return spec
 
 

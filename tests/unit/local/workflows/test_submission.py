@@ -235,3 +235,38 @@ async def test_many_problems_are_told_at_once_but_not_endlessly(platform: Platfo
     status = await platform.outcome(spec)
     assert "spec.unknown0 is not supported" in status["message"]
     assert status["message"].endswith("(and 3 more)")
+
+
+@pytest.mark.parametrize("limited", ["workflow", "template"])
+@pytest.mark.parametrize("nested", [False, True])
+async def test_an_exit_handler_that_would_crash_argo_is_refused_by_name(
+    platform: Platform, limited: str, *, nested: bool
+) -> None:
+    handler: dict[str, Any] = {
+        "name": "bye",
+        "dag": {"tasks": [{"name": "x", "template": "step"}, {"name": "y", "template": "step"}]},
+    }
+    outer: dict[str, Any] = {
+        "name": "outer",
+        "dag": {"tasks": [{"name": "in", "template": "bye"}]},
+    }
+    on_exit = "outer" if nested else "bye"
+    spec = dag({"name": "a"}, templates=(step(), handler, outer), onExit=on_exit)
+    if limited == "workflow":
+        spec["parallelism"] = 1
+        path = "spec.parallelism"
+    else:
+        handler["parallelism"] = 2
+        path = "templates.bye.parallelism"
+    status = await platform.outcome(spec)
+    assert status["phase"] == "Error"
+    assert path in status["message"]
+    assert "Argo 3.7 crashes on the DAG templates.bye" in status["message"]
+    assert platform.runner.started == []
+
+
+async def test_the_same_dag_may_be_limited_where_it_is_no_exit_handler(
+    platform: Platform,
+) -> None:
+    spec = dag({"name": "a"}, templates=(step(),), onExit="step", parallelism=1)
+    assert (await platform.outcome(spec))["phase"] == "Succeeded"

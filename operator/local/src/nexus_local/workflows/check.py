@@ -132,6 +132,8 @@ class Checker:
             yield InvalidWorkflow(path, "must have exactly one of container and dag")
             return
         yield from self._limits(template, path)
+        if exiting and kinds == ["dag"]:
+            yield from self._waiting(template, path)
         visible = workflow_names(self.program, exiting=exiting).plus(template_names(template))
         body = {key: value for key, value in template.items() if key != "dag"}
         if kinds == ["dag"]:
@@ -142,6 +144,18 @@ class Checker:
         else:
             yield from self._container(template, path)
         yield from check_tags(body, path, visible)
+
+    def _waiting(self, template: Mapping[str, Any], path: str) -> Iterator[WorkflowError]:
+        """Refuse a DAG of the exit handler in which a task may have to wait for others.
+
+        Argo 3.7.14 links such a task to the DAG before it makes its node, looks for that node
+        (`nodeRequiresTaskSetReconciliation`, for exit handlers only) and ends the controller's
+        own process with log.Fatalf.
+        """
+        for holder, place in ((template, path), (self.program.spec, "spec")):
+            if holder.get("parallelism") is not None:
+                why = f"Argo 3.7 crashes on the DAG {path} when it is part of the exit handler"
+                yield Unsupported(f"{place}.parallelism", why)
 
     def _find(self, scope: str, task: Mapping[str, Any]) -> Mapping[str, Any] | None:
         try:
