@@ -99,10 +99,16 @@ class Platform:
                 env=self.environment(),
                 start_new_session=True,
             )
+        self.read_until(until)
+        return time.monotonic() - began
+
+    def read_until(self, words: str) -> None:
+        """Wait for a line of `nexus up` that begins so."""
+        assert self.process is not None
         assert self.process.stdout is not None
         for line in self.process.stdout:
-            if line.startswith(until):
-                return time.monotonic() - began
+            if line.startswith(words):
+                return
         raise AssertionError("nexus up ended: " + (self.root.parent / "up.log").read_text()[-3000:])
 
     def stop(self, number: int = signal.SIGTERM) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -96,25 +97,56 @@ def _searchable(platform: Platform) -> bool:
     return answer.is_success and bool(answer.json()["hits"])
 
 
-def test_lost_and_damaged_vector_files_are_rebuilt_from_the_documents(platform: Platform) -> None:
+@pytest.fixture
+def filled(platform: Platform) -> Platform:
     platform.cli("apply", "-f", "-", stdin=INDEX)
     platform.documents.mkdir(parents=True)
     (platform.documents / "ferry.md").write_text("# Ferry\nThe ferry timetable changes in May.\n")
     eventually(lambda: _searchable(platform), what="the document is found")
-    volume = _volume(platform)
-    platform.stop()
+    return platform
+
+
+def test_lost_vector_files_are_rebuilt_from_the_documents(filled: Platform) -> None:
+    volume = _volume(filled)
+    filled.stop()
     shutil.rmtree(volume)
-    platform.start()
-    eventually(lambda: _searchable(platform), what="the document is found after the loss")
-    platform.stop()
-    for file in _volume(platform).rglob("*"):
-        if file.is_file() and file.stat().st_size:
-            file.write_bytes(b"garbage" * 100)
-    platform.start(until="warning: milvus")
-    platform.stop()
-    shutil.rmtree(_volume(platform))
-    platform.start()
-    eventually(lambda: _searchable(platform), what="the document is found after the repair")
+    filled.start()
+    eventually(lambda: _searchable(filled), what="the document is found after the loss")
+
+
+def test_damaged_vector_files_are_named_and_can_be_rebuilt(filled: Platform) -> None:
+    volume = _volume(filled)
+    filled.stop()
+    for file in volume.rglob("*.json"):
+        file.write_text("garbage")
+    filled.start()
+    with filled.http() as http:
+        answer = http.post("/v1/search", json={"index": "handbook", "query": "ferry"})
+    assert answer.status_code >= 500
+    assert "not valid JSON" in answer.json()["error"]["message"]
+    eventually(
+        lambda: (
+            "not valid JSON" in " ".join(filled.cli("describe", "ri", "handbook").stdout.split())
+        ),
+        what="the condition says what is wrong",
+    )
+    filled.stop()
+    shutil.rmtree(volume)
+    filled.start()
+    eventually(lambda: _searchable(filled), what="the document is found after the repair")
+
+
+def test_locked_vector_files_are_named_and_waited_for(tmp_path: Path) -> None:
+    platform = Platform(tmp_path / "data")
+    volume = platform.root / "node" / "volumes" / "nexus-system" / "milvus"
+    volume.mkdir(parents=True)
+    with (volume / "LOCK").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        platform.start(until="warning: milvus does not stay up")
+    try:
+        platform.read_until("ready ")
+    finally:
+        platform.stop()
 
 
 def test_nothing_is_left_after_the_platform_is_killed(platform: Platform) -> None:

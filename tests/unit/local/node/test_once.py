@@ -45,6 +45,15 @@ async def test_failed_step_is_not_started_again(site: Site) -> None:
     assert seen["status"]["containerStatuses"][0]["restartCount"] == 0
 
 
+async def test_a_failed_steps_last_words_are_its_message(site: Site) -> None:
+    told = step("say", "the disk is full", "exit", "1")
+    wanted = pod("run-1", told | {"terminationMessagePolicy": "FallbackToLogsOnError"})
+    result = await site.node.run_once(wanted, env_paths={})
+    assert (result.exit_code, result.message) == (1, "the disk is full")
+    silent = await site.node.run_once(pod("run-2", told), env_paths={})
+    assert silent.message == ""
+
+
 async def test_step_that_cannot_start_is_a_result(site: Site) -> None:
     unknown = pod("run-1", step() | {"command": ["/bin/sh"]})
     result = await site.node.run_once(unknown, env_paths={})

@@ -9,6 +9,8 @@ from pathlib import Path
 from nexus_local.node.folders import rotated
 
 LARGEST_BYTES = 16 * 1024 * 1024
+_MESSAGE_LINES = 80
+_MESSAGE_BYTES = 2048
 _PIECE = 64 * 1024
 _POLL_SECONDS = 0.2
 
@@ -64,6 +66,15 @@ def _end_of(part: Path, lines: int | None, later: bytes, end: int | None) -> byt
             found += piece.count(b"\n")
             pieces.append(piece)
         return b"".join(reversed(pieces))
+
+
+def termination_message(log: Path) -> str:
+    """Return what FallbackToLogsOnError makes the message of a failed container: its log's end.
+
+    At most 80 lines and 2,048 bytes, as a kubelet takes.
+    """
+    data, _ = tail(log, _MESSAGE_LINES)
+    return data[-_MESSAGE_BYTES:].decode(errors="replace").strip()
 
 
 async def follow(

@@ -8,6 +8,7 @@ from nexus_api.meta import GROUP, Manifest
 from nexus_local.node import pod_status
 from nexus_local.node.children import Child
 from nexus_local.node.errors import PodRefusedError
+from nexus_local.node.logs import termination_message
 from nexus_local.node.machine import Machine, grace_seconds
 from nexus_local.node.pod_status import Container
 from nexus_local.workflows.runner import PodResult
@@ -76,9 +77,16 @@ class _Run:
             seconds = self._pod["spec"]["activeDeadlineSeconds"]
             reason, message = "DeadlineExceeded", f"the pod ran longer than {seconds} seconds"
         else:
-            reason, message = pod_status.exit_reason(code), ""
+            reason, message = pod_status.exit_reason(code), self._last_words(code, log)
         await self._report(self._container.terminated(code, reason, clock(), message))
         return PodResult(code, reason, message, log)
+
+    def _last_words(self, code: int, log: Path) -> str:
+        """The termination message of a container that failed, where its policy takes the log."""
+        container = self._pod["spec"]["containers"][0]
+        if code == 0 or container.get("terminationMessagePolicy") != "FallbackToLogsOnError":
+            return ""
+        return termination_message(log)
 
     async def _wait(self, child: Child) -> tuple[int, bool]:
         """Return the exit code, and whether the deadline had passed."""

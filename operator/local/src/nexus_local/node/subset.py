@@ -48,6 +48,7 @@ CONTAINER = frozenset(
         "env",
         "envFrom",
         "ports",
+        "terminationMessagePolicy",
         "volumeMounts",
         "startupProbe",
         "readinessProbe",
@@ -60,7 +61,6 @@ CONTAINER_WITHOUT_EFFECT = frozenset(
         "resources",
         "securityContext",
         "terminationMessagePath",
-        "terminationMessagePolicy",
     }
 )
 VOLUME = frozenset({"name", "emptyDir", "configMap", "secret", "persistentVolumeClaim"})

@@ -2,53 +2,82 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable
-
-import aiohttp
+from collections.abc import Callable, Mapping
+from pathlib import Path
 
 from nexus_api.meta import Manifest
+from nexus_local.node.folders import Folders
 from nexus_operator.cluster.protocol import Cluster
 
-POLL_SECONDS = 0.05
-TIMEOUT = aiohttp.ClientTimeout(total=5)
+FAILING = ("CrashLoopBackOff", "ErrImageNeverPull", "CreateContainerConfigError", "StartError")
+COMPONENT = "app.kubernetes.io/component"
+TAIL_BYTES = 4096
+Tell = Callable[[str], None]
 
 
-async def until_ready(url: str, stop: asyncio.Event) -> bool:
-    """Return True when the gateway says that it serves, False when told to stop before."""
-    async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
-        while not stop.is_set():
-            try:
-                async with session.get(f"{url}/readyz") as answer:
-                    if answer.ok:
-                        return True
-            except (aiohttp.ClientError, TimeoutError, OSError):
-                pass
-            await asyncio.sleep(POLL_SECONDS)
-    return False
+async def until_ready(cluster: Cluster, namespace: str, parts: set[str]) -> None:
+    """Return when every part has a ready pod."""
+    ready: set[str] = set()
+    async for event in cluster.watch("apps/v1", "Deployment", namespace=namespace):
+        if event.type == "BOOKMARK":
+            continue
+        name = event.object["metadata"]["name"]
+        if event.type != "DELETED" and (event.object.get("status") or {}).get("readyReplicas"):
+            ready.add(name)
+        else:
+            ready.discard(name)
+        if parts <= ready:
+            return
 
 
-def complaint(pod: Manifest) -> str:
-    """Why a pod's process does not stay up, in one line; empty when it does."""
+def failing(pod: Manifest) -> str:
+    """Why a pod's process does not stay up, in a word; empty when it does."""
     for container in (pod.get("status") or {}).get("containerStatuses") or []:
         waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") in ("CrashLoopBackOff", "ErrImageNeverPull", "StartError"):
-            return f"{container['name']}: {waiting['reason']}: {waiting.get('message', '')}"
+        if waiting.get("reason") in FAILING:
+            return str(waiting["reason"])
     return ""
 
 
+def is_ready(pod: Manifest) -> bool:
+    """Whether a pod serves."""
+    conditions = (pod.get("status") or {}).get("conditions") or []
+    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def last_words(folders: Folders, pod: Manifest) -> str:
+    """The last line that a pod's process wrote before it ended."""
+    meta = pod["metadata"]
+    for log in reversed(folders.log_files(meta["namespace"], meta["name"])):
+        if line := _last_line(log):
+            return line
+    return str((pod.get("status") or {}).get("message") or "it said nothing")
+
+
+def _last_line(log: Path) -> str:
+    try:
+        with log.open("rb") as file:
+            file.seek(max(0, log.stat().st_size - TAIL_BYTES))
+            lines = file.read().decode(errors="replace").split("\n")
+    except OSError:
+        return ""
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")
+
+
 async def report_failures(
-    cluster: Cluster, namespace: str, tell: Callable[[str], None], mends: dict[str, str]
+    cluster: Cluster, namespace: str, folders: Folders, tell: Tell, mends: Mapping[str, str]
 ) -> None:
     """Say once for each failing spell of a platform part that it fails, why, and what to do."""
-    told: dict[str, str] = {}
+    told: set[str] = set()
     async for event in cluster.watch("v1", "Pod", namespace=namespace):
         if event.type not in ("ADDED", "MODIFIED"):
             continue
-        part = event.object["metadata"].get("labels", {}).get("app.kubernetes.io/component", "")
-        why = complaint(event.object)
-        if why and not told.get(part):
-            tell(f"warning: {why}")
+        pod = event.object
+        part = (pod["metadata"].get("labels") or {}).get(COMPONENT, "")
+        if is_ready(pod):
+            told.discard(part)
+        elif (why := failing(pod)) and part not in told:
+            told.add(part)
+            tell(f"warning: {part} does not stay up ({why}): {last_words(folders, pod)}")
             if part in mends:
                 tell(f"  {mends[part]}")
-        told[part] = why

@@ -110,8 +110,8 @@ async def _serve(cluster: LocalCluster, options: Options, stop: asyncio.Event, t
         async with asyncio.TaskGroup() as group:
             group.create_task(node.run(stop))
             watching = [
-                group.create_task(_report(cluster, layout, tell)),
-                group.create_task(_announce(options, stop, tell)),
+                group.create_task(_report(cluster, node, layout, tell)),
+                group.create_task(_announce(cluster, options, tell)),
             ]
             if await _bring_up(cluster, node, options, control, stop):
                 group.create_task(engine.run(stop))
@@ -206,18 +206,18 @@ async def _first(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
         await asyncio.gather(task, stopping, return_exceptions=True)
 
 
-async def _announce(options: Options, stop: asyncio.Event, tell: Tell) -> None:
-    if await health.until_ready(options.url, stop):
-        tell(f"ready {options.url}")
+async def _announce(cluster: Cluster, options: Options, tell: Tell) -> None:
+    await health.until_ready(cluster, components.NAMESPACE, set(components.PORTS))
+    tell(f"ready {options.url}")
 
 
-async def _report(cluster: Cluster, layout: Layout, tell: Tell) -> None:
+async def _report(cluster: Cluster, node: Node, layout: Layout, tell: Tell) -> None:
     volume = layout.node / "volumes" / components.NAMESPACE / "milvus"
     mends = {
         "milvus": f"if its files are damaged, stop, move {volume} away and start again: "
         "the index is rebuilt from the documents"
     }
-    await health.report_failures(cluster, components.NAMESPACE, tell, mends)
+    await health.report_failures(cluster, components.NAMESPACE, node.folders, tell, mends)
 
 
 @asynccontextmanager

@@ -10,8 +10,7 @@ under which rights a pod runs in a cluster, never what it does:
 - of a template: serviceAccountName, automountServiceAccountToken, executor, nodeSelector, affinity,
   tolerations, schedulerName, priorityClassName, securityContext, metrics;
 - of a retryStrategy: affinity; of a parameter: description, enum (the template's author checks);
-- of a container: name, resources, securityContext, imagePullPolicy, terminationMessagePath,
-  terminationMessagePolicy.
+- of a container: name, resources, securityContext, imagePullPolicy, terminationMessagePath.
 
 podSpecPatch is accepted as long as the patch holds such keys only.
 """
@@ -69,12 +68,11 @@ VOLUME: Keys = {
     "persistentVolumeClaim": used("claimName", "readOnly"),
 }
 CONTAINER: Keys = {
-    **used("image", "command", "args"),
+    **used("image", "command", "args", "terminationMessagePolicy"),
     "env": [ENV],
     "envFrom": [ENV_FROM],
     "volumeMounts": [used("name", "mountPath", "readOnly")],
-    **inert("name", "resources", "securityContext", "imagePullPolicy"),
-    **inert("terminationMessagePath", "terminationMessagePolicy"),
+    **inert("name", "resources", "securityContext", "imagePullPolicy", "terminationMessagePath"),
 }
 PARAMETER: dict[str, Mark] = {**used("name", "value"), **inert("description", "enum")}
 ARGUMENTS: Keys = {"parameters": [PARAMETER]}
