@@ -195,6 +195,26 @@ async def test_crashed_container_comes_back_and_is_held_back_when_it_goes_on(sit
     assert logs[0].read_text() == "again\n"
 
 
+async def test_failed_container_leaves_its_last_words_where_it_is_asked_to(site: Site) -> None:
+    said = ["say", "x" * 5000, "say", "the file is not there", "exit", "4"]
+    container = {"name": "main", "image": "step", "args": said}
+    policy = {"terminationMessagePolicy": "FallbackToLogsOnError"}
+    silent = await site.cluster.create(pod("a", container, restartPolicy="Never"))
+    talking = await site.cluster.create(pod("b", container | policy, restartPolicy="Never"))
+    fine = {**container, **policy, "args": ["say", "all is well"]}
+    well = await site.cluster.create(pod("c", fine, restartPolicy="Never"))
+
+    async def message(made: dict[str, Any]) -> str:
+        seen = await site.until(ref(made), lambda p: "terminated" in container_state(p))
+        return str(container_state(seen)["terminated"].get("message", ""))
+
+    assert await message(silent) == ""
+    words = await message(talking)
+    assert words.endswith("x\nthe file is not there")
+    assert len(words) <= 2048
+    assert await message(well) == ""
+
+
 async def test_deleted_pod_is_stopped_and_leaves_nothing(site: Site) -> None:
     made = await site.cluster.create(pod("a", web_container()))
     seen = await site.until(ref(made), is_ready)

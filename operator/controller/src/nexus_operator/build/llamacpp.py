@@ -32,6 +32,8 @@ def container(model: ServingModel, settings: Settings, profile: ResourceProfile)
         "startupProbe": _probe(period=1, failures=1800, timeout=5),
         "readinessProbe": _probe(period=5, failures=3, timeout=5),
         "livenessProbe": _probe(period=10, failures=6, timeout=10),
+        # The node keeps the end of the log, so that the model's condition can say what went wrong.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},

@@ -2,15 +2,24 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 
 from nexus_api.meta import Manifest
-from nexus_operator.objects import name_of
+from nexus_operator.objects import moment, name_of
 from nexus_operator.status.failure import Failure
 
 NO_ROOM = frozenset({"Unschedulable", "FailedCreate"})
 """Reasons that mean the cluster has no place for a pod: no node that fits, or a quota."""
 
 _BENIGN = frozenset({"", "ContainerCreating", "PodInitializing"})
+
+_TRIES = 2
+"""Restarts after which a failing container is one that keeps failing; the first comes at once."""
+
+_LONG_RUN = timedelta(minutes=10)
+"""After a run of this length the kubelet, too, forgets the failures before."""
+
+_LONGEST_LINE = 300
 
 
 @dataclass(frozen=True)
@@ -74,18 +83,36 @@ def _container_trouble(pod: Manifest) -> Failure | None:
         *(status.get("containerStatuses") or []),
     ]
     for container in containers:
-        waiting = (container.get("state") or {}).get("waiting") or {}
+        state = container.get("state") or {}
+        waiting = state.get("waiting") or {}
         reason = str(waiting.get("reason") or "")
-        if container.get("ready") or reason in _BENIGN:
+        if container.get("ready"):
             continue
         where = f"container `{container.get('name', '')}` of pod {name_of(pod)}"
-        ended = (container.get("lastState") or {}).get("terminated") or {}
+        last = container.get("lastState") or {}
+        ended = state.get("terminated") or last.get("terminated") or {}
+        if reason in _BENIGN:
+            if not _keeps_ending(container, ended):
+                continue
+            reason = "CrashLoopBackOff"
         if ended.get("reason") == "OOMKilled":
             return Failure("OOMKilled", f"{where} was killed for want of memory")
         if reason == "CrashLoopBackOff" and ended:
             return Failure(reason, f"{where} keeps ending {_ending(ended)}")
         return Failure(reason, f"{where} cannot start: {_clause(waiting) or reason}")
     return None
+
+
+def _keeps_ending(container: Manifest, ended: Manifest) -> bool:
+    """Tell whether a container that runs again, or is about to, has failed soon each time.
+
+    Between two waits it looks like one that starts for the first time: without this the reason
+    would come and go with each try.
+    """
+    if int(container.get("restartCount") or 0) < _TRIES or not ended.get("exitCode"):
+        return False
+    begun, over = moment(ended.get("startedAt")), moment(ended.get("finishedAt"))
+    return begun is None or over is None or over - begun < _LONG_RUN
 
 
 def _ended(pod: Manifest) -> Failure | None:
@@ -97,12 +124,18 @@ def _ended(pod: Manifest) -> Failure | None:
 
 
 def _ending(terminated: Manifest) -> str:
-    said = _clause(terminated)
+    said = _last_line(_clause(terminated))
     return f"with exit code {terminated.get('exitCode', '?')}" + (f": {said}" if said else "")
 
 
 def _conditions(holder: Manifest) -> Iterator[Manifest]:
     yield from (holder.get("status") or {}).get("conditions") or []
+
+
+def _last_line(text: str) -> str:
+    """Return what a program said last: a termination message may be the end of a whole log."""
+    line = text.rpartition("\n")[2].strip().rstrip(".")
+    return line if len(line) <= _LONGEST_LINE else f"…{line[-_LONGEST_LINE:]}"
 
 
 def _word(told: Manifest) -> str:

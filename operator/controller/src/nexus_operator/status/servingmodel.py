@@ -152,7 +152,9 @@ def _progressing(serving: Serving) -> Finding:
 
 def _degraded(serving: Serving) -> Finding:
     live = serving.live
-    if live is None or live.strength.full:
+    if live is None:
+        return Finding("Degraded", False, "NotLive", "No revision has answered yet.")
+    if live.strength.full:
         return Finding("Degraded", False, "Healthy", "No trouble is known.")
     if live.trouble:
         message = f"Revision {live.name}, which is live: {live.trouble.message}."

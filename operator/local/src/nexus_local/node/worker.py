@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 from dataclasses import replace
+from pathlib import Path
 
 from nexus_api.meta import GROUP, Manifest
 from nexus_local.node import pod_status
@@ -12,6 +13,7 @@ from nexus_local.node.children import Child
 from nexus_local.node.container import Launch
 from nexus_local.node.errors import PodRefusedError
 from nexus_local.node.health import Health
+from nexus_local.node.logs import termination_message
 from nexus_local.node.machine import Machine, grace_seconds
 from nexus_local.node.ports import is_free
 from nexus_operator.cluster.errors import NotFound
@@ -96,7 +98,7 @@ class PodWorker:
         try:
             await self._take_ports()
             prepared = await self._machine.prepare(self.pod, self.ports)
-            child, _ = self._machine.start(self.pod, prepared)
+            child, log = self._machine.start(self.pod, prepared)
         except PodRefusedError as error:
             self._ends += 1
             self._container = self._container.waiting(error.reason, error.message)
@@ -106,7 +108,7 @@ class PodWorker:
         loop = asyncio.get_running_loop()
         begun = loop.time()
         try:
-            await self._watch(child, prepared)
+            await self._watch(child, prepared, log)
         finally:
             if not child.ended.done():
                 child.kill()  # only when this worker itself is cancelled or fails
@@ -122,7 +124,7 @@ class PodWorker:
             await self._pause(delay)
         self._container = self._container.again()
 
-    async def _watch(self, child: Child, prepared: Launch) -> None:
+    async def _watch(self, child: Child, prepared: Launch, log: Path) -> None:
         """Follow a running container to its end; `_container` then says how it ended."""
         machine = self._machine
         self._container = self._container.running(machine.clock())
@@ -153,6 +155,9 @@ class PodWorker:
             await asyncio.gather(probing, return_exceptions=True)
         code = child.ended.result()
         reason = "DeadlineExceeded" if self._expired else pod_status.exit_reason(code)
+        policy = container.get("terminationMessagePolicy")
+        if code != 0 and not why and policy == "FallbackToLogsOnError":
+            why = termination_message(log)
         self._container = self._container.terminated(code, reason, machine.clock(), why)
 
     async def _take_ports(self) -> None:
