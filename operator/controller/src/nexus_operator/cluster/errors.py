@@ -3,7 +3,7 @@
 The names are those of the API server's own reasons, which is why they do not end in Error.
 """
 
-# ruff: noqa: N818 - see above
+
 
 
 class ClusterError(Exception):

@@ -30,7 +30,7 @@ from nexus_operator.settings import Settings
 MODEL_CLAIM = "nexus-models"
 STEPS = Preload(
     "nexus_pipelines.cli:main",
-    ("sqlalchemy", "numpy", "pymilvus", "llama_index.core.schema", "tokenizers"),
+    ("sqlalchemy", "numpy", "pymilvus", "tokenizers"),
 )
 T = TypeVar("T")
 Tell = Callable[[str], None]
