@@ -4,8 +4,6 @@ The names are those of the API server's own reasons, which is why they do not en
 """
 
 
-
-
 class ClusterError(Exception):
     """A request to the cluster failed; the message says what was asked and why it failed."""
 
