@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_gateway.chat.focus import key_sentences
-from nexus_gateway.chat.grounding import relevant
 from nexus_gateway.chat.prompt import MESSAGE_TOKENS, SYSTEM, build, texts_to_count
 from nexus_gateway.chat.question import messages_of, question_of, text_of
 from nexus_gateway.errors import BadRequest
@@ -116,14 +115,6 @@ def test_every_length_is_known_before_the_prompt_is_built(texts: list[str]) -> N
 
     build(asked(), hits, system=None, budget=2000, count=count)
     assert missed == []
-
-
-def test_what_is_far_behind_the_best_is_left_out() -> None:
-    hits = [hit("a", 1, score=0.9), hit("b", 2, score=0.5), hit("c", 3, score=0.4)]
-    far = hit("d", 4, score=0.8, dense_score=0.1)
-    assert [h.text for h in relevant([*hits, far], 0.25)] == ["a", "b"]
-    assert [h.text for h in relevant([hit("x", dense_score=None, score=3.0)], 0.25)] == ["x"]
-    assert relevant([far], 0.25) == []
 
 
 def test_sentence_that_says_most_stands_right_before_the_question() -> None:

@@ -8,6 +8,7 @@ from nexus_gateway.auth import Principal
 from nexus_gateway.chat.answer import Grounding
 from nexus_gateway.chat.prompt import build, texts_to_count
 from nexus_gateway.chat.question import Messages, Question, asked_of
+from nexus_gateway.chat.relevance import relevant
 from nexus_gateway.control.routes import IndexRoute, ModelRoute
 from nexus_gateway.errors import GatewayError, NotFound, NotReady
 from nexus_gateway.knowledge import Query, QueryTooLong
@@ -16,7 +17,6 @@ from nexus_knowledge.retrieval import Hit
 
 Json = dict[str, Any]
 SHORTENINGS = 6
-FAR_BEHIND = 0.5
 
 
 async def ground(
@@ -36,7 +36,7 @@ async def ground(
     top_k = asked.top_k or knowledge.top_k or spec.top_k
     mode = asked.mode or spec.mode
     found = await _search(services, index, question.query, mode, top_k)
-    hits = relevant(found, float(spec.min_score))
+    hits = relevant(question.query, found, float(spec.min_score))
     collection = index.resource.status.active_collection
     retrieval = {"mode": mode, "top_k": top_k, "collection": collection}
     if not hits:
@@ -66,17 +66,6 @@ def ends_of(text: str) -> str:
     """Return half of a text: people ask before or after what they paste."""
     quarter = max(1, len(text) // 4)
     return f"{text[:quarter]} {text[-quarter:]}"
-
-
-def relevant(hits: list[Hit], min_score: float) -> list[Hit]:
-    """Return the hits worth showing.
-
-    Their cosine is at least `min_score`, or unknown (mode bm25), and their score at least half of
-    the best one's: what is far behind costs time to read and leads small models astray.
-    """
-    near = [h for h in hits if h.dense_score is None or h.dense_score >= min_score]
-    enough = max((h.score for h in near), default=0.0) * FAR_BEHIND
-    return [h for h in near if h.score >= enough]
 
 
 def _index(services: Services, who: Principal, route: ModelRoute) -> IndexRoute:
