@@ -49,7 +49,7 @@ up: .venv/platform.stamp ## The platform in the foreground
 
 .PHONY: test
 test: .venv/dev.stamp ## Every test tier this machine can run
-	@$(BIN)/pytest -q tests
+	@$(BIN)/pytest -q --durations=15
 
 .PHONY: lint
 lint: .venv/dev.stamp ## Style, types and import layers
@@ -72,4 +72,8 @@ check-generated: .venv/platform.stamp ## Fail when a generated file is stale
 
 .PHONY: bench
 bench: .venv/dev.stamp ## Figures, each beside its peer
-	@$(BIN)/python -m pytest -q -s tests/bench
+	@$(BIN)/python tests/bench/chunking.py
+	@$(BIN)/python tests/bench/embedder.py
+	@$(BIN)/python tests/bench/runtime.py
+	@$(BIN)/python tests/bench/retrieval.py
+	@$(BIN)/python tests/bench/whole_platform.py
