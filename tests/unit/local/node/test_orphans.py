@@ -55,6 +55,29 @@ async def test_killed_platform_leaves_no_process_not_even_a_grandchild(tmp_path:
         assert all(m.pid not in {process.pid for process in family} for m in site.node.memory())
 
 
+def watchdogs_of(process: psutil.Process) -> set[psutil.Process]:
+    there = [one for one in process.children() if one.status() != psutil.STATUS_ZOMBIE]
+    return {one for one in there if "watchdog.py" in " ".join(one.cmdline())}
+
+
+async def test_watchdog_that_was_killed_is_replaced_by_one_that_knows_the_groups(
+    tmp_path: Path,
+) -> None:
+    here = str(Path(__file__).parent)
+    command = [sys.executable, "-c", PLATFORM, str(tmp_path), here, PROGRAMS]
+    platform = await asyncio.create_subprocess_exec(*command)
+    root = psutil.Process(platform.pid)
+    await eventually((tmp_path / "child.pid").exists)
+    (old,) = watchdogs_of(root)
+    old.kill()
+    await eventually(lambda: bool(watchdogs_of(root) - {old}))
+    family = root.children(recursive=True)
+    assert len(family) >= 3  # the pod, its child and the new watchdog
+    root.kill()
+    await platform.wait()
+    await eventually(lambda: not any(alive(process) for process in family))
+
+
 async def kill_when_up(command: list[str], written: Path) -> list[psutil.Process]:
     """Run a platform, kill it once its pod has written, and return what it had started."""
     platform = await asyncio.create_subprocess_exec(*command)

@@ -169,6 +169,42 @@ async def test_relay_carries_much_both_ways_and_half_closed_connections() -> Non
     await target.wait_closed()
 
 
+def descriptors() -> int:
+    return len(list(Path("/dev/fd").iterdir()))
+
+
+@pytest.mark.parametrize("client_first", [True, False])
+async def test_connection_that_both_sides_have_ended_is_gone(*, client_first: bool) -> None:
+    """Each would keep two descriptors of the platform for ever, and its pod from being drained."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"hello ")
+        asked = await (reader.read() if client_first else reader.readexactly(2))
+        writer.write(asked * 100_000)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    target = server.sockets[0].getsockname()[1]
+    traffic = Traffic()
+    relay = Relay(lambda: target, traffic)
+    await relay.listen(0)
+    assert relay.port is not None
+    before = descriptors()
+    for _ in range(5):
+        reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+        writer.write(b"ab")
+        if client_first:
+            writer.write_eof()
+        assert await reader.read() == b"hello " + b"ab" * 100_000
+        writer.close()
+        await writer.wait_closed()
+    assert await traffic.quiet([target], 30)
+    await eventually(lambda: descriptors() <= before)
+    await relay.close()
+    server.close()
+
+
 async def test_slow_reader_holds_the_sender_back() -> None:
     sent = 0
     stop = asyncio.Event()

@@ -72,6 +72,7 @@ class Children:
         self._records = records
         self._running: set[Child] = set()
         self._watchdog: subprocess.Popen[bytes] | None = None
+        self._guard: asyncio.Task[None] | None = None
         self._closed = False
         records.sweep()
 
@@ -139,6 +140,9 @@ class Children:
     async def close(self) -> None:
         """Kill whatever still runs and start nothing more."""
         self._closed = True
+        if self._guard is not None:
+            self._guard.cancel()
+            await asyncio.gather(self._guard, return_exceptions=True)
         left = list(self._running)
         for child in left:
             child.kill()
@@ -172,16 +176,29 @@ class Children:
         self.forget(child, _SIGNALLED - code if code < 0 else code)
 
     def _start_watchdog(self) -> None:
-        if self._watchdog is None:
-            self._watchdog = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(_SCRIPTS / "watchdog.py")],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,
-                bufsize=0,
-                cwd="/",
-                start_new_session=True,
-            )
+        """Have a watchdog that knows all groups; one that was killed is replaced."""
+        if self._closed or (self._watchdog is not None and self._watchdog.poll() is None):
+            return
+        if self._watchdog is not None and self._watchdog.stdin is not None:
+            self._watchdog.stdin.close()
+        self._watchdog = subprocess.Popen(
+            [sys.executable, "-I", "-S", str(_SCRIPTS / "watchdog.py")],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            bufsize=0,
+            cwd="/",
+            start_new_session=True,
+        )
+        for child in self._running:
+            self._tell_watchdog("+", child.pid)
+        if self._guard is None:
+            self._guard = asyncio.get_running_loop().create_task(self._keep_watchdog())
+
+    async def _keep_watchdog(self) -> None:
+        while not self._closed:
+            await asyncio.sleep(_WATCHDOG_LOOK_SECONDS)
+            self._start_watchdog()
 
     def _tell_watchdog(self, sign: str, group: int) -> None:
         if self._watchdog is not None and self._watchdog.stdin is not None:
@@ -190,6 +207,7 @@ class Children:
 
 
 _WAIT = os.WEXITED | os.WNOWAIT
+_WATCHDOG_LOOK_SECONDS = 2.0
 
 
 def kill_group(group: int) -> None:

@@ -17,7 +17,7 @@ class _Side(asyncio.Protocol):
         self.transport: asyncio.Transport | None = None
         self.other: _Side | None = None
         self._early: list[bytes] = []
-        self._early_end = False
+        self.ended = False  # nothing more comes in
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -29,12 +29,20 @@ class _Side(asyncio.Protocol):
             self._early.append(data)
 
     def eof_received(self) -> bool:
-        if self.other is not None and self.other.transport is not None:
-            if self.other.transport.can_write_eof():
-                self.other.transport.write_eof()
-        else:
-            self._early_end = True
+        self.ended = True
+        self.pass_end()
         return True  # the other direction stays open
+
+    def pass_end(self) -> None:
+        """Pass an end on; after both ends nobody but us would close the two connections."""
+        other = self.other
+        if not self.ended or other is None:
+            return
+        if other.transport is not None and other.transport.can_write_eof():
+            other.transport.write_eof()
+        if other.ended:
+            self.close()
+            other.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.transport = None
@@ -52,10 +60,16 @@ class _Side(asyncio.Protocol):
     def join(self, other: "_Side") -> None:
         """Pair two open connections and pass on what came in before."""
         self.other, other.other = other, self
+        for side in (self, other):
+            side.catch_up()
+        for side in (self, other):
+            side.pass_end()
+
+    def catch_up(self) -> None:
+        """Pass on what came in before the other side was there."""
         for data in self._early:
-            other.write(data)
-        if self._early_end:
-            self.eof_received()
+            if self.other is not None:
+                self.other.write(data)
         self._early.clear()
 
     def write(self, data: bytes) -> None:
