@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from small_world import World, rag_index
+from small_world import World, rag_index, report
 
 from nexus_api.meta import FINALIZER, FORCE_RELEASE, SYNC_REQUESTED
 from nexus_operator.objects import annotations_of, name_of
@@ -267,3 +267,41 @@ def test_text_of_users_is_never_a_tag_of_the_workflow(world: World) -> None:
     world.end_run(running(world), "Succeeded")
     world.settle(key)
     assert world.condition(key, "Synced")["status"] == "True"
+
+
+def test_a_run_with_a_failed_shard_counts_what_it_published_and_is_tried_again(
+    world: World,
+) -> None:
+    key = world.create(rag_index())
+    world.settle(key)
+    (run,) = world.workflows()
+    parameters = {p["name"]: p["value"] for p in run["spec"]["arguments"]["parameters"]}
+    told = report(parameters["fingerprint"], pending=2)
+    nodes = {
+        "n1": {
+            "id": "n1",
+            "displayName": "ingest(0)",
+            "type": "Pod",
+            "phase": "Failed",
+            "message": "Error (exit code 1)",
+        },
+        "n2": {
+            "id": "n2",
+            "displayName": "publish",
+            "type": "Pod",
+            "phase": "Succeeded",
+            "outputs": {"parameters": [{"name": "report", "value": told}]},
+        },
+    }
+    at = world.now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    world.set_status(run, {"phase": "Failed", "finishedAt": at, "nodes": nodes})
+    world.settle(key)
+    status = world.the(key)["status"]
+    assert status["documents"] == {"total": 7, "indexed": 5, "failed": 0, "pending": 2}
+    assert world.condition(key)["status"] == "True"
+    assert "ingest(0)" in world.condition(key, "Synced")["message"]
+    assert world.condition(key, "Degraded")["reason"] == "SyncFailed"
+    assert len(world.workflows()) == 1
+    world.advance(11)
+    world.reconcile(key)
+    assert len(world.workflows()) == 2

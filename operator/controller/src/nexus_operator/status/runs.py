@@ -1,5 +1,6 @@
 """What a Workflow tells: how far it is, why it failed, what its last step reported."""
 
+import contextlib
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -80,6 +81,10 @@ def read_run(workflow: Manifest, *, now: datetime) -> Run:
             failure = Failure("BadReport", str(problem))
     elif phase not in _RUNNING and phase != "Succeeded":
         failure = _failure(status)
+        if what == "sync":
+            # A shard failed for good, and the rest was published all the same.
+            with contextlib.suppress(ReportError):
+                report = read_report(workflow)
     created = moment((workflow.get("metadata") or {}).get("creationTimestamp")) or now
     return Run(
         name=name_of(workflow),
