@@ -41,3 +41,10 @@ def test_trouble_is_a_warning_and_its_end_is_not() -> None:
     assert [one.warning for one in transitions(calm, bad)] == [True]
     assert [one.warning for one in transitions(bad, calm)] == [False]
     assert transitions(bad, bad) == ()
+
+
+def test_work_that_goes_on_is_no_warning() -> None:
+    starting = merge([], [ready(holds=False, reason="Starting")], generation=1, now=NOON)
+    assert [one.warning for one in transitions([], starting)] == [False]
+    broken = merge([], [ready(holds=False, reason="CrashLoopBackOff")], generation=1, now=NOON)
+    assert [one.warning for one in transitions(starting, broken)] == [True]

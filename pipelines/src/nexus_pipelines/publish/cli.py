@@ -10,7 +10,14 @@ from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.ledger import Ledger
 from nexus_knowledge.objects import ObjectStore, open_store
 from nexus_knowledge.vectors import VectorIndex, open_index
-from nexus_pipelines.arguments import add_index, add_run, index_key, settings, write_output
+from nexus_pipelines.arguments import (
+    IndexKey,
+    add_index,
+    add_run,
+    index_key,
+    settings,
+    write_output,
+)
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.publish.core import Publication, report
 from nexus_pipelines.runs import RunStore
@@ -52,22 +59,25 @@ def run(args: argparse.Namespace) -> None:
         # Without a plan this is the repetition of a publish that had come to its end.
         changed = plan is not None and publication.publish(plan)
         view = ledger.view(*key)
-        due = view is not None and _due(store, view.collection)
+        due = view is not None and _due(store, key, view.collection)
         publication.clean_up(changed=changed, asked=bool(args.request), thorough=due)
         if view is not None and due:
-            store.put(_mark(view.collection), io.BytesIO(b"counted\n"))
+            store.put(_mark(key), io.BytesIO(view.collection.encode()))
             work.clean_up_abandoned()
         text = report(ledger.counts(*key), ledger.view(*key))
     write_output(args.report_out, text)
     work.clean_up()
 
 
-def _mark(collection: str) -> str:
-    return f"counted/{collection}"
+def _mark(key: IndexKey) -> str:
+    return f"counted/{key.tenant}/{key.name}"
 
 
-def _due(store: ObjectStore, collection: str) -> bool:
+def _due(store: ObjectStore, key: IndexKey, collection: str) -> bool:
     try:
-        return store.stat(_mark(collection)).modified < time.time() - _COUNTED_EVERY
+        if store.stat(_mark(key)).modified < time.time() - _COUNTED_EVERY:
+            return True
+        with store.open(_mark(key)) as counted:
+            return counted.read() != collection.encode()
     except ObjectNotFound:
         return True

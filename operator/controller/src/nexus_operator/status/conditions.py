@@ -34,6 +34,10 @@ ROUTINE = frozenset({"Checking", "Stopping"})
 """Reasons that come and go in normal work and are no news."""
 
 
+ON_THE_WAY = frozenset({"Running", "Syncing", "Starting", "Surging", "Settled"})
+"""Reasons that say no more than that work goes on as it should: nothing to warn of."""
+
+
 def timestamp(now: datetime) -> str:
     """Return the time as Kubernetes writes it, in whole seconds."""
     return now.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -81,6 +85,7 @@ def transitions(old: Sequence[Manifest], new: Sequence[Manifest]) -> tuple[Trans
         if told is not None and told[0] == one["status"] and told[1] in ROUTINE:
             continue
         bad = (one["status"] == "True") == (kind in GOOD_WHEN_FALSE)
+        bad = bad and one["reason"] not in ON_THE_WAY
         if told is None and kind in GOOD_WHEN_FALSE and not bad:
             continue
         changed.append(Transition(kind, str(one["reason"]), str(one["message"]), bad))

@@ -122,6 +122,7 @@ def _events(kube: KubeClient, kind: Kind, meta: Manifest, now: datetime) -> None
         for e in events
         if e.get("involvedObject", {}).get("kind") == kind.name
         and e["involvedObject"].get("name") == meta["name"]
+        and e["involvedObject"].get("uid", meta["uid"]) == meta["uid"]
     ]
     if not mine:
         return

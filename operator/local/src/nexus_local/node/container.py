@@ -33,9 +33,10 @@ _PASSED_ON = frozenset(
         "HTTPS_PROXY",
         "NO_PROXY",
         "ALL_PROXY",
+        "NEXUS_MODEL_FILE_ROOTS",
     }
 )
-_PASSED_ON_PREFIXES = ("PIP_", "UV_")
+_PASSED_ON_PREFIXES = ("PIP_", "UV_", "HF_")  # package indexes and the model hub, with their keys
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,10 @@ class Launch:
 
 
 def passed_on(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return what a child gets of the platform's own environment: little, and no secrets."""
+    """Return what a child gets of the platform's own environment: little.
+
+    Of secrets only those by which models and packages are fetched.
+    """
     return {
         name: value
         for name, value in environment.items()

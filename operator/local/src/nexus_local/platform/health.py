@@ -46,12 +46,21 @@ def is_ready(pod: Manifest) -> bool:
 
 
 def last_words(folders: Folders, pod: Manifest) -> str:
-    """The last line that a pod's process wrote before it ended."""
+    """How a pod's process ended, and the last line that it wrote."""
     meta = pod["metadata"]
+    said = _said(folders, meta)
+    for container in (pod.get("status") or {}).get("containerStatuses") or []:
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        if "exitCode" in ended:
+            return f"exit code {ended['exitCode']}, last words: {said or 'none'}"
+    return said or str((pod.get("status") or {}).get("message") or "it said nothing")
+
+
+def _said(folders: Folders, meta: Manifest) -> str:
     for log in reversed(folders.log_files(meta["namespace"], meta["name"])):
         if line := _last_line(log):
             return line
-    return str((pod.get("status") or {}).get("message") or "it said nothing")
+    return ""
 
 
 def _last_line(log: Path) -> str:

@@ -64,7 +64,7 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     status = error.status_code if isinstance(error, HTTPException) else 500
     path = request.url.path
     if status == 404:  # noqa: PLR2004 - HTTP Not Found
-        if path.startswith(("/v1/responses", "/v1/vector_stores")):
+        if path.startswith(("/v1/responses", "/v1/vector_stores", "/v1/answers")):
             return respond(NotFound(f"{path} is not offered", code="not_offered"))
         return respond(NotFound(f"there is nothing at {path}", code="unknown_route"))
     if status == 405:  # noqa: PLR2004 - HTTP Method Not Allowed
