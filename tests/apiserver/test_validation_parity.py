@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,7 @@ def changed(draw: st.DrawFn, manifest: Manifest, part: str) -> Manifest:
 VALID = [admit(manifest) for manifest in ORIGINALS]
 hard = settings(
     max_examples=300,
+    derandomize=os.environ.get("CI") == "true",  # a change is judged by what it changed alone
     database=None,  # what failed is told; a server that is started anew has no memory
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
@@ -229,13 +231,16 @@ def test_any_single_update_gets_the_same_verdict(
     assert not differ, f"{json.dumps(after)}{differ}"
 
 
+STATUSES = changed({"status": STATUS}, "status")
+
+
 @hard
-@given(data=st.data())
+@given(number=st.integers(0, len(VALID) - 1), status=STATUSES)
 def test_any_single_status_write_gets_the_same_verdict(
-    api: ControlPlane, stored: list[Manifest], data: st.DataObject
+    api: ControlPlane, stored: list[Manifest], number: int, status: Manifest
 ) -> None:
-    before = data.draw(st.sampled_from(stored))
-    after = data.draw(changed(before, "status"))
+    before = stored[number]
+    after = {**before, **copy.deepcopy(status)}
     server = theirs(api, after["kind"], after, old=f"{before['metadata']['name']}/status")
     differ = agree(server, ours(after, before, subresource="status"))
     assert not differ, f"{json.dumps(after)}{differ}"

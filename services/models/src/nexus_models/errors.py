@@ -13,7 +13,7 @@ class UnsupportedUri(ModelError):
 
 
 class NotAllowed(ModelError):
-    """The URI names a place that this machine does not open to models."""
+    """The place is not open: this machine keeps it closed, or the Hub wants a token for it."""
 
 
 class ModelNotFound(ModelError):
