@@ -87,3 +87,10 @@ def test_a_bad_resource_is_refused_with_the_servers_words(nexus: Nexus) -> None:
     done = nexus("apply", "-f", "-", stdin=bad)
     assert done.returncode == 1
     assert "must be smaller than maxTokens (64)" in " ".join((done.stdout + done.stderr).split())
+
+
+def test_every_sample_can_be_applied(nexus: Nexus) -> None:
+    done = nexus("apply", "-f", str(SAMPLES))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(done.stdout.splitlines()) >= len(list(SAMPLES.glob("*.yaml")))
+    assert all(line.endswith(" created") for line in done.stdout.splitlines())

@@ -6,6 +6,7 @@ import io
 import subprocess
 from pathlib import Path
 
+import httpx
 import pypdfium2 as pdfium
 import pytest
 from laptop import MAX_UPLOAD, Platform, eventually
@@ -83,11 +84,17 @@ spec:
     shared.cli("apply", "-f", "-", stdin=text)
     body = {"model": "broken", "messages": [{"role": "user", "content": "hello"}]}
     with shared.http() as http:
-        answer = http.post("/v1/chat/completions", json=body)
-    assert answer.status_code in (404, 503)
-    if answer.status_code == 503:
-        assert int(answer.headers["retry-after"]) > 0
-        assert answer.json()["error"]["code"]
+        # 404 only until the gateway has heard of the model.
+        answer = eventually(
+            lambda: (
+                (seen := http.post("/v1/chat/completions", json=body)).status_code != 404 and seen
+            ),
+            what="the gateway knows the model",
+        )
+    assert isinstance(answer, httpx.Response)
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0
+    assert answer.json()["error"]["code"]
     shared.cli("delete", "sm", "broken")
 
 

@@ -1,4 +1,4 @@
-"""Chunks, and their form as LlamaIndex nodes, the currency of ingestion."""
+"""Chunks, and their form as LlamaIndex nodes for whoever composes with its transformations."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
