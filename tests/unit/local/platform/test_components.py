@@ -42,6 +42,10 @@ def test_changed_keys_touch_the_indexes_above_them() -> None:
     indexes = [index("a"), index("ab"), index("shared", "default/")]
     found = {ref.name: keys for ref, keys in touched(indexes, ["default/a/x", "other/a/y"])}
     assert found == {"a": {"default/a/x"}, "shared": {"default/a/x"}}
+    above = {ref.name for ref, _ in touched(indexes, ["default/a"])}
+    assert above == {"a", "shared"}
+    assert {ref.name for ref, _ in touched(indexes, ["default"])} == {"a", "ab", "shared"}
+    assert not list(touched(indexes, ["other"]))
 
 
 def test_a_request_covers_files_written_before_it(tmp_path: Path) -> None:

@@ -36,11 +36,17 @@ def prefix_of(index: Manifest) -> str:
 
 
 def touched(indexes: Iterable[Manifest], keys: Iterable[str]) -> Iterator[tuple[Ref, set[str]]]:
-    """The indexes below whose prefix some of the keys lie, each with those keys."""
+    """The indexes below whose prefix some of the keys lie, each with those keys.
+
+    A new folder above or at a prefix counts too: files that were put into it before it was
+    watched are never told of themselves.
+    """
     names = set(keys)
     for index in indexes:
         prefix, meta = prefix_of(index), index["metadata"]
-        below = {key for key in names if key.startswith(prefix)}
+        below = {
+            key for key in names if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/")
+        }
         if below:
             yield Ref(API_VERSION, "RagIndex", meta["namespace"], meta["name"]), below
 
