@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import socket
@@ -52,6 +53,7 @@ def checks(data_dir: Path, port: int) -> Iterator[Check]:
     yield Check("system", linux, sys.platform, "run on Linux: child processes are tied to it")
     yield _sqlite()
     yield from _entry_points()
+    yield _openmp()
     yield _disk(data_dir)
     yield _memory()
     yield _processor()
@@ -71,6 +73,15 @@ def _entry_points() -> Iterator[Check]:
         found = (folder / name).exists()
         seen = "installed" if found else f"not in {folder}"
         yield Check(name, found, seen, "make install")
+
+
+def _openmp() -> Check:
+    mend = "install libgomp (Debian: apt-get install libgomp1): llama.cpp computes with it"
+    try:
+        ctypes.CDLL("libgomp.so.1")
+    except OSError:
+        return Check("OpenMP", False, "libgomp.so.1 is missing", mend)
+    return Check("OpenMP", True, "libgomp.so.1")
 
 
 def _existing(path: Path) -> Path:
