@@ -1,6 +1,7 @@
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from nexus_api.meta import API_VERSION
 from nexus_local.platform.components import ENTRY_POINTS, deployments, services
 from nexus_local.platform.layout import Layout, read_json, write_private
 from nexus_local.platform.uploads import covered, touched
@@ -37,7 +38,8 @@ def test_private_files_are_the_owners_alone(tmp_path: Path) -> None:
 def test_changed_keys_touch_the_indexes_above_them() -> None:
     def index(name: str, prefix: str = "") -> dict[str, object]:
         spec = {"source": {"prefix": prefix}} if prefix else {}
-        return {"metadata": {"namespace": "default", "name": name}, "spec": spec}
+        meta = {"namespace": "default", "name": name}
+        return {"apiVersion": API_VERSION, "kind": "RagIndex", "metadata": meta, "spec": spec}
 
     indexes = [index("a"), index("ab"), index("shared", "default/")]
     found = {ref.name: keys for ref, keys in touched(indexes, ["default/a/x", "other/a/y"])}

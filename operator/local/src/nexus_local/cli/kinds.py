@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from nexus_api.kinds import KINDS as OWN_KINDS
+from nexus_api.meta import API_VERSION
 from nexus_local.cli.errors import UsageError
 
 
@@ -35,12 +37,9 @@ class Kind:
         return f"{root}{scope}/{self.plural}{tail}"
 
 
-OWN = "llmops.nexus/v1alpha1"
 ARGO = "argoproj.io/v1alpha1"
 KINDS = (
-    Kind("RagIndex", "ragindexes", OWN, ("ri",)),
-    Kind("ServingModel", "servingmodels", OWN, ("sm",)),
-    Kind("FineTuneJob", "finetunejobs", OWN, ("ftj",)),
+    *(Kind(own.name, own.plural, API_VERSION, (own.short,)) for own in OWN_KINDS.values()),
     Kind("Workflow", "workflows", ARGO, ("wf",)),
     Kind("WorkflowTemplate", "workflowtemplates", ARGO, ("wftmpl",)),
     Kind("Deployment", "deployments", "apps/v1", ("deploy",)),

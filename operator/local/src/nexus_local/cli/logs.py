@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from nexus_api.meta import Manifest
+from nexus_api.meta import INDEX_LABEL, JOB_LABEL, MODEL_LABEL, NAMESPACE_LABEL, Manifest
 from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.kinds import Kind, find_kind, split_target
 from nexus_local.cli.kube import KubeClient
@@ -16,13 +16,13 @@ from nexus_local.cli.output import age
 from nexus_local.cli.table import print_table
 from nexus_local.cli.target import Target, connected
 
-LABELS = {"RagIndex": "index", "ServingModel": "model", "FineTuneJob": "job"}
+LABELS = {"RagIndex": INDEX_LABEL, "ServingModel": MODEL_LABEL, "FineTuneJob": JOB_LABEL}
 console = Console()
 
 
 def owned_by(kind: Kind, namespace: str, name: str) -> str:
     """The label selector of what belongs to one of our resources."""
-    return f"llmops.nexus/{LABELS[kind.name]}={name},llmops.nexus/namespace={namespace}"
+    return f"{LABELS[kind.name]}={name},{NAMESPACE_LABEL}={namespace}"
 
 
 @connected

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -50,17 +52,18 @@ def up(
         layout=Layout(root), port=port, embedding_model=embedding_model, gateway_env=gateway_env
     )
     try:
-        asyncio.run(_until_signal(run, options))
+        asyncio.run(_until_signal(functools.partial(run, options, tell=_tell)))
     except PlatformError as error:
         raise CliError(str(error)) from error
 
 
-async def _until_signal(run: object, options: object) -> None:
+async def _until_signal(run: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Run something that ends when its event is set, by Ctrl-C or SIGTERM."""
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, stop.set)
-    await run(options, stop, tell=_tell)  # type: ignore[operator]
+    await run(stop)
 
 
 def _tell(line: str) -> None:

@@ -15,6 +15,8 @@ from pathlib import Path
 from watchfiles import Change, awatch
 
 from nexus_api.meta import API_VERSION, SYNC_REQUESTED, Manifest
+from nexus_api.ragindex import RagIndex
+from nexus_api.source import PrefixOutsideNamespace
 from nexus_operator.cluster.errors import ClusterError
 from nexus_operator.cluster.protocol import Cluster, Ref
 
@@ -28,11 +30,12 @@ def visible(_change: Change, path: str) -> bool:
     return not Path(path).name.startswith(".")
 
 
-def prefix_of(index: Manifest) -> str:
-    """Where an index finds its documents, as a key prefix below the bucket."""
-    meta = index["metadata"]
-    given = index.get("spec", {}).get("source", {}).get("prefix", "")
-    return given or f"{meta['namespace']}/{meta['name']}/"
+def prefix_of(index: Manifest) -> str | None:
+    """Where an index finds its documents in the platform's bucket; None when it may not look."""
+    try:
+        return RagIndex.model_validate(index).key_prefix()
+    except PrefixOutsideNamespace:
+        return None
 
 
 def touched(indexes: Iterable[Manifest], keys: Iterable[str]) -> Iterator[tuple[Ref, set[str]]]:
@@ -44,6 +47,8 @@ def touched(indexes: Iterable[Manifest], keys: Iterable[str]) -> Iterator[tuple[
     names = set(keys)
     for index in indexes:
         prefix, meta = prefix_of(index), index["metadata"]
+        if prefix is None:
+            continue
         below = {
             key for key in names if f"{key}/".startswith(prefix) or prefix.startswith(f"{key}/")
         }
