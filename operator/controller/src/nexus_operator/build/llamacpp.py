@@ -26,7 +26,7 @@ def container(model: ServingModel, settings: Settings, profile: ResourceProfile)
         "env": [
             {"name": "NEXUS_HOST", "value": "0.0.0.0"},  # noqa: S104 - a pod has its own address
             {"name": "NEXUS_PORT", "value": str(PORT)},
-            {"name": "NEXUS_MODEL_CACHE", "value": settings.model_cache},
+            {"name": "NEXUS_MODEL_CACHE", "value": settings.model_cache.path},
         ],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": _probe(period=1, failures=1800, timeout=5),
@@ -40,7 +40,7 @@ def container(model: ServingModel, settings: Settings, profile: ResourceProfile)
             "readOnlyRootFilesystem": True,
         },
         "volumeMounts": [
-            {"name": "models", "mountPath": settings.model_cache},
+            {"name": "models", "mountPath": settings.model_cache.path},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - an emptyDir of this pod
         ],
     }

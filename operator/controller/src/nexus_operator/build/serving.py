@@ -51,7 +51,7 @@ def pod_template(
         "volumes": [
             {
                 "name": "models",
-                "persistentVolumeClaim": {"claimName": settings.model_cache_claim},
+                "persistentVolumeClaim": {"claimName": settings.model_cache.claim},
             },
             {"name": "tmp", "emptyDir": {}},
         ],

@@ -25,7 +25,7 @@ from nexus_local.store.local import LocalCluster
 from nexus_local.workflows.engine import WorkflowEngine
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.reconcile.controller import Controller
-from nexus_operator.settings import Settings
+from nexus_operator.settings import ModelCache, Settings
 
 MODEL_CLAIM = "nexus-models"
 STEPS = Preload(
@@ -103,7 +103,7 @@ async def _serve(cluster: LocalCluster, options: Options, stop: asyncio.Event, t
         preloads={"nexus-pipelines": STEPS},
     )
     engine = WorkflowEngine(cluster, node, scratch=layout.work / "outputs")
-    controller = Controller(cluster, Settings(model_cache_claim=MODEL_CLAIM))
+    controller = Controller(cluster, Settings(model_cache=ModelCache(claim=MODEL_CLAIM)))
     control = ControlServer(cluster, folders=node.folders, control_file=layout.control)
     async with control, _published(options):
         await _declare(cluster, options)
