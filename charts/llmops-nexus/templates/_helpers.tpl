@@ -1,0 +1,131 @@
+{{- /* Labels of one part: (dict "root" $ "component" "gateway") */ -}}
+{{- define "nexus.selector" -}}
+app.kubernetes.io/name: llmops-nexus
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end -}}
+
+{{- define "nexus.labels" -}}
+{{ include "nexus.selector" . }}
+app.kubernetes.io/part-of: llmops-nexus
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }}
+{{- end -}}
+
+{{- /* Reference of one of our images: (dict "root" $ "image" "gateway") */ -}}
+{{- define "nexus.image" -}}
+{{- $image := index .root.Values.images .image -}}
+{{- $registry := .root.Values.global.imageRegistry | default .root.Values.images.registry -}}
+{{- if $registry }}{{ $registry }}/{{ end }}{{ $image.repository }}
+{{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .root.Chart.AppVersion }}{{ end -}}
+{{- end -}}
+
+{{- /* Names of all pull secrets, as a JSON list of strings. */ -}}
+{{- define "nexus.pullSecretNames" -}}
+{{- concat .Values.global.imagePullSecrets .Values.images.pullSecrets | uniq | toJson -}}
+{{- end -}}
+
+{{- define "nexus.pullSecrets" -}}
+{{- with include "nexus.pullSecretNames" . | fromJsonArray }}
+imagePullSecrets:
+{{- range . }}
+  - name: {{ . }}
+{{- end }}
+{{- end }}
+{{- end -}}
+
+{{- define "nexus.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: 65532
+runAsGroup: 65532
+fsGroup: 65532
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "nexus.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
+{{- /* Where pods may run: (dict "of" .Values.gateway) */ -}}
+{{- define "nexus.scheduling" -}}
+{{- with .of.nodeSelector }}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .of.affinity }}
+affinity:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* The platform's addresses, as a map. */ -}}
+{{- define "nexus.platform" -}}
+NEXUS_BUCKET_URL: {{ .Values.platform.bucketUrl | quote }}
+NEXUS_WORK_URL: {{ .Values.platform.workUrl | quote }}
+NEXUS_S3_ENDPOINT: {{ .Values.platform.s3.endpoint | quote }}
+NEXUS_S3_REGION: {{ .Values.platform.s3.region | quote }}
+NEXUS_MILVUS_URI: {{ .Values.platform.milvusUri | quote }}
+NEXUS_EMBEDDER_URL: "http://nexus-embedder.{{ .Release.Namespace }}.svc"
+NEXUS_MODEL_CACHE: "/models"
+NEXUS_LOG_LEVEL: {{ .Values.platform.logLevel | quote }}
+{{- range $name, $value := .Values.platform.extra }}
+{{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- /* The credentials, as a map; only when the chart makes the Secret. */ -}}
+{{- define "nexus.credentials" -}}
+{{- $given := .Values.credentials -}}
+NEXUS_LEDGER_URL: {{ required "credentials.ledgerUrl is needed when credentials.existingSecret is empty" $given.ledgerUrl | quote }}
+NEXUS_S3_ACCESS_KEY: {{ required "credentials.s3AccessKey is needed when credentials.existingSecret is empty" $given.s3AccessKey | quote }}
+NEXUS_S3_SECRET_KEY: {{ required "credentials.s3SecretKey is needed when credentials.existingSecret is empty" $given.s3SecretKey | quote }}
+{{- with $given.milvusToken }}
+NEXUS_MILVUS_TOKEN: {{ . | quote }}
+{{- end }}
+{{- end -}}
+
+{{- define "nexus.platformEnvFrom" -}}
+- configMapRef:
+    name: nexus-platform
+- secretRef:
+    name: {{ include "nexus.credentialsSecret" . }}
+{{- end -}}
+
+{{- define "nexus.credentialsSecret" -}}
+{{- .Values.credentials.existingSecret | default "nexus-platform" -}}
+{{- end -}}
+
+{{- /* Annotations that roll a pod when what it was started with changes. */ -}}
+{{- define "nexus.platformHash" -}}
+llmops.nexus/platform-hash: {{ printf "%s %s" (include "nexus.platform" .) (.Values.credentials | toJson) | sha256sum | trunc 16 }}
+{{- end -}}
+
+{{- define "nexus.modelsClaim" -}}
+{{- .Values.models.existingClaim | default "nexus-models" -}}
+{{- end -}}
+
+{{- define "nexus.httpProbes" -}}
+startupProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 2
+  failureThreshold: {{ div (.startSeconds | default 120) 2 }}
+readinessProbe:
+  httpGet: {path: /readyz, port: http}
+  periodSeconds: 2
+  timeoutSeconds: 3
+livenessProbe:
+  httpGet: {path: /healthz, port: http}
+  periodSeconds: 10
+  timeoutSeconds: 5
+  failureThreshold: 6
+{{- end -}}

@@ -1,0 +1,77 @@
+{{- /* What each account may do.  tests/charts/golden holds the rendered result. */ -}}
+{{- define "nexus.operatorRules" -}}
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes, servingmodels, finetunejobs]
+  verbs: [get, list, watch, patch]
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes/status, servingmodels/status, finetunejobs/status]
+  verbs: [patch]
+# OwnerReferencesPermissionEnforcement asks for it where a child blocks its owner's deletion
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes/finalizers, servingmodels/finalizers, finetunejobs/finalizers]
+  verbs: [update]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [services, configmaps, persistentvolumeclaims]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [autoscaling]
+  resources: [horizontalpodautoscalers]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [get, list, watch, create, patch, delete]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [get, list, watch, create, patch, delete]
+# why a runtime does not start
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create, patch]
+{{- end -}}
+
+{{- define "nexus.operatorPlatformRules" -}}
+- apiGroups: [argoproj.io]
+  resources: [workflows]
+  verbs: [get, list, watch, create, patch, delete]
+{{- if ne .Values.events.source "none" }}
+- apiGroups: [argoproj.io]
+  resources: [eventsources, sensors]
+  verbs: [get, list, watch, create, patch, delete]
+{{- end }}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [nexus-operator]
+  verbs: [get, update, patch]
+# its own Deployment, which owns what it makes for the whole platform
+- apiGroups: [apps]
+  resources: [deployments]
+  resourceNames: [nexus-operator]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+{{- end -}}
+
+{{- define "nexus-gateway.rules" -}}
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes, servingmodels, finetunejobs]
+  verbs: [get, list, watch]
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes]
+  verbs: [patch]
+{{- end -}}
+
+{{- define "nexus-events.rules" -}}
+# without create: a notice for an index that is not there makes none
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes]
+  verbs: [get, patch]
+{{- end -}}

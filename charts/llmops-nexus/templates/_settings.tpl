@@ -1,0 +1,31 @@
+{{- /* The operator's settings file. */ -}}
+{{- define "nexus.settings" -}}
+platformNamespace: {{ .Release.Namespace }}
+watchNamespaces: {{ .Values.operator.watchNamespaces | toJson }}
+images:
+  {{- range $role := list "gateway" "embedder" "pipelines" "llamacpp" }}
+  {{ $role }}: {{ include "nexus.image" (dict "root" $ "image" $role) }}
+  {{- end }}
+  vllm: {{ .Values.images.vllm }}
+  triton: {{ .Values.images.triton }}
+imagePullSecrets: {{ include "nexus.pullSecretNames" . }}
+engines: {{ .Values.operator.engines | toJson }}
+profiles:
+  {{- toYaml .Values.profiles | nindent 2 }}
+modelCache:
+  mode: {{ .Values.modelCache.mode }}
+  claim: {{ .Values.modelCache.claim }}
+  storageClass: {{ .Values.modelCache.storageClass | quote }}
+  size: {{ .Values.modelCache.size }}
+modelCredentials: {{ .Values.modelCache.credentialsSecret | quote }}
+events:
+  source: {{ .Values.events.source }}
+  bucket: {{ trimPrefix "s3://" .Values.platform.bucketUrl }}
+  eventBus: default
+  serviceAccount: nexus-events
+  authSecret: {{ .Values.events.authSecret | quote }}
+  endpoint: {{ regexReplaceAll "^https?://" .Values.platform.s3.endpoint "" }}
+  insecure: {{ hasPrefix "http://" .Values.platform.s3.endpoint }}
+  credentialsSecret: {{ include "nexus.credentialsSecret" . }}
+workflowTemplateKind: {{ .Values.workflows.templateKind }}
+{{- end -}}
