@@ -186,7 +186,7 @@ class RagIndexStatus(Model):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this was observed at."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Synced, Degraded."""
+    """Ready, Synced, Degraded, Notified."""
     documents: DocumentCounts | None = None
     """Documents by state."""
     chunks: Annotated[int, Field(ge=0)] | None = None
@@ -200,7 +200,7 @@ class RagIndexStatus(Model):
     last_sync_run: Annotated[str, Field(max_length=253)] | None = None
     """Name of the last sync's Workflow."""
     last_sync_request: Annotated[str, Field(max_length=1024)] | None = None
-    """The request annotation that the last sync answered."""
+    """The request annotation that was answered last, by a sync or by one that began after it."""
 
 
 class RagIndex(Resource):

@@ -5,12 +5,29 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from nexus_api.decimal_text import Temperature
-from nexus_api.meta import Conditions, LocalRef, Model, Resource, Rule, checked
+from nexus_api.meta import Conditions, LocalName, LocalRef, Model, Resource, Rule, checked
 from nexus_api.names import NAME_RULES
 from nexus_api.uri import ModelUri
 
 Engine = Literal["llamacpp", "vllm", "triton"]
 Quantization = Literal["asIs", "F16", "Q8_0", "Q4_0"]
+
+
+_OTHER_ENGINE = (
+    "self.runtime.engine == 'llamacpp' || self.runtime.engine == 'triton'"
+    " || (self.runtime.engine == 'auto' && (self.model.uri.startsWith('pkg://')"
+    " || self.model.uri.endsWith('.gguf')))"
+)
+"""CEL on a spec: the engine is not vllm."""
+
+
+class Adapter(Model):
+    """A LoRA adapter that is served beside the model, under a name of its own."""
+
+    name: LocalName
+    """Name by which requests ask for the adapter."""
+    uri: ModelUri
+    """Address of the adapter, in the form that PEFT writes."""
 
 
 class ModelSource(Model):
@@ -22,6 +39,17 @@ class ModelSource(Model):
     """Commit, tag or version; empty for the one that the address names."""
     quantization: Quantization = "asIs"
     """Number format of the weights; all but asIs convert a GGUF model once, at its first start."""
+    adapters: Annotated[
+        list[Adapter],
+        Field(
+            max_length=16,
+            json_schema_extra={
+                "x-kubernetes-list-type": "map",
+                "x-kubernetes-list-map-keys": ["name"],
+            },
+        ),
+    ] = Field(default_factory=list)
+    """LoRA adapters that are loaded at the start; vllm only."""
 
 
 class Runtime(Model):
@@ -35,8 +63,19 @@ class Runtime(Model):
     """Name of a resource profile that the administrator offers: accelerator, memory, nodes."""
     context_tokens: Annotated[int, Field(ge=256, le=1048576)] = 4096
     """Longest prompt and answer together, for each slot."""
-    slots: Annotated[int, Field(ge=1, le=64)] = 1
-    """Requests that one replica answers at the same time."""
+    slots: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Requests that one replica answers at the same time: a few on a CPU, hundreds on a GPU."""
+    max_lora_rank: Annotated[
+        int,
+        Field(
+            ge=8,
+            le=256,
+            json_schema_extra=dict(
+                checked(Rule("self in [8, 16, 32, 64, 128, 256]", "must be a power of two"))
+            ),
+        ),
+    ] = 16
+    """Largest rank of an adapter; room for it is set aside at the start."""
 
 
 class Autoscaling(Model):
@@ -126,6 +165,11 @@ class ServingModelSpec(Model):
                     field=".model.quantization",
                 ),
                 Rule(
+                    f"size(self.model.adapters) == 0 || !({_OTHER_ENGINE})",
+                    "only vllm loads adapters: leave them out, or set runtime.engine to vllm",
+                    field=".model.adapters",
+                ),
+                Rule(
                     "!has(self.knowledge) || self.knowledge.promptTokens"
                     " + self.generation.maxTokens <= self.runtime.contextTokens",
                     "must fit runtime.contextTokens together with generation.maxTokens",
@@ -174,7 +218,7 @@ class ServingModelStatus(Model):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this was observed at."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Progressing, Degraded."""
+    """Ready, Progressing, Degraded, InsufficientCapacity, UpdateAvailable, Autoscaling."""
     replicas: Annotated[int, Field(ge=0)] | None = None
     """Servers that exist."""
     ready_replicas: Annotated[int, Field(ge=0)] | None = None
@@ -185,8 +229,10 @@ class ServingModelStatus(Model):
     """Revision that answers."""
     candidate_revision: Annotated[str, Field(max_length=63)] | None = None
     """Revision that is being started."""
+    engine: Engine | None = None
+    """Engine of the revision that answers: how to speak to it."""
     url: Annotated[str, Field(max_length=2048)] | None = None
-    """Address of the runtime inside the cluster."""
+    """Address of the runtime inside the cluster; grpc:// for triton, else http://."""
 
 
 class ServingModel(Resource):
