@@ -1,6 +1,7 @@
 """etcd and kube-apiserver as child processes on loopback, up in seconds, gone without a trace."""
 
 import ctypes
+import json
 import secrets
 import shutil
 import signal
@@ -33,6 +34,9 @@ class ControlPlaneFailed(RuntimeError):
 class ControlPlane:
     """A context manager; inside it `client` speaks to the API server as system:masters."""
 
+    controllers: str = ""
+    """Controllers to run beside, by their names (`garbage-collector-controller`); none: no process.
+    """
     folder: Path = field(init=False)
     url: str = field(init=False, default="")
     token: str = field(init=False, repr=False, default_factory=lambda: secrets.token_urlsafe(32))
@@ -112,6 +116,40 @@ class ControlPlane:
         )
         self.url = f"https://127.0.0.1:{secure}"
         self._await_ready()
+        if self.controllers:
+            self._run(
+                "kube-controller-manager",
+                [
+                    str(kube),
+                    "kube-controller-manager",
+                    f"--kubeconfig={self.kubeconfig}",
+                    f"--controllers={self.controllers}",
+                    "--leader-elect=false",
+                    "--secure-port=0",
+                ],
+            )
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Path of a kubeconfig of system:masters."""
+        return self.folder / "kubeconfig"
+
+    def _write_kubeconfig(self, certificate: Path) -> None:
+        config = {
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "contexts": [{"name": "test", "context": {"cluster": "test", "user": "admin"}}],
+            "clusters": [
+                {
+                    "name": "test",
+                    "cluster": {"server": self.url, "certificate-authority": str(certificate)},
+                }
+            ],
+            "users": [{"name": "admin", "user": {"token": self.token}}],
+        }
+        self.kubeconfig.touch(mode=0o600)
+        self.kubeconfig.write_text(json.dumps(config))
 
     def _run(self, name: str, command: list[str]) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
@@ -139,6 +177,7 @@ class ControlPlane:
                     client = self._connect(certificate)
                 if client is not None and client.get("/readyz").status_code == httpx.codes.OK:
                     self.client = client
+                    self._write_kubeconfig(certificate)
                     return
             except (httpx.TransportError, ssl.SSLError):  # not listening, or half-written
                 pass

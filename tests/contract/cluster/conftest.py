@@ -2,9 +2,11 @@
 
 import asyncio
 import importlib.util
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,6 +16,7 @@ from nexus_local.node.folders import Folders
 from nexus_local.store.local import LocalCluster
 from nexus_operator.cluster.protocol import Cluster
 
+from . import real_cluster
 from .http_cluster import HttpCluster
 
 Opening = Callable[[Path], AbstractAsyncContextManager[Cluster]]
@@ -51,7 +54,31 @@ async def fake(folder: Path) -> AsyncIterator[Cluster]:
     yield module.FakeCluster()
 
 
-IMPLEMENTATIONS: dict[str, Opening] = {"local": local, "http": over_http, "fake": fake}
+_shared = ExitStack()
+"""What is started by the first test that needs it and stopped after the last one."""
+
+
+@cache
+def control_plane() -> Any:
+    return _shared.enter_context(real_cluster.control_plane())
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _stop_shared() -> Iterator[None]:
+    with _shared:
+        yield
+
+
+def kubernetes(_folder: Path) -> AbstractAsyncContextManager[Cluster]:
+    return real_cluster.opened(control_plane())
+
+
+IMPLEMENTATIONS: dict[str, Opening] = {
+    "local": local,
+    "http": over_http,
+    "fake": fake,
+    "kubernetes": kubernetes,
+}
 
 
 @pytest.fixture(params=IMPLEMENTATIONS)

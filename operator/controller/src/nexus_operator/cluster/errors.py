@@ -12,6 +12,10 @@ class NotFound(ClusterError):
     """The object (or its kind) is not there."""
 
 
+class KindMissing(NotFound):
+    """The cluster does not serve this kind: its CustomResourceDefinition is not installed."""
+
+
 class AlreadyExists(ClusterError):
     """An object of that name is there already; for a deterministic name this is success."""
 
@@ -22,6 +26,10 @@ class Conflict(ClusterError):
 
 class Invalid(ClusterError):
     """The object was refused; the message names the field, the rule and the value."""
+
+
+class Forbidden(Invalid):
+    """The request was refused by RBAC, a quota or an admission rule; the message says which."""
 
 
 class Gone(ClusterError):

@@ -6,7 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from nexus_api.meta import FINALIZER, Manifest
-from nexus_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, Invalid
+from nexus_operator.cluster.errors import (
+    AlreadyExists,
+    ClusterError,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KindMissing,
+)
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.naming import short_hash
 from nexus_operator.objects import labels_of, ref_of, uid_of
@@ -55,7 +62,7 @@ async def carry_out(
     for wanted in plan.apply:
         present = seen.child(wanted["kind"], wanted["metadata"]["name"])
         if needs_apply(wanted, present):
-            writes += await _attempt(_apply(cluster, wanted), refusals, wanted)
+            writes += await _attempt(_apply(cluster, wanted, present), refusals, wanted)
     for one in plan.delete:
         writes += await _delete(cluster, one)
     if plan.remove_finalizer:
@@ -87,7 +94,7 @@ async def _attempt(write: Awaitable[int], refusals: list[str], wanted: Manifest)
     """Await one write; a refusal is kept, so that the other children still get theirs."""
     try:
         return await write
-    except Invalid as problem:
+    except (Invalid, KindMissing) as problem:
         refusals.append(f"{ref_of(wanted)} was refused: {str(problem).rstrip('.')}.")
         return 0
 
@@ -106,8 +113,18 @@ async def _create(cluster: Cluster, wanted: Manifest) -> int:
     return 1
 
 
-async def _apply(cluster: Cluster, wanted: Manifest) -> int:
-    await cluster.apply(stamped(wanted))
+async def _apply(cluster: Cluster, wanted: Manifest, present: Manifest | None) -> int:
+    try:
+        await cluster.apply(stamped(wanted))
+    except Forbidden:
+        raise
+    except Invalid:
+        if present is None or "spec" not in wanted:
+            raise
+        # Items that others put into our lists stay at an apply and may clash with ours.
+        await cluster.patch(ref_of(wanted), {"spec": wanted["spec"]})
+        await cluster.apply(stamped(wanted))
+        return 2
     return 1
 
 
