@@ -51,6 +51,32 @@ up: .venv/platform.stamp ## The platform in the foreground
 test: .venv/dev.stamp ## Every test tier this machine can run
 	@$(BIN)/pytest -q --durations=15
 
+CLUSTER := $(BIN)/python tests/cluster/cluster.py
+
+.PHONY: cluster-build
+cluster-build: .venv/dev.stamp ## Build the parts of the test cluster (Go; cached by content)
+	@$(CLUSTER) build
+
+.PHONY: cluster-up
+cluster-up: .venv/dev.stamp ## Start a real Kubernetes with Argo, NATS and MinIO (root)
+	@$(CLUSTER) up
+
+.PHONY: cluster-down
+cluster-down: .venv/dev.stamp ## Stop it; nothing is left
+	@$(CLUSTER) down
+
+.PHONY: cluster-status
+cluster-status: .venv/dev.stamp ## What of the test cluster runs
+	@$(CLUSTER) status
+
+.PHONY: images
+images: .venv/dev.stamp ## Build every image and its SBOM with buildah (root)
+	@$(BIN)/python tests/cluster/images/build.py
+
+.PHONY: soak
+soak: .venv/dev.stamp ## Longer fault sweeps than CI has time for
+	@$(BIN)/pytest -q tests/soak
+
 .PHONY: lint
 lint: .venv/dev.stamp ## Style, types and import layers
 	@$(BIN)/ruff check .

@@ -1,0 +1,98 @@
+"""LLMOps Nexus on the test cluster, as its users reach it: kubectl, helm, S3, the openai client."""
+
+import json
+import subprocess
+import time
+from base64 import b64decode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from minio import Minio
+from openai import OpenAI
+
+T = TypeVar("T")
+Manifest = dict[str, Any]
+PLATFORM = "nexus-system"
+TENANT = "default"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@dataclass
+class Site:
+    """One installed platform.  `run` starts a program beside the cluster's node."""
+
+    run: Run
+
+    def kubectl(self, *words: str, stdin: str = "", seconds: float = 300) -> str:
+        """Return what kubectl prints; a failure fails the test with its words."""
+        return self._said(["kubectl", *words], stdin, seconds)
+
+    def helm(self, *words: str, stdin: str = "", seconds: float = 600) -> str:
+        """Return what helm prints."""
+        return self._said(["helm", *words], stdin, seconds)
+
+    def _said(self, command: Sequence[str], stdin: str, seconds: float) -> str:
+        done = self.run(command, input=stdin, timeout=seconds)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return str(done.stdout)
+
+    def get(self, kind: str, name: str, namespace: str = TENANT) -> Manifest:
+        """Return one object."""
+        found: Manifest = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))
+        return found
+
+    def items(self, kind: str, *words: str) -> list[Manifest]:
+        """Return the objects of a kind; words choose namespace and labels as for kubectl."""
+        found: list[Manifest] = json.loads(self.kubectl("get", kind, *words, "-o", "json"))["items"]
+        return found
+
+    def secret(self, name: str, key: str, namespace: str = PLATFORM) -> str:
+        """Return one value of a Secret."""
+        return b64decode(self.get("secret", name, namespace)["data"][key]).decode()
+
+    def address(self, service: str, namespace: str = PLATFORM) -> str:
+        """Return `host:port` of a Service; names of the cluster are not known outside of it."""
+        spec = self.get("service", service, namespace)["spec"]
+        return f"{spec['clusterIP']}:{spec['ports'][0]['port']}"
+
+    def store(self) -> Minio:
+        """Return a plain S3 client with the platform's credentials."""
+        return Minio(
+            self.address("nexus-minio"),
+            access_key=self.secret("nexus-platform", "NEXUS_S3_ACCESS_KEY"),
+            secret_key=self.secret("nexus-platform", "NEXUS_S3_SECRET_KEY"),
+            secure=False,
+        )
+
+    def key(self) -> str:
+        """Return the key that the chart made for the tenant's first user."""
+        return self.secret("nexus-gateway-keys", "admin-key")
+
+    def gateway(self) -> str:
+        """Return the gateway's address."""
+        return f"http://{self.address('nexus-gateway')}"
+
+    def openai(self) -> OpenAI:
+        """Return the official client, as a user would make it."""
+        return OpenAI(base_url=f"{self.gateway()}/v1", api_key=self.key(), timeout=120)
+
+    def ask(self, question: str, model: str = "assistant") -> tuple[str, list[Manifest]]:
+        """Return an answer and its citations."""
+        answer = self.openai().chat.completions.create(
+            model=model, messages=[{"role": "user", "content": question}]
+        )
+        citations: list[Manifest] = answer.model_dump().get("citations") or []
+        return answer.choices[0].message.content or "", citations
+
+
+def eventually(look: Callable[[], T], *, what: str, seconds: float = 180) -> T:
+    """Return the first truthy answer of `look`; fails the test when none comes in time."""
+    end = time.monotonic() + seconds
+    while True:
+        seen = look()
+        if seen:
+            return seen
+        if time.monotonic() > end:
+            raise AssertionError(f"not within {seconds:.0f} s: {what}; last saw {seen!r}")
+        time.sleep(0.2)
