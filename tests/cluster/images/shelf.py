@@ -1,0 +1,98 @@
+"""Built images as archives in the user's cache, each under the hash of what it is made from."""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from testcluster.cache import cache_folder, cached
+
+from images import base, host
+from images.buildah import available, buildah
+from images.catalogue import Recipe, recipe
+from images.content import content_hash
+from images.sbom import write_sbom
+
+_SHELF = "images"
+_ARCHIVE = "image.tar"
+_SBOM = "sbom.cdx.json"
+_KEPT = 2  # of each image: the one in use and the one before
+_PUSH_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class Built:
+    """An image on the shelf: its name on the cluster, its archive and its bill of materials."""
+
+    reference: str
+    archive: Path
+    sbom: Path
+
+
+def image(name: str) -> Path:
+    """Return the docker-archive of an image, built now when its sources changed.
+
+    Raises ImageMissing when this machine cannot build it.
+    """
+    return built(name).archive
+
+
+def reference(name: str) -> str:
+    """Return the name of an image in pods: `local/NAME:HASH`.  Builds nothing."""
+    return f"local/{name}:{_key(recipe(name))}"
+
+
+def built(name: str) -> Built:
+    """Return an image with its bill of materials, built now when its sources changed.
+
+    Raises ImageMissing when this machine cannot build it.
+    """
+    wanted = recipe(name)
+    key = _key(wanted)
+    archive = cached(f"{_SHELF}/{name}/{key}", _ARCHIVE, lambda fresh: _build(wanted, key, fresh))
+    archive.parent.touch()
+    return Built(f"local/{name}:{key}", archive, archive.with_name(_SBOM))
+
+
+def _key(wanted: Recipe) -> str:
+    return content_hash(wanted.dockerfile, wanted.context, base.key())
+
+
+def _build(wanted: Recipe, key: str, archive: Path) -> None:
+    available()
+    tag = f"docker.io/local/{wanted.name}:{key}"
+    with tempfile.TemporaryDirectory(prefix="nexus-image-") as folder:
+        buildah(
+            "build",
+            "--layers",
+            "--isolation=chroot",
+            "--pull-never",
+            f"--build-arg=BASE_IMAGE={base.base_image()}",
+            *(f"--volume={source}:{path}:ro" for path, source in host.mounts(Path(folder)).items()),
+            f"--file={wanted.dockerfile}",
+            f"--tag={tag}",
+            str(wanted.context),
+        )
+    write_sbom(tag, archive.with_name(_SBOM))
+    archive.unlink(missing_ok=True)
+    buildah("push", tag, f"docker-archive:{archive}:{tag}", seconds=_PUSH_SECONDS)
+    _forget(wanted.name, archive.parent)
+
+
+def _forget(name: str, current: Path) -> None:
+    """Remove all but the newest archives; the layers that are still used stay in the store."""
+    others = [folder for folder in current.parent.iterdir() if folder != current]
+    others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
+    for folder in others[_KEPT - 1 :]:
+        shutil.rmtree(folder)
+        buildah("rmi", "--force", f"docker.io/local/{name}:{folder.name}", seconds=_PUSH_SECONDS)
+
+
+def remove_all() -> None:
+    """Remove every archive and every layer."""
+    folder = cache_folder() / _SHELF
+    if folder.exists():
+        available()
+        buildah("rm", "--all")
+        buildah("rmi", "--all", "--force")
+        shutil.rmtree(folder)
