@@ -41,6 +41,9 @@ def test_key_gives_tenant_and_roles(tmp_path: Path) -> None:
     for bad in ("", "Bearer", "Bearer k2", "Basic k1"):
         with pytest.raises(Unauthorized):
             keys.identify(bad)
+    assert keys.identify("", "k1") == who
+    with pytest.raises(Unauthorized):
+        keys.identify("", "k2")
     assert "k1" not in repr(who)
 
 

@@ -100,7 +100,9 @@ class Gateway:
         )
         if exchange.path in OPEN:
             return Principal(roles=frozenset())
-        return services.keys.identify(exchange.header(b"authorization"))
+        return services.keys.identify(
+            exchange.header(b"authorization"), exchange.header(b"x-api-key")
+        )
 
     async def _serve_hot(self, exchange: Exchange, handler: Handler) -> None:
         if exchange.method != "POST":

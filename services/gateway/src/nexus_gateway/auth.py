@@ -67,18 +67,21 @@ class Keys:
         """Whether requests need a key at all."""
         return self._path is not None
 
-    def identify(self, authorization: str) -> Principal:
-        """Return who sends this Authorization header, within its rate.
+    def identify(self, authorization: str, api_key: str = "") -> Principal:
+        """Return who sends this Authorization header, or else this key, within its rate.
 
-        Raises Unauthorized, TooMany.
+        The key alone is for those whose Authorization header is taken on the way: the API
+        server's proxy to a Service keeps it for itself.  Raises Unauthorized, TooMany.
         """
         if self._path is None:
             return Principal()
         self._refresh()
         scheme, _, key = authorization.partition(" ")
         if scheme.lower() != "bearer" or not key.strip():
+            key = api_key
+        if not key.strip():
             raise Unauthorized(
-                "an API key is needed: send it as `Authorization: Bearer KEY`",
+                "an API key is needed: send it as `Authorization: Bearer KEY` or `x-api-key: KEY`",
                 headers={"www-authenticate": "Bearer"},
             )
         found = self._known.get(hashlib.sha256(key.strip().encode()).hexdigest())

@@ -20,7 +20,7 @@ from nexus_local.cli.kube import KubeClient
 from nexus_local.platform.layout import Layout, default_data_dir, read_json, registry
 
 TIMEOUT = httpx.Timeout(30, connect=5)
-GATEWAY_PROXY = "/api/v1/namespaces/{namespace}/services/http:gateway:80/proxy"
+GATEWAY_PROXY = "/api/v1/namespaces/{namespace}/services/http:nexus-gateway:80/proxy/"
 
 DataDirOption = Annotated[
     Path | None,
@@ -57,6 +57,8 @@ class Target:
             http = self._kube_http()
             platform = os.environ.get("NEXUS_PLATFORM_NAMESPACE", "nexus-system")
             http.base_url = http.base_url.join(GATEWAY_PROXY.format(namespace=platform))
+            if key := os.environ.get("NEXUS_API_KEY"):
+                http.headers["x-api-key"] = key  # the API server keeps the other header for itself
             return http
         url = self.url or read_json(self.layout().endpoint).get("url")
         if not url:
