@@ -37,6 +37,14 @@ class StoreUnavailable(ObjectError):
     transient = True
 
 
+class StoreRefused(ObjectError):
+    """The object store answers, but refuses: credentials, rights, clock or request are wrong."""
+
+
+class BucketNotFound(ObjectError):
+    """The bucket does not exist; that is not the same as an empty one."""
+
+
 class UnsupportedUrl(KnowledgeError):
     """A URL names a kind of store that is not offered."""
 

@@ -90,15 +90,30 @@ def read_listed(store: ObjectStore, key: str, *, etag: str, limit: int) -> bytes
 
 
 def open_store(url: str) -> ObjectStore:
-    """Open the object store that ``url`` names: ``file:///directory``.
+    """Open the object store that ``url`` names: ``file:///directory`` or ``s3://bucket[/prefix]``.
 
-    Raises ``UnsupportedUrl`` for every other scheme.
+    For s3:// the environment says where it is, see ``nexus_api.s3``.  Raises ``UnsupportedUrl``
+    for every other scheme and for an environment that does not say it.
     """
     parts = urlsplit(url)
-    if parts.scheme != "file" or parts.netloc not in {"", "localhost"} or not parts.path:
-        raise UnsupportedUrl(
-            f"object store {url!r} is not offered; use file:///an/absolute/directory"
-        )
-    from nexus_knowledge.objects.directory import DirectoryStore
+    if parts.scheme == "file" and parts.netloc in {"", "localhost"} and parts.path:
+        from nexus_knowledge.objects.directory import DirectoryStore
 
-    return DirectoryStore(Path(unquote(parts.path)))
+        return DirectoryStore(Path(unquote(parts.path)))
+    if parts.scheme == "s3" and parts.netloc and not (parts.query or parts.fragment):
+        return _open_s3(parts.netloc, unquote(parts.path).strip("/"))
+    raise UnsupportedUrl(
+        f"object store {url!r} is not offered; use file:///an/absolute/directory or "
+        "s3://bucket/prefix"
+    )
+
+
+def _open_s3(bucket: str, prefix: str) -> ObjectStore:
+    from nexus_api.s3 import S3Access, S3NotConfigured
+    from nexus_knowledge.objects.s3 import S3Store
+
+    try:
+        client = S3Access.from_environment().client()
+    except S3NotConfigured as error:
+        raise UnsupportedUrl(f"object store s3://{bucket}: {error}") from error
+    return S3Store(client, bucket, f"{check_key(prefix)}/" if prefix else "")

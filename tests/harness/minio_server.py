@@ -1,0 +1,71 @@
+"""A real MinIO as a child process, with one set of credentials."""
+
+import shutil
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from children import Child, free_port
+
+from nexus_api.s3 import S3Access
+
+ACCESS_KEY, SECRET_KEY = "tests-access", "tests-secret-key"
+
+
+def minio_binary() -> Path:
+    """Return MinIO's program: the installed one, else the test cluster's, built when Go is there.
+
+    Raises ``testcluster.binaries.BinaryMissing``.
+    """
+    installed = shutil.which("minio")
+    if installed is not None:
+        return Path(installed)
+    cluster = str(Path(__file__).parents[1] / "cluster")
+    if cluster not in sys.path:
+        sys.path.insert(0, cluster)
+    from testcluster.binaries import binary
+
+    return binary("minio")
+
+
+class MinioServer(Child):
+    """MinIO with its data in ``folder``; extra environment configures it further."""
+
+    def __init__(self, folder: Path, **environment: str) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.endpoint = f"http://127.0.0.1:{self.port}"
+        self.access = S3Access(self.endpoint, ACCESS_KEY, SECRET_KEY)
+        super().__init__(
+            [
+                *(str(minio_binary()), "server", "--quiet", "--address", f"127.0.0.1:{self.port}"),
+                *("--console-address", f"127.0.0.1:{free_port()}", str(folder / "data")),
+            ],
+            log=folder / "minio.log",
+            ready=self._answers,
+            environment={
+                "HOME": str(folder),
+                "MINIO_ROOT_USER": ACCESS_KEY,
+                "MINIO_ROOT_PASSWORD": SECRET_KEY,
+                "MINIO_BROWSER": "off",
+                "MINIO_UPDATE": "off",
+                **environment,
+            },
+        )
+
+    @property
+    def environment_of_steps(self) -> dict[str, str]:
+        """What a process needs to find this server."""
+        return {
+            "NEXUS_S3_ENDPOINT": self.endpoint,
+            "NEXUS_S3_ACCESS_KEY": ACCESS_KEY,
+            "NEXUS_S3_SECRET_KEY": SECRET_KEY,
+        }
+
+    def _answers(self) -> bool:
+        try:
+            with urllib.request.urlopen(f"{self.endpoint}/minio/health/ready", timeout=2) as answer:
+                return int(answer.status) == 200
+        except (urllib.error.URLError, OSError):
+            return False
