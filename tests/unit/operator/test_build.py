@@ -11,9 +11,10 @@ from small_world import rag_index, serving_model
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
-from nexus_operator.build import llamacpp
+from nexus_operator.build.engines import ENGINES, engine_of
+from nexus_operator.build.pod import pod_template
 from nexus_operator.build.revision import UPDATE_REQUESTED, revision_of
-from nexus_operator.build.serving import deployment, pod_template, released_template, service
+from nexus_operator.build.serving import deployment, released_template, service
 from nexus_operator.build.workflow import run_name, sync_workflow, teardown_workflow
 from nexus_operator.naming import LONGEST
 from nexus_operator.plan.schedule import settings_text
@@ -49,10 +50,15 @@ def model(annotations: dict[str, str] | None = None, **spec: Any) -> ServingMode
     return ServingModel.model_validate(manifest)
 
 
-def runtime(made: ServingModel, profile: ResourceProfile) -> Manifest:
-    container = llamacpp.container(made, SETTINGS, profile)
-    template = pod_template(made, "abc12345", container, SETTINGS, profile)
-    return deployment(made, "abc12345", template, replicas=2)
+def runtime(
+    made: ServingModel, profile: ResourceProfile, settings: Settings = SETTINGS
+) -> Manifest:
+    built = ENGINES[made.spec.engine()].build(made, settings, profile)
+    template = pod_template(made, "abc12345", built, settings, profile)
+    assert engine_of(template) == made.spec.engine()
+    return deployment(
+        made, "abc12345", template, replicas=2, progress_seconds=built.progress_seconds
+    )
 
 
 def test_sync_workflow() -> None:
@@ -88,7 +94,7 @@ def test_deployment_with_a_profile_of_the_administrator() -> None:
 
 
 def test_service_selects_one_revision() -> None:
-    assert_golden("service", service(model(), "abc12345"))
+    assert_golden("service", service(model(), "abc12345", "llamacpp"))
 
 
 def test_released_template_is_what_the_deployment_was_made_with() -> None:
@@ -99,8 +105,8 @@ def test_released_template_is_what_the_deployment_was_made_with() -> None:
 
 def test_user_text_is_not_expanded_as_a_variable() -> None:
     made = model(model={"uri": "file:///models/$(NEXUS_PORT)/m.gguf"})
-    container = llamacpp.container(made, SETTINGS, ResourceProfile())
-    assert "file:///models/$$(NEXUS_PORT)/m.gguf" in container["args"]
+    built = ENGINES["llamacpp"].build(made, SETTINGS, ResourceProfile())
+    assert "file:///models/$$(NEXUS_PORT)/m.gguf" in built.container["args"]
 
 
 def test_names_of_runs_form_a_chain_and_fit_a_label() -> None:

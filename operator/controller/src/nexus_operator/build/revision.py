@@ -1,7 +1,8 @@
 """A revision of a ServingModel: what, when it changes, needs new processes."""
 
-from nexus_api.meta import GROUP, Manifest
+from nexus_api.meta import GROUP, MODEL_LABEL, Manifest
 from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.metadata import labels
 from nexus_operator.naming import short_hash
 
 REVISION_LABEL = f"{GROUP}/revision"
@@ -26,3 +27,14 @@ def revision_of(model: ServingModel) -> str:
     parts["runtime"]["engine"] = spec.engine()
     asked = model.metadata.annotations.get(UPDATE_REQUESTED)
     return short_hash(parts, asked) if asked else short_hash(parts)
+
+
+def selector(model: ServingModel, revision: str) -> dict[str, str]:
+    """Return the labels that select the pods of one revision."""
+    return {MODEL_LABEL: model.metadata.name, REVISION_LABEL: revision}
+
+
+def revision_labels(model: ServingModel, revision: str) -> dict[str, str]:
+    """Return the labels of a revision's Deployment and of its pods."""
+    shared = labels(model, owner_label=MODEL_LABEL, component="runtime")
+    return {**shared, REVISION_LABEL: revision}

@@ -4,18 +4,15 @@ import json
 from collections.abc import Mapping
 
 from nexus_api.meta import GROUP, MODEL_LABEL, Manifest
+from nexus_api.servingmodel import Engine as EngineName
 from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.engines import ENGINES
 from nexus_operator.build.metadata import labels, owner_reference
-from nexus_operator.build.revision import REVISION_LABEL
+from nexus_operator.build.revision import revision_labels, selector
 from nexus_operator.naming import child_name
-from nexus_operator.settings import ResourceProfile, Settings
 
 TEMPLATE = f"{GROUP}/template"
 """Annotation of a Deployment: the pod template it was released with, as JSON."""
-
-SERVICE_PORT = 80
-
-_USER = 65532
 
 
 def deployment_name(model: ServingModel, revision: str) -> str:
@@ -23,55 +20,21 @@ def deployment_name(model: ServingModel, revision: str) -> str:
     return child_name(model.metadata.name, revision)
 
 
-def selector(model: ServingModel, revision: str) -> dict[str, str]:
-    """Return the labels that select the pods of one revision."""
-    return {MODEL_LABEL: model.metadata.name, REVISION_LABEL: revision}
-
-
-def pod_template(
+def deployment(
     model: ServingModel,
     revision: str,
-    container: Manifest,
-    settings: Settings,
-    profile: ResourceProfile,
+    template: Manifest,
+    *,
+    replicas: int | None,
+    progress_seconds: int = 2400,
 ) -> Manifest:
-    """Build the pod template of a runtime, which PodSecurity `restricted` admits."""
-    spec: Manifest = {
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [
-            {
-                "name": "models",
-                "persistentVolumeClaim": {"claimName": settings.model_cache.claim},
-            },
-            {"name": "tmp", "emptyDir": {}},
-        ],
-    }
-    if profile.node_selector:
-        spec["nodeSelector"] = dict(profile.node_selector)
-    if profile.tolerations:
-        spec["tolerations"] = [dict(one) for one in profile.tolerations]
-    if profile.runtime_class:
-        spec["runtimeClassName"] = profile.runtime_class
-    return {"metadata": {"labels": _labels(model, revision)}, "spec": spec}
+    """Build the Deployment of one revision around its pod template.
 
-
-def deployment(
-    model: ServingModel, revision: str, template: Manifest, *, replicas: int
-) -> Manifest:
-    """Build the Deployment of one revision around its pod template."""
+    `replicas` is None where an autoscaler decides: then the number is not ours to apply.
+    """
     spec: Manifest = {
-        "replicas": replicas,
-        "progressDeadlineSeconds": 2400,
+        **({} if replicas is None else {"replicas": replicas}),
+        "progressDeadlineSeconds": progress_seconds,
         "revisionHistoryLimit": 0,
         "selector": {"matchLabels": selector(model, revision)},
         "template": template,
@@ -84,7 +47,7 @@ def deployment(
         "metadata": {
             "name": deployment_name(model, revision),
             "namespace": model.metadata.namespace,
-            "labels": _labels(model, revision),
+            "labels": revision_labels(model, revision),
             "annotations": {TEMPLATE: json.dumps(template, sort_keys=True, separators=(",", ":"))},
             "ownerReferences": [owner_reference(model, "ServingModel")],
         },
@@ -92,8 +55,13 @@ def deployment(
     }
 
 
-def service(model: ServingModel, revision: str) -> Manifest:
-    """Build the Service whose address stays while revisions come and go."""
+def service(model: ServingModel, revision: str, engine: EngineName) -> Manifest:
+    """Build the Service whose address stays while revisions come and go.
+
+    `engine` is that of the revision, which the spec may no longer name.
+    """
+    spoken = ENGINES[engine]
+    port = {"name": spoken.port_name, "port": spoken.port, "targetPort": spoken.port_name}
     return {
         "apiVersion": "v1",
         "kind": "Service",
@@ -105,9 +73,7 @@ def service(model: ServingModel, revision: str) -> Manifest:
         },
         "spec": {
             "selector": selector(model, revision),
-            "ports": [
-                {"name": "http", "port": SERVICE_PORT, "targetPort": "http", "protocol": "TCP"}
-            ],
+            "ports": [{**port, "protocol": "TCP"}],
         },
     }
 
@@ -119,8 +85,3 @@ def released_template(annotations: Mapping[str, str]) -> Manifest | None:
     except ValueError:
         return None
     return template if isinstance(template, dict) and "spec" in template else None
-
-
-def _labels(model: ServingModel, revision: str) -> dict[str, str]:
-    shared = labels(model, owner_label=MODEL_LABEL, component="runtime")
-    return {**shared, REVISION_LABEL: revision}

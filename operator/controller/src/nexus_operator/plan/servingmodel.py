@@ -6,17 +6,20 @@ from datetime import datetime, timedelta
 
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_api.servingmodel import ServingModel
+from nexus_api.servingmodel import Engine, ServingModel
 from nexus_api.uri import parse_uri
-from nexus_operator.build import llamacpp
+from nexus_operator.build.engines import ENGINES, engine_of
+from nexus_operator.build.pod import pod_template
 from nexus_operator.build.revision import REVISION_LABEL, revision_of
-from nexus_operator.build.serving import (
-    deployment,
-    pod_template,
-    released_template,
-    service,
+from nexus_operator.build.serving import deployment, released_template, service
+from nexus_operator.objects import annotations_of, is_deleting, labels_of, owner_uids, ref_of
+from nexus_operator.plan.guards import (
+    foreign,
+    guard,
+    missing_claim,
+    needless_guards,
+    wanted_guards,
 )
-from nexus_operator.objects import annotations_of, is_deleting, labels_of, owner_uids
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
 from nexus_operator.plan.rollout import Revision, live_revision, superseded
 from nexus_operator.settings import Settings
@@ -32,9 +35,6 @@ LOOK_AGAIN = timedelta(seconds=5)
 SETTLED_LOOK = timedelta(minutes=10)
 
 
-_CONTAINERS = {"llamacpp": llamacpp.container}
-
-
 @dataclass(frozen=True, kw_only=True)
 class _View:
     """What was seen, sorted."""
@@ -42,7 +42,7 @@ class _View:
     revisions: Sequence[Revision]
     pods: Sequence[Manifest]
     service: Manifest | None
-    foreign_service: bool
+    foreign: Manifest | None
 
     def find(self, name: str | None) -> Revision | None:
         return next((one for one in self.revisions if one.name == name), None)
@@ -56,6 +56,16 @@ class _View:
         return Side(name=name, strength=strength(found), trouble=trouble(found, pods))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Release:
+    """The wanted revision as it is to be."""
+
+    name: str
+    template: Manifest
+    outdated: bool
+    progress_seconds: int
+
+
 def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: datetime) -> Plan:
     """Decide what the cluster should hold for one ServingModel.  Pure: same inputs, same plan."""
     view = _view(model, seen)
@@ -63,30 +73,39 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
     wanted = None if hindrance else revision_of(model)
     live = live_revision(wanted, model.status.live_revision, view.revisions)
     stopping = wanted is not None and _must_wait(model, wanted, view)
-    outdated = False
+    release = None if wanted is None else _release(model, wanted, view, settings)
+    selected = live or wanted
+    engine = _engine(model, selected, view)
+    create: tuple[Manifest, ...] = ()
     apply: list[Manifest] = []
     delete: tuple[Doomed, ...] = ()
-    if wanted is not None and not model.deleting:
-        template, outdated = _template(model, wanted, view, settings)
+    if selected and view.foreign is None and not model.deleting:
+        apply += wanted_guards(model, selected, settings)
+        apply.append(service(model, selected, engine))
+        delete += needless_guards(model, seen)
+    if release is not None and not model.deleting:
         if not stopping:
-            apply.append(deployment(model, wanted, template, replicas=_replicas(model)))
-        delete = _surplus(model, wanted, live, view)
-    selected = live or wanted
-    if selected and not view.foreign_service and not model.deleting:
-        apply.append(service(model, selected))
+            create = missing_claim(model, release.template, seen, settings)
+            create += _first_replicas(model, release, live, view, settings)
+            apply.append(_deployment(model, release, _replicas(model, settings)))
+        delete += _surplus(model, release.name, live, view)
     serving = Serving(
         wanted=view.side(wanted),
         live=view.side(live),
         hindrance=hindrance,
         stopping=stopping,
         index=_index(model, seen),
-        outdated=outdated,
+        outdated=release is not None and release.outdated,
+        engine=engine if selected else None,
         url=service_url(view.service) if view.service else None,
+        autoscaler=guard(model, seen, "HorizontalPodAutoscaler"),
+        autoscales=settings.on_kubernetes,
     )
     status = servingmodel_status(model, serving, now)
     old = [one.manifest() for one in model.status.conditions]
     return Plan(
         status=status,
+        create=create,
         apply=tuple(apply),
         delete=delete,
         events=transitions(old, status["conditions"]),
@@ -98,12 +117,11 @@ def _view(model: ServingModel, seen: Seen) -> _View:
     uid = model.metadata.uid
     owned = [one for one in seen.of_kind("Deployment") if uid in owner_uids(one)]
     found = seen.child("Service", model.metadata.name)
-    foreign = found is not None and uid not in owner_uids(found)
     return _View(
         revisions=[Revision.of(one) for one in owned],
         pods=seen.of_kind("Pod"),
-        service=None if foreign else found,
-        foreign_service=foreign,
+        service=found if found is not None and uid in owner_uids(found) else None,
+        foreign=foreign(model, seen),
     )
 
 
@@ -111,7 +129,7 @@ def _hindrance(model: ServingModel, view: _View, settings: Settings) -> Failure 
     """Return why the spec cannot be run here."""
     spec = model.spec
     engine = spec.engine()
-    engines = settings.engines & _CONTAINERS.keys()
+    engines = settings.engines & ENGINES.keys()
     if engine not in engines:
         offered = ", ".join(sorted(engines)) or "none"
         message = (
@@ -132,28 +150,48 @@ def _hindrance(model: ServingModel, view: _View, settings: Settings) -> Failure 
             f"{spec.model.uri}: leave revision out"
         )
         return Failure("RevisionNotOffered", message)
-    if view.foreign_service:
+    if view.foreign is not None:
         message = (
-            f"A Service {model.metadata.namespace}/{model.metadata.name} is there already and "
-            "belongs to somebody else: delete it, or give the model another name"
+            f"{ref_of(view.foreign)} is there already and belongs to somebody else: "
+            "delete it, or give the model another name"
         )
         return Failure("NameConflict", message)
     return None
 
 
-def _template(
-    model: ServingModel, wanted: str, view: _View, settings: Settings
-) -> tuple[Manifest, bool]:
-    """Return the pod template of the wanted revision, and whether the platform has a newer one.
+def _release(model: ServingModel, wanted: str, view: _View, settings: Settings) -> _Release:
+    """Return the wanted revision, and whether the platform has a newer form of it.
 
-    A revision keeps the template it was released with, so that an upgrade restarts no pod.
+    A revision keeps the pod template it was released with, so that an upgrade restarts no pod.
     """
     profile = settings.profiles[model.spec.runtime.profile]
-    container = _CONTAINERS[model.spec.engine()](model, settings, profile)
-    fresh = pod_template(model, wanted, container, settings, profile)
+    runtime = ENGINES[model.spec.engine()].build(model, settings, profile)
+    fresh = pod_template(model, wanted, runtime, settings, profile)
     present = view.find(wanted)
     released = released_template(annotations_of(present.deployment)) if present else None
-    return (fresh, False) if released is None else (released, released != fresh)
+    return _Release(
+        name=wanted,
+        template=fresh if released is None else released,
+        outdated=released is not None and released != fresh,
+        progress_seconds=runtime.progress_seconds,
+    )
+
+
+def _deployment(model: ServingModel, release: _Release, replicas: int | None) -> Manifest:
+    return deployment(
+        model,
+        release.name,
+        release.template,
+        replicas=replicas,
+        progress_seconds=release.progress_seconds,
+    )
+
+
+def _engine(model: ServingModel, selected: str | None, view: _View) -> Engine:
+    """Return the engine of the revision that is selected; the spec may name another by now."""
+    found = view.find(selected)
+    told = engine_of(found.deployment["spec"]["template"]) if found else None
+    return told or model.spec.engine()
 
 
 def _must_wait(model: ServingModel, wanted: str, view: _View) -> bool:
@@ -174,9 +212,28 @@ def _surplus(model: ServingModel, wanted: str, live: str | None, view: _View) ->
     return doomed(one.deployment for one in going)
 
 
-def _replicas(model: ServingModel) -> int:
+def _replicas(model: ServingModel, settings: Settings) -> int | None:
+    """Return the number of replicas to apply, None where an autoscaler decides."""
     scaling = model.spec.autoscaling
-    return model.spec.replicas if scaling is None else scaling.min_replicas
+    if scaling is None:
+        return model.spec.replicas
+    return None if settings.on_kubernetes else scaling.min_replicas
+
+
+def _first_replicas(
+    model: ServingModel, release: _Release, live: str | None, view: _View, settings: Settings
+) -> tuple[Manifest, ...]:
+    """Return the Deployment to make before an autoscaler has it: as strong as the live one.
+
+    It is created, not applied: what we once applied and then leave out would fall back to 1.
+    """
+    scaling = model.spec.autoscaling
+    if scaling is None or not settings.on_kubernetes or view.find(release.name) is not None:
+        return ()
+    before = view.find(live)
+    running = before.strength.wanted if before else 0
+    replicas = min(max(running, scaling.min_replicas), scaling.max_replicas)
+    return (_deployment(model, release, replicas),)
 
 
 def _index(model: ServingModel, seen: Seen) -> RagIndex | None:

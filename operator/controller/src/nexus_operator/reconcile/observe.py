@@ -10,6 +10,8 @@ from nexus_api.meta import (
 )
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.cache import claim_name
+from nexus_operator.build.guards import GUARDS, guard_name
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.plan.model import Seen
 from nexus_operator.settings import Settings
@@ -18,6 +20,7 @@ WORKFLOW = ("argoproj.io/v1alpha1", "Workflow")
 DEPLOYMENT = ("apps/v1", "Deployment")
 SERVICE = ("v1", "Service")
 POD = ("v1", "Pod")
+CLAIM = ("v1", "PersistentVolumeClaim")
 
 
 async def observe_ragindex(cluster: Cluster, index: RagIndex, settings: Settings) -> Seen:
@@ -27,13 +30,17 @@ async def observe_ragindex(cluster: Cluster, index: RagIndex, settings: Settings
     return Seen(children=_with_kind(runs, *WORKFLOW))
 
 
-async def observe_servingmodel(cluster: Cluster, model: ServingModel, _settings: Settings) -> Seen:
-    """Read the Deployments, pods and Service of a model, and the index that it names."""
+async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: Settings) -> Seen:
+    """Read the Deployments, pods, Service and guards of a model, and the index that it names."""
     meta = model.metadata
     labels = {MODEL_LABEL: meta.name}
     deployments = await cluster.list(*DEPLOYMENT, namespace=meta.namespace, labels=labels)
     pods = await cluster.list(*POD, namespace=meta.namespace, labels=labels)
-    service = await cluster.get(Ref(*SERVICE, meta.namespace, meta.name))
+    named = [Ref(*SERVICE, meta.namespace, meta.name)]
+    if settings.on_kubernetes:
+        guards = [Ref(api, kind, meta.namespace, guard_name(model)) for kind, api in GUARDS.items()]
+        named += [*guards, Ref(*CLAIM, meta.namespace, claim_name(model))]
+    found = [(ref, await cluster.get(ref)) for ref in named]
     references: list[Manifest] = []
     if model.spec.knowledge is not None:
         name = model.spec.knowledge.rag_index_ref.name
@@ -43,7 +50,11 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, _settings:
         children=(
             *_with_kind(deployments, *DEPLOYMENT),
             *_with_kind(pods, *POD),
-            *_with_kind([service] if service is not None else [], *SERVICE),
+            *(
+                {**one, "apiVersion": ref.api_version, "kind": ref.kind}
+                for ref, one in found
+                if one
+            ),
         ),
         references=tuple(references),
     )

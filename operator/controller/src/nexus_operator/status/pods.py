@@ -72,6 +72,13 @@ def _unschedulable(pod: Manifest) -> Failure | None:
     for condition in _conditions(pod):
         if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
             said = _clause(condition) or "no node takes it"
+            if "persistentvolumeclaim" in said.lower():
+                return Failure(
+                    "PersistentVolumeClaimPending",
+                    f"pod {name_of(pod)} waits for its volume: {said}. The claim must exist, and "
+                    "its StorageClass must offer the access mode (ReadWriteMany, where replicas "
+                    "on several nodes share it)",
+                )
             return Failure(_word(condition), f"pod {name_of(pod)} has no node: {said}")
     return None
 

@@ -5,7 +5,8 @@ from datetime import datetime
 
 from nexus_api.meta import MODEL_LABEL, Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_api.servingmodel import ServingModel
+from nexus_api.servingmodel import Engine, ServingModel
+from nexus_operator.status.autoscaling import autoscaling_finding
 from nexus_operator.status.conditions import Finding, merge
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.pods import NO_ROOM, Strength
@@ -31,7 +32,10 @@ class Serving:
         stopping: whether the new revision waits for the old one to stop (Recreate).
         index: the RagIndex that the spec names, None when it is not there.
         outdated: whether the platform would now start this revision in another form.
+        engine: the engine of the revision that answers, or that will.
         url: where the Service answers.
+        autoscaler: the autoscaler, None when there is none.
+        autoscales: whether there are autoscalers here at all.
     """
 
     wanted: Side | None
@@ -40,7 +44,10 @@ class Serving:
     stopping: bool = False
     index: RagIndex | None = None
     outdated: bool = False
+    engine: Engine | None = None
     url: str | None = None
+    autoscaler: Manifest | None = None
+    autoscales: bool = False
 
     @property
     def settled(self) -> bool:
@@ -60,7 +67,10 @@ def servingmodel_status(model: ServingModel, serving: Serving, now: datetime) ->
     ]
     drop = frozenset({"Autoscaling"})
     if model.spec.autoscaling is not None:
-        findings.append(_autoscaling(model))
+        offered = serving.autoscales
+        findings.append(
+            autoscaling_finding(model.spec.autoscaling, serving.autoscaler, offered=offered)
+        )
         drop = frozenset()
     shown = serving.live or serving.wanted
     moving = serving.wanted and (not serving.live or serving.live.name != serving.wanted.name)
@@ -74,6 +84,7 @@ def servingmodel_status(model: ServingModel, serving: Serving, now: datetime) ->
         "selector": f"{MODEL_LABEL}={model.metadata.name}",
         "liveRevision": serving.live.name if serving.live else None,
         "candidateRevision": serving.wanted.name if serving.wanted and moving else None,
+        "engine": serving.engine,
         "url": serving.url,
     }
 
@@ -184,12 +195,6 @@ def _update(serving: Serving) -> Finding:
         )
         return Finding("UpdateAvailable", True, "PlatformChanged", message)
     return Finding("UpdateAvailable", False, "Current", "The revision has its present form.")
-
-
-def _autoscaling(model: ServingModel) -> Finding:
-    number = _replicas(model.spec.autoscaling.min_replicas if model.spec.autoscaling else 1)
-    message = f"Autoscaling is not offered yet: the model runs with minReplicas, {number}."
-    return Finding("Autoscaling", False, "NotOffered", message)
 
 
 def _of(strength: Strength) -> str:

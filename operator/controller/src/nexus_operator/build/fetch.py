@@ -1,0 +1,45 @@
+"""Init containers that bring weights into the model cache, for engines that only read folders."""
+
+from nexus_api.meta import Manifest
+from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.container import TMP, credentials, environment, flags, restricted
+from nexus_operator.naming import short_hash
+from nexus_operator.settings import Settings
+
+
+def folder(settings: Settings, uri: str, revision: str = "") -> str:
+    """Return the folder of the cache in which the weights of an address lie."""
+    return f"{settings.model_cache.path}/served/{short_hash(uri, revision)}"
+
+
+def init_containers(model: ServingModel, settings: Settings) -> tuple[Manifest, ...]:
+    """Build one init container for the weights and one for each adapter.
+
+    `nexus-pipelines model-fetch` checks digests and puts a folder in place at once, so that a
+    second pod, or a second try, finds all of it or nothing.
+    """
+    source = model.spec.model
+    weights = _fetch(settings, "fetch-model", source.uri, source.revision)
+    adapters = (
+        _fetch(settings, f"fetch-adapter-{place}", adapter.uri, "")
+        for place, adapter in enumerate(source.adapters)
+    )
+    return (weights, *adapters)
+
+
+def _fetch(settings: Settings, name: str, uri: str, revision: str) -> Manifest:
+    arguments = [("--uri", uri), ("--to", folder(settings, uri, revision))]
+    if revision:
+        arguments.append(("--revision", revision))
+    return {
+        "name": name,
+        "image": settings.images.pipelines,
+        "command": ["nexus-pipelines"],
+        "args": ["model-fetch", *flags(arguments)],
+        "env": environment(NEXUS_MODEL_CACHE=settings.model_cache.path, HOME="/tmp"),  # noqa: S108
+        "terminationMessagePolicy": "FallbackToLogsOnError",
+        "securityContext": restricted(),
+        "volumeMounts": [{"name": "models", "mountPath": settings.model_cache.path}, TMP],
+        "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
+        **credentials(settings),
+    }
