@@ -15,7 +15,7 @@ def test_without_go_the_reason_names_what_is_missing_and_the_command(
 ) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(BinaryMissing, match=r"install Go .*build\.py"):
+    with pytest.raises(BinaryMissing, match=r"install Go .*cluster\.py build"):
         binary("kube")
 
 

@@ -1,95 +1,109 @@
 """The binaries of the test cluster, built once for each version of their sources.
 
-They lie in the user's cache under the hash of what they are built from.  A cold build takes minutes
-(about eight on two cores), a warm one is a look into the cache.
+They lie in the user's cache under the hash of what they are built from.  A cold build of all takes
+half an hour on two cores, a warm one is a look into the cache.
 """
 
-import fcntl
+import dataclasses
 import hashlib
+import json
 import os
+import random
 import shutil
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
 from pathlib import Path
-from typing import Literal
 
-Name = Literal["kube", "etcd"]
+from testcluster.cache import cache_folder, cached
+from testcluster.programs import PROGRAMS, CopiedModule, Name, Program
 
-SOURCES = Path(__file__).parents[1]
-KUBERNETES = "1.34.4"
-BUILD_COMMAND = "python tests/cluster/build.py"
+__all__ = ["BUILD_COMMAND", "BinaryMissing", "Name", "binary", "cache_folder", "module_folder"]
 
-_VERSION = "k8s.io/component-base/version"
-_LINK = {
-    "kube": (
-        f"-s -w -X {_VERSION}.gitVersion=v{KUBERNETES} "
-        f"-X {_VERSION}.gitMajor=1 -X {_VERSION}.gitMinor={KUBERNETES.split('.')[1]}"
-    ),
-    "etcd": "-s -w",
-}
+BUILD_COMMAND = "python tests/cluster/cluster.py build"
+
 _BUILD_SECONDS = 1800
+_ATTEMPTS = 3  # a module proxy that stumbles is asked again; what was fetched stays fetched
 
 
 class BinaryMissing(RuntimeError):
     """A binary is not built and cannot be; the message has the command that mends it."""
 
 
-def cache_folder() -> Path:
-    """Return the folder for everything that the project builds for its tests."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "llmops-nexus"
-
-
 def binary(name: Name) -> Path:
     """Return the path of a binary, built now when it is not there.  Raises BinaryMissing."""
-    target = cache_folder() / _content_hash(name) / name
-    if target.exists():
-        return target
-    go = shutil.which("go")
-    if go is None:
-        raise BinaryMissing(
-            f"{name} is not built and Go is not installed: install Go 1.24 or newer from "
-            f"https://go.dev/dl, then run `{BUILD_COMMAND}`"
-        )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with _alone(target.parent / ".lock"):
-        if not target.exists():
-            _build(go, name, target)
-    return target
+    program = PROGRAMS[name]
+    return cached(content_hash(program), name, lambda fresh: _build(name, program, fresh))
 
 
-def _content_hash(name: Name) -> str:
-    digest = hashlib.sha256(_LINK[name].encode())
-    for file in ("go.mod", "go.sum", "main.go"):
-        digest.update((SOURCES / name / file).read_bytes())
+def content_hash(program: Program) -> str:
+    """Return the hash of everything that a program is built from."""
+    digest = hashlib.sha256(f"{program.package} {program.link} {program.static}".encode())
+    for path in program.sources():
+        digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
 
-def _build(go: str, name: Name, target: Path) -> None:
-    fresh = target.with_suffix(".new")
-    command = [go, "build", "-buildvcs=false", "-p", "2", "-ldflags", _LINK[name]]
-    try:
-        subprocess.run(
-            ["nice", *command, "-o", str(fresh), "."],
-            cwd=SOURCES / name,
-            check=True,
-            capture_output=True,
-            text=True,
-            timeout=_BUILD_SECONDS,
-        )
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired) as error:
-        said = str(error.stderr or error).strip().splitlines()
+def module_folder(program: Program, module: str) -> Path:
+    """Return where Go keeps the sources of a dependency, fetched when needed.
+
+    Raises BinaryMissing when Go is not installed or the module cannot be fetched.
+    """
+    said = _go(program.module, ["mod", "download", "-json", module], program.folder)
+    return Path(json.loads(said)["Dir"])
+
+
+def _build(name: Name, program: Program, fresh: Path) -> None:
+    command = ["build", "-buildvcs=false", "-p", "2", "-ldflags", program.link]
+    if program.copied is None:
+        _go(name, [*command, "-o", str(fresh), program.package], program.folder, program.static)
+        return
+    # Kept, and in one place, so that what Go compiled of it is found again.
+    key = content_hash(dataclasses.replace(program, package=program.module))
+    copied = program.copied
+    folder = cached(key, "module", lambda fresh: _copy_module(program, copied, fresh))
+    _go(name, [*command, "-o", str(fresh), program.package], folder, program.static)
+
+
+def _copy_module(program: Program, copied: CopiedModule, folder: Path) -> None:
+    """Lay out a module whose dependency is replaced by a copy with the missing files in it."""
+    # Contents alone, since the files of the module cache are read-only.
+    source = folder / "source"
+    shutil.copytree(module_folder(program, copied.path), source, copy_function=shutil.copyfile)
+    for path in [source, *(path for path in source.rglob("*") if path.is_dir())]:
+        path.chmod(0o755)
+    for missing, twin in copied.restored.items():
+        shutil.copyfile(source / twin, source / missing)
+    for path in program.sources():
+        shutil.copyfile(path, folder / path.name)
+    _go(program.module, ["mod", "edit", f"-replace={copied.path}=./source"], folder)
+
+
+def _go(name: str, arguments: list[str], folder: Path, static: bool = False) -> str:
+    """Run Go in a folder and return what it printed.  Raises BinaryMissing."""
+    go = shutil.which("go")
+    if go is None:
         raise BinaryMissing(
-            f"{name} could not be built ({said[-1] if said else 'no output'}): "
-            f"run `{BUILD_COMMAND}` to see why"
-        ) from error
-    fresh.rename(target)
-
-
-@contextmanager
-def _alone(path: Path) -> Iterator[None]:
-    """Hold a lock that other test runs on this machine wait for; it goes with the process."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            f"{name} is not built and Go is not installed: install Go 1.26 or newer from "
+            f"https://go.dev/dl, then run `{BUILD_COMMAND}`"
+        )
+    environment = {**os.environ, **({"CGO_ENABLED": "0"} if static else {})}
+    said = ""
+    for _ in range(_ATTEMPTS):
+        try:
+            return subprocess.run(
+                ["nice", go, *arguments],
+                cwd=folder,
+                env=environment,
+                check=True,
+                capture_output=True,
+                text=True,
+                timeout=_BUILD_SECONDS,
+            ).stdout
+        except subprocess.TimeoutExpired as error:
+            raise BinaryMissing(f"{name} was not built in {error.timeout:.0f} s") from error
+        except subprocess.CalledProcessError as error:
+            said = (error.stderr or error.stdout or "no output").strip()
+            time.sleep(random.uniform(0.5, 1.5))
+    raise BinaryMissing(
+        f"{name} could not be built ({said.splitlines()[-1]}): run `{BUILD_COMMAND}` to see why"
+    )

@@ -1,0 +1,3 @@
+module llmops.nexus/tests/cluster/pod
+
+go 1.24.0

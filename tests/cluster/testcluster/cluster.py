@@ -1,0 +1,156 @@
+"""A Kubernetes cluster of one node for tests: real parts, in a network of its own.
+
+with Cluster() as cluster:
+    cluster.load_image(archive)
+    cluster.kubectl("apply", "-f", "-", text=manifest)
+    with cluster.joined():
+        httpx.get("http://10.96.0.20")  # this thread is inside the cluster's network
+"""
+
+import json
+import os
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import yaml
+
+from testcluster import cgroups, control, daemons, leftovers, lock, network, node, render
+from testcluster import requirements as machine
+from testcluster.binaries import binary
+from testcluster.config import ClusterConfig
+from testcluster.errors import ClusterError, ClusterFailed
+from testcluster.tools import tools_folder
+
+_WAIT_FOR_ANOTHER = 3600.0
+_COMMAND_SECONDS = 120.0
+
+
+class Cluster:
+    """A context manager; `up` and `down` do the same for a cluster that outlives its maker."""
+
+    def __init__(self, config: ClusterConfig | None = None) -> None:
+        self.config = config or ClusterConfig()
+
+    def __enter__(self) -> Self:
+        self.up()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.down()
+
+    @property
+    def kubeconfig(self) -> Path:
+        """Return an administrator's credentials; they are of use inside the namespace alone."""
+        return self.config.admin_kubeconfig
+
+    def up(self, patience: float = _WAIT_FOR_ANOTHER) -> None:
+        """Start the cluster; waits up to `patience` seconds while another runs on this machine.
+
+        Raises ClusterUnavailable, ClusterBusy, ClusterFailed, BinaryMissing; leaves nothing then.
+        """
+        machine.check(self.config)
+        binary("kube"), binary("etcd"), binary("pod")  # minutes when cold: before the lock
+        held = lock.acquire(patience)
+        try:
+            leftovers.remove_all(self.config)  # of one that crashed
+            try:
+                self._start(held)
+            except BaseException:
+                leftovers.remove_all(self.config)
+                raise
+        finally:
+            os.close(held)  # etcd has it open
+
+    def down(self) -> None:
+        """Remove a cluster, or what a crash left of one.  Raises LeftBehind."""
+        leftovers.remove_all(self.config)
+
+    def is_up(self) -> bool:
+        """Return whether the cluster's parts run."""
+        return "kubelet" in daemons.running(self.config) if self.config.folder.exists() else False
+
+    def load_image(self, archive: Path) -> None:
+        """Give the node the images of a Docker or OCI archive.  Raises ClusterFailed."""
+        node.load_image(self.config, archive)
+
+    def run(
+        self,
+        command: list[str],
+        *,
+        text: str | None = None,
+        check: bool = True,
+        seconds: float = _COMMAND_SECONDS,
+    ) -> subprocess.CompletedProcess[str]:
+        """Run a command inside the cluster's network, with KUBECONFIG set and kubectl on PATH.
+
+        `text` is its standard input.  Raises ClusterFailed when it fails and `check` is true.
+        """
+        done = subprocess.run(
+            network.inside(self.config, command),
+            input=text,
+            check=False,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env=self.environment(),
+        )
+        if check and done.returncode != 0:
+            said = (done.stderr or done.stdout).strip()
+            raise ClusterFailed(f"`{' '.join(command)}` ended with {done.returncode}: {said}")
+        return done
+
+    def kubectl(self, *arguments: str, text: str | None = None) -> str:
+        """Run kubectl and return what it printed.  Raises ClusterFailed."""
+        return self.run(["kubectl", *arguments], text=text).stdout
+
+    def get(self, *arguments: str) -> Any:
+        """Return what `kubectl get` finds, parsed.  Raises ClusterFailed."""
+        return json.loads(self.kubectl("get", *arguments, "--output=json"))
+
+    def apply(self, *objects: Mapping[str, Any]) -> None:
+        """Apply objects server-side.  Raises ClusterFailed."""
+        text = yaml.safe_dump_all([dict(one) for one in objects])
+        self.kubectl("apply", "--server-side", "--force-conflicts", "--filename=-", text=text)
+
+    def environment(self) -> dict[str, str]:
+        """Return the environment of commands that use the cluster."""
+        path = f"{tools_folder()}{os.pathsep}{os.environ.get('PATH', os.defpath)}"
+        return {**os.environ, "PATH": path, "KUBECONFIG": str(self.kubeconfig)}
+
+    @contextmanager
+    def joined(self) -> Iterator[None]:
+        """Have this thread inside the cluster's network, and every thread or process it starts."""
+        with network.joined(self.config):
+            yield
+
+    def _start(self, held: int) -> None:
+        config = self.config
+        config.folder.mkdir(parents=True)
+        leftovers.remember_host(config)
+        config.logs.mkdir()
+        control.prepare(config)
+        node.prepare(config)
+        cgroups.create(config.name)
+        network.create(config)
+        control.start(config, held)
+        node.start(config)
+        self.apply(*render.storage(config))
+        daemons.wait_until(config, "node ready", self._ready)
+
+    def _ready(self) -> bool:
+        """Return whether the node takes pods, and the namespace `default` lets them be made."""
+        try:
+            self.get("serviceaccount", "default")
+            conditions = self.get("node", self.config.node_name)["status"].get("conditions", [])
+        except ClusterError:  # not made yet
+            return False
+        return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

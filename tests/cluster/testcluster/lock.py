@@ -1,0 +1,59 @@
+"""One cluster at a time on a machine: a lock that the running cluster's own etcd holds.
+
+It goes with the cluster, however that ends, and outlives the command that started it.
+"""
+
+import fcntl
+import os
+import random
+import sys
+import time
+from pathlib import Path
+
+from testcluster.errors import ClusterBusy
+
+_PATH = Path("/run/lock/llmops-nexus-cluster.lock")
+_POLL_SECONDS = 1.0
+
+
+def is_held(path: Path = _PATH) -> bool:
+    """Return whether a cluster runs, or is about to."""
+    if not path.exists():
+        return False
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False
+
+
+def acquire(patience: float, path: Path = _PATH) -> int:
+    """Return a file descriptor that holds the lock while any process has it open.
+
+    Waits up to `patience` seconds and says on standard error for whom.  Raises ClusterBusy.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    deadline = time.monotonic() + patience
+    told = False
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
+            if time.monotonic() >= deadline:
+                os.close(descriptor)
+                raise ClusterBusy(
+                    f"a test cluster already runs on this machine ({holder}): wait for it, or end "
+                    "it with `python tests/cluster/cluster.py down`"
+                ) from None
+            if not told:
+                sys.stderr.write(f"waiting for the test cluster that runs here now ({holder})\n")
+                told = True
+            time.sleep(random.uniform(0.5, 1.5) * _POLL_SECONDS)
+        else:
+            os.ftruncate(descriptor, 0)
+            started = time.strftime("%H:%M:%S")
+            os.pwrite(descriptor, f"started {started} by process {os.getpid()}\n".encode(), 0)
+            return descriptor
