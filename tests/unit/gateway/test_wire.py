@@ -97,5 +97,5 @@ def test_no_header_value_splits_a_request(value: str) -> None:
 
 @pytest.mark.parametrize("bad", ["", "ftp://x", "http://", "127.0.0.1:80"])
 def test_addresses_that_are_none_are_refused(bad: str) -> None:
-    with pytest.raises(ValueError, match="is not an http address"):
+    with pytest.raises(ValueError, match="is no address of a runtime"):
         Target.of(bad)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 import orjson
 
 from nexus_gateway.errors import NotFound, NotReady
-from nexus_gateway.upstream import Pool, UpstreamBroken, UpstreamUnreachable
+from nexus_gateway.upstream import Pool, Response, UpstreamBroken, UpstreamUnreachable
 from nexus_gateway.upstream.pool import Target
 
 LOG = logging.getLogger(__name__)
@@ -46,6 +47,13 @@ class Embedders:
         except (UpstreamUnreachable, UpstreamBroken, TimeoutError, ValueError, KeyError) as error:
             LOG.warning("the embedder does not say its models: %s", error)
         return self._models
+
+    async def send(self, body: bytes, headers: Mapping[str, str]) -> Response:
+        """Pass a request for embeddings on.  Raises UpstreamUnreachable, UpstreamBroken."""
+        sent = {"content-type": "application/json", **headers}
+        return await self._pool.request(
+            "POST", self.target, "/v1/embeddings", headers=sent, body=body, within=None
+        )
 
     async def check(self, name: object) -> str:
         """Return the name of an embedding model.  Raises NotFound, NotReady."""

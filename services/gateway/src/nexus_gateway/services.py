@@ -14,6 +14,7 @@ from nexus_gateway.control.mirror import Mirror
 from nexus_gateway.control.routes import IndexRoute, ModelRoute, Routes
 from nexus_gateway.control.syncs import SyncRequests
 from nexus_gateway.embedders import Embedders
+from nexus_gateway.engines import Engines
 from nexus_gateway.errors import NotFound, NotReady, TooMany
 from nexus_gateway.knowledge import Knowledge, Opener, open_retrieval
 from nexus_gateway.metrics import Metrics
@@ -33,6 +34,7 @@ class Services:
     mirror: Mirror
     syncs: SyncRequests
     pool: Pool
+    engines: Engines
     tokens: TokenCounter
     knowledge: Knowledge
     answers: AnswerLog
@@ -58,7 +60,8 @@ class Services:
             mirror=Mirror(control, routes),
             syncs=SyncRequests(control),
             pool=pool,
-            tokens=TokenCounter(pool),
+            engines=Engines(pool),
+            tokens=TokenCounter(),
             knowledge=knowledge,
             answers=AnswerLog(knowledge, metrics),
             embedders=Embedders(pool, settings.embedder_url),
@@ -76,6 +79,7 @@ class Services:
         await self.syncs.stop()
         await self.mirror.stop()
         await self.knowledge.stop()
+        await self.engines.stop()
         self.pool.close()
         self.control.close()
 
@@ -92,7 +96,7 @@ class Services:
             )
         if route.target is None:
             raise NotReady(
-                f"model {route.name!r} is not ready: {route.why_not}",
+                f"model {route.asked_as!r} is not ready: {route.why_not}",
                 retry_after=5,
                 code="model_not_ready",
             )

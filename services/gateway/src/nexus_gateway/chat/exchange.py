@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from nexus_gateway.chat import upstream_errors
 from nexus_gateway.chat.answer import Answer, MalformedAnswer
 from nexus_gateway.chat.sse import EventBuffer, MalformedStream, event_of
+from nexus_gateway.engines import Reply
 from nexus_gateway.errors import GatewayError, UpstreamError
 from nexus_gateway.services import Services
-from nexus_gateway.upstream import Response, UpstreamBroken, UpstreamUnreachable
-from nexus_gateway.upstream.pool import Target
+from nexus_gateway.upstream import UpstreamBroken, UpstreamUnreachable
 from nexus_gateway.wire import JSON, Exchange
 
 MAX_ANSWER = 64 * 1024 * 1024
@@ -26,12 +27,10 @@ EVENT_STREAM = [
 
 @dataclass(frozen=True)
 class Call:
-    """What is sent where.  `name` is the model's, for messages and metrics."""
+    """What is sent, given the headers.  `name` is the model's, for messages and metrics."""
 
-    target: Target
     name: str
-    path: str
-    body: bytes
+    send: Callable[[Mapping[str, str]], Awaitable[Reply]]
     stream: bool = False
     tenant: str = ""
 
@@ -46,7 +45,7 @@ async def converse(
     """
     try:
         async with asyncio.timeout(services.settings.request_timeout):
-            response = await _send(services, exchange, call)
+            response = await call.send(_headers(exchange, call))
             try:
                 if response.status != 200:  # noqa: PLR2004 - HTTP success
                     data = await response.read(limit=MAX_ANSWER, idle_timeout=None)
@@ -66,9 +65,8 @@ async def converse(
         await _end_with(exchange, refusal, answer)
 
 
-async def _send(services: Services, exchange: Exchange, call: Call) -> Response:
+def _headers(exchange: Exchange, call: Call) -> dict[str, str]:
     headers = {
-        "content-type": "application/json",
         "accept": "text/event-stream" if call.stream else "application/json",
         "x-request-id": exchange.request_id.decode("latin-1"),
     }
@@ -76,18 +74,11 @@ async def _send(services: Services, exchange: Exchange, call: Call) -> Response:
         value = exchange.header(name.encode())
         if value and value.isprintable():
             headers[name] = value
-    return await services.pool.request(
-        "POST",
-        call.target,
-        call.path,
-        headers=headers,
-        body=call.body,
-        within=None,
-    )
+    return headers
 
 
 async def _whole(
-    services: Services, exchange: Exchange, call: Call, response: Response, answer: Answer | None
+    services: Services, exchange: Exchange, call: Call, response: Reply, answer: Answer | None
 ) -> None:
     data = await response.read(limit=MAX_ANSWER, idle_timeout=None)
     if answer is not None:
@@ -100,7 +91,7 @@ async def _whole(
 
 
 async def _relay(
-    services: Services, exchange: Exchange, call: Call, response: Response, answer: Answer
+    services: Services, exchange: Exchange, call: Call, response: Reply, answer: Answer
 ) -> None:
     """Relay whole events only, so that an error event can always follow on a clean line."""
     if not response.headers.get(b"content-type", b"").startswith(b"text/event-stream"):

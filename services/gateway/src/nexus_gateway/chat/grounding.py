@@ -28,7 +28,7 @@ async def ground(
     Raises BadRequest (what `retrieval` asks for, a question too long), NotReady.
     """
     knowledge = route.resource.spec.knowledge
-    if knowledge is None or route.target is None:
+    if knowledge is None:
         raise GatewayError(f"model {route.name!r} has no knowledge to answer from")
     index = _index(services, who, route)
     asked = asked_of(body)
@@ -43,9 +43,9 @@ async def ground(
         services.metrics.nothing_relevant.labels(index.tenant, index.name).inc()
         return [], Grounding(index.name, [], retrieval)
     system = knowledge.prompt.system
-    count = await services.tokens.counting(
-        route.target, route.name, texts_to_count(question, hits, system=system)
-    )
+    upstream = await services.engines.upstream(route)
+    texts = texts_to_count(question, hits, system=system)
+    count = await services.tokens.counting(upstream, texts)
     prompt = build(question, hits, system=system, budget=knowledge.prompt_tokens, count=count)
     return prompt.messages, Grounding(index.name, prompt.passages, retrieval)
 

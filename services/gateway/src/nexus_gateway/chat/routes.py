@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-import orjson
 
 from nexus_gateway.chat import canned
 from nexus_gateway.chat.answer import Answer, Grounding
@@ -27,7 +26,7 @@ async def chat(services: Services, exchange: Exchange) -> None:
     """Answer `POST /v1/chat/completions`: proxied, or grounded where the model has knowledge."""
     body = await _body(services, exchange)
     route = services.model(exchange.principal, body.get("model"))
-    exchange.scope["nexus.model"] = route.name
+    exchange.scope["nexus.model"] = route.asked_as
     messages = messages_of(body)
     async with cancelled_when_gone(exchange):
         with services.place(route):
@@ -43,7 +42,7 @@ async def completions(services: Services, exchange: Exchange) -> None:
     """Answer `POST /v1/completions`: passed on as it is."""
     body = await _body(services, exchange)
     route = services.model(exchange.principal, body.get("model"))
-    exchange.scope["nexus.model"] = route.name
+    exchange.scope["nexus.model"] = route.asked_as
     prompt = body.get("prompt")
     asked = prompt if isinstance(prompt, str) else ""
     async with cancelled_when_gone(exchange):
@@ -62,7 +61,7 @@ async def embeddings(services: Services, exchange: Exchange) -> None:
     async with cancelled_when_gone(exchange):
         name = await services.embedders.check(body.get("model"))
         exchange.scope["nexus.model"] = name
-        call = Call(services.embedders.target, name, "/v1/embeddings", data)
+        call = Call(name, partial(services.embedders.send, data))
         await converse(services, exchange, call, None)
 
 
@@ -103,17 +102,10 @@ async def _proxied(
 ) -> None:
     usage_wanted = bool((body.get("stream_options") or {}).get("include_usage"))
     answer = Answer(asking.grounding, usage_wanted)
-    if route.target is None:  # checked when the route was taken
-        raise BadRequest(f"model {route.name!r} cannot serve", param="model")
     body = _with_defaults(body, route)
-    call = Call(
-        route.target,
-        route.name,
-        asking.path,
-        orjson.dumps(body),
-        stream=bool(body.get("stream")),
-        tenant=route.tenant,
-    )
+    upstream = await services.engines.upstream(route)
+    send = partial(upstream.send, asking.path, body)
+    call = Call(route.asked_as, send, stream=bool(body.get("stream")), tenant=route.tenant)
     await converse(services, exchange, call, answer)
     if not answer.failed:
         _log(services, route, asking, answer.response_id, answer.texts.get(0, ""))
@@ -141,10 +133,10 @@ async def _nothing_relevant(
     response_id = canned.new_id()
     if body.get("stream"):
         usage = bool((body.get("stream_options") or {}).get("include_usage"))
-        events = canned.stream(response_id, route.name, NOTHING_RELEVANT, extra, usage=usage)
+        events = canned.stream(response_id, route.asked_as, NOTHING_RELEVANT, extra, usage=usage)
         await exchange.reply_bytes(200, events, EVENT_STREAM)
     else:
-        whole = canned.completion(response_id, route.name, NOTHING_RELEVANT, extra)
+        whole = canned.completion(response_id, route.asked_as, NOTHING_RELEVANT, extra)
         await exchange.reply(200, whole)
     _log(services, route, asking, response_id, NOTHING_RELEVANT)
 
@@ -173,7 +165,7 @@ def _log(
         LoggedResponse(
             response_id=response_id,
             tenant=route.tenant,
-            model=route.name,
+            model=route.asked_as,
             question=asking.question,
             answer=text,
             index=asking.grounding.index if asking.grounding else "",

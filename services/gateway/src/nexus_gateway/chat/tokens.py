@@ -7,15 +7,12 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable
 
-import orjson
-
 from nexus_gateway.chat.prompt import Count
-from nexus_gateway.upstream import Pool, UpstreamBroken, UpstreamUnreachable
-from nexus_gateway.upstream.pool import Target
+from nexus_gateway.engines.base import Upstream
+from nexus_gateway.upstream import UpstreamBroken, UpstreamUnreachable
 
 REMEMBERED = 20_000
 TIMEOUT = 2.0
-MAX_ANSWER = 16 * 1024 * 1024
 BYTES_PER_TOKEN = 3.0  # cautious: English has about four
 LONGEST_COUNTED = 64 * 1024
 
@@ -23,11 +20,10 @@ LONGEST_COUNTED = 64 * 1024
 class TokenCounter:
     """Counts tokens by the runtime's own tokenizer; one request for each text not seen before."""
 
-    def __init__(self, pool: Pool) -> None:
-        self._pool = pool
-        self._known: OrderedDict[tuple[Target, str, int], int] = OrderedDict()
+    def __init__(self) -> None:
+        self._known: OrderedDict[tuple[object, ...], int] = OrderedDict()
 
-    async def counting(self, target: Target, model: str, texts: Iterable[str]) -> Count:
+    async def counting(self, upstream: Upstream, texts: Iterable[str]) -> Count:
         """Return a function that gives the length of any text: exact for `texts`.
 
         Other texts, and all when the runtime does not answer within 2 s, are estimated.
@@ -35,18 +31,18 @@ class TokenCounter:
         exact: dict[str, int] = {}
         missing: list[str] = []
         for text in dict.fromkeys(texts):
-            key = (target, model, hash(text))
+            key = (*upstream.key, hash(text))
             if (known := self._known.get(key)) is not None:
                 self._known.move_to_end(key)
                 exact[text] = known
             elif text and len(text) <= LONGEST_COUNTED:
                 missing.append(text)
         if missing:
-            counts = await asyncio.gather(*(self._ask(target, model, text) for text in missing))
+            counts = await asyncio.gather(*(self._ask(upstream, text) for text in missing))
             for text, length in zip(missing, counts, strict=True):
                 if length is not None:
                     exact[text] = length
-                    self._known[(target, model, hash(text))] = length
+                    self._known[(*upstream.key, hash(text))] = length
             while len(self._known) > REMEMBERED:
                 self._known.popitem(last=False)
 
@@ -56,27 +52,11 @@ class TokenCounter:
 
         return count
 
-    async def _ask(self, target: Target, model: str, text: str) -> int | None:
-        body = orjson.dumps({"model": model, "content": text, "prompt": text, "add_special": False})
+    async def _ask(self, upstream: Upstream, text: str) -> int | None:
         try:
-            response = await self._pool.request(
-                "POST",
-                target,
-                "/tokenize",
-                headers={"content-type": "application/json"},
-                body=body,
-                within=TIMEOUT,
-            )
-            try:
-                data = await response.read(limit=MAX_ANSWER, idle_timeout=TIMEOUT)
-                if response.status != 200:  # noqa: PLR2004 - HTTP success
-                    return None
-                tokens = orjson.loads(data)["tokens"]
-            finally:
-                response.close()
-        except (UpstreamUnreachable, UpstreamBroken, TimeoutError, ValueError, KeyError, TypeError):
+            return await upstream.count(text, TIMEOUT)
+        except (UpstreamUnreachable, UpstreamBroken, TimeoutError, ValueError):
             return None
-        return len(tokens) if isinstance(tokens, list) else None
 
 
 def estimate(text: str) -> int:

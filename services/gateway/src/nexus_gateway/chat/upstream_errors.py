@@ -32,10 +32,12 @@ def of_response(
     after = int(retry) if retry.isdigit() else 2
     if status == 503:  # noqa: PLR2004 - HTTP Service Unavailable
         return NotReady(f"model {name!r} is not ready: {message}", retry_after=after)
+    if detail.get("type") == "NotFoundError":  # vLLM: an adapter that is not loaded, say
+        return NotReady(f"model {name!r} is not loaded: {message}", code="model_not_ready")
     if status == 429:  # noqa: PLR2004 - HTTP Too Many Requests
         return TooMany(f"model {name!r} is full: {message}", retry_after=after)
     if 400 <= status < 500 and status not in {401, 403, 404, 405}:  # noqa: PLR2004 - the client's
-        too_long = detail.get("type") == "exceed_context_size_error"
+        too_long = detail.get("type") == "exceed_context_size_error" or "context length" in message
         return BadRequest(
             message, param=param, code="context_length_exceeded" if too_long else code
         )

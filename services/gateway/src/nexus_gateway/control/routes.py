@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_api.servingmodel import ServingModel
+from nexus_api.servingmodel import Engine, ServingModel
 from nexus_gateway.upstream.pool import Target
 
 Key: TypeAlias = tuple[str, str]
@@ -15,7 +15,10 @@ Key: TypeAlias = tuple[str, str]
 
 @dataclass(frozen=True)
 class ModelRoute:
-    """One ServingModel as a place to send requests to; `target` is None while it cannot serve."""
+    """One ServingModel as a place to send requests to; `target` is None while it cannot serve.
+
+    `adapter` is the LoRA adapter that was asked for, "" for the model itself.
+    """
 
     tenant: str
     name: str
@@ -23,6 +26,23 @@ class ModelRoute:
     target: Target | None
     why_not: str = ""
     created: int = 0
+    engine: Engine = "llamacpp"
+    adapter: str = ""
+
+    @property
+    def asked_as(self) -> str:
+        """The name that requests use: MODEL, or MODEL:ADAPTER."""
+        return f"{self.name}:{self.adapter}" if self.adapter else self.name
+
+    @property
+    def served_as(self) -> str:
+        """The name that the runtime knows."""
+        return self.adapter or self.name
+
+    @property
+    def adapters(self) -> list[str]:
+        """Names of the adapters that are served beside the model."""
+        return [adapter.name for adapter in self.resource.spec.model.adapters]
 
     @property
     def index(self) -> str:
@@ -48,8 +68,12 @@ class Routes:
     indexes: dict[Key, IndexRoute] = field(default_factory=dict)
 
     def model(self, tenant: str, name: str) -> ModelRoute | None:
-        """Return a tenant's model."""
-        return self.models.get((tenant, name))
+        """Return a tenant's model, or one of its adapters: MODEL:ADAPTER."""
+        base, colon, adapter = name.partition(":")
+        route = self.models.get((tenant, base))
+        if route is None or not colon:
+            return route
+        return replace(route, adapter=adapter) if adapter in route.adapters else None
 
     def index(self, tenant: str, name: str) -> IndexRoute | None:
         """Return a tenant's index."""
@@ -94,4 +118,5 @@ def model_route(manifest: Manifest) -> ModelRoute:
     why = "" if target else (ready.get("message") or ready.get("reason") or "it is being started")
     stamp = resource.metadata.creation_timestamp
     created = int(stamp.timestamp()) if stamp else 0
-    return ModelRoute(tenant, name, resource, target, why, created)
+    engine = resource.status.engine or resource.spec.engine()
+    return ModelRoute(tenant, name, resource, target, why, created, engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -37,8 +38,14 @@ async def list_indexes(services: Shared, who: Reader) -> Json:
 
 
 async def _models(services: Shared, who: Reader) -> list[Json]:
-    chat = [_model(route) for route in services.routes.models_of(who.tenant)]
+    chat = [_model(route) for route in _with_adapters(services.routes.models_of(who.tenant))]
     return chat + [_embedding(model) for model in await services.embedders.models()]
+
+
+def _with_adapters(routes: list[ModelRoute]) -> list[ModelRoute]:
+    return [
+        replace(route, adapter=adapter) for route in routes for adapter in ("", *route.adapters)
+    ]
 
 
 def _embedding(model: Json) -> Json:
@@ -54,11 +61,12 @@ def _embedding(model: Json) -> Json:
 
 def _model(route: ModelRoute) -> Json:
     return {
-        "id": route.name,
+        "id": route.asked_as,
         "object": "model",
         "created": route.created,
         "owned_by": route.tenant,
         "kind": "chat",
         "ready": route.target is not None,
         "index": route.index or None,
+        "parent": route.name if route.adapter else None,
     }

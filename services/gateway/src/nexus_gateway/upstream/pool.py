@@ -13,6 +13,7 @@ from nexus_gateway.upstream.connection import Connection, Response, UpstreamBrok
 
 IDLE_SECONDS = 30.0
 IDLE_PER_ORIGIN = 128
+PORTS = {"http": 80, "https": 443, "grpc": 8001, "grpcs": 8001}
 
 
 class UpstreamUnreachable(Exception):
@@ -35,12 +36,15 @@ class Target(NamedTuple):
 
     @classmethod
     def of(cls, url: str) -> Target:
-        """Parse `http(s)://host[:port][/base]`.  Raises ValueError on anything else."""
+        """Parse `http(s)://host[:port][/base]` or `grpc(s)://host[:port]`.
+
+        Raises ValueError on anything else.
+        """
         parts = urlsplit(url)
-        if parts.scheme not in {"http", "https"} or not parts.hostname:
-            raise ValueError(f"{url!r} is not an http address")
-        tls = parts.scheme == "https"
-        origin = Origin(parts.hostname, parts.port or (443 if tls else 80), tls)
+        if parts.scheme not in PORTS or not parts.hostname:
+            raise ValueError(f"{url!r} is no address of a runtime: http:// or grpc://")
+        tls = parts.scheme in {"https", "grpcs"}
+        origin = Origin(parts.hostname, parts.port or PORTS[parts.scheme], tls)
         return cls(origin, parts.path.rstrip("/"))
 
 

@@ -1,0 +1,1 @@
+"""Triton by gRPC: chat requests become `text_input`, its answers become OpenAI's events."""

@@ -1,0 +1,250 @@
+"""One Triton model as an upstream: a decoupled gRPC stream for each answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from tritonclient.grpc import InferInput
+
+from nexus_gateway.chat.tokens import estimate
+from nexus_gateway.engines.base import Json
+from nexus_gateway.engines.triton.asking import Asking, asking_of
+from nexus_gateway.engines.triton.channels import Channels
+from nexus_gateway.engines.triton.contract import Contract, Contracts
+from nexus_gateway.engines.triton.events import StopCutter, Writer, usage_of
+from nexus_gateway.engines.triton.failures import Failure, amid_answer, before_answer
+from nexus_gateway.upstream import UpstreamBroken
+from nexus_gateway.upstream.pool import Origin
+
+# What the vLLM backend adds to its answers when it is asked to.
+COUNTS = ("return_num_input_tokens", "return_num_output_tokens", "return_finish_reason")
+CONTRACTS = Contracts()
+
+
+@dataclass(frozen=True)
+class TritonUpstream:
+    """One model of one Triton server."""
+
+    channels: Channels
+    origin: Origin
+    model: str
+
+    @property
+    def key(self) -> tuple[object, ...]:
+        """What tells it from other models."""
+        return (self.origin, self.model)
+
+    async def send(self, path: str, body: Json, headers: Mapping[str, str]) -> Generated:
+        """Start a generation and wait for its first piece.  Raises as `Upstream.send`."""
+        try:
+            contract = await CONTRACTS.of(self.channels, self.origin, self.model)
+        except Failure as error:
+            raise before_answer(self.model, error) from error
+        asking = asking_of(path, body, contract.parameters)
+        generation = Generation(self, asking, contract, metadata_of(headers))
+        try:
+            await generation.begin()
+        except Failure as error:
+            generation.end(sound=False)
+            CONTRACTS.forget(self.origin, self.model)
+            raise before_answer(self.model, error) from error
+        except BaseException:
+            generation.end(sound=True)
+            raise
+        return Generated(generation)
+
+    async def count(self, _text: str, _within: float) -> int | None:
+        """Return None: Triton has no route that counts tokens."""
+        return None
+
+
+def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return the headers that go along as gRPC metadata: those that trace a request."""
+    return {name: value for name, value in headers.items() if name != "accept"}
+
+
+@dataclass
+class Generation:
+    """One answer as Triton produces it."""
+
+    upstream: TritonUpstream
+    asking: Asking
+    contract: Contract
+    metadata: dict[str, str]
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    reason: str = ""
+    _client: Any = None
+    _stream: Any = None
+    _first: str | None = None
+    _ended: bool = field(default=False)
+
+    async def begin(self) -> None:
+        """Send the request and wait until the first piece, or the end, has come."""
+        self._client = self.upstream.channels.take(self.upstream.origin)
+        self._stream = self._client.stream_infer(self._requests(), headers=self.metadata)
+        self._first = await self._next()
+
+    async def pieces(self) -> AsyncIterator[str]:
+        """Yield the texts; raises grpc.RpcError, InferenceServerException."""
+        piece = self._first
+        while piece is not None:
+            if piece:
+                yield piece
+            piece = await self._next()
+
+    def end(self, *, sound: bool) -> None:
+        """Stop Triton's work, if it still works, and give the channel back."""
+        if self._ended:
+            return
+        self._ended = True
+        if self._stream is not None:
+            self._stream.cancel()
+        if self._client is not None:
+            self.upstream.channels.give(self.upstream.origin, self._client, sound=sound)
+
+    async def _next(self) -> str | None:
+        """Return the text of the next response, None after the last."""
+        while True:
+            try:
+                result, error = await anext(self._stream)
+            except StopAsyncIteration:
+                return None
+            if error is not None:
+                raise error
+            final = result.get_response().parameters["triton_final_response"].bool_param
+            text = self._read(result)
+            if text or not final:
+                return text
+            return None
+
+    def _read(self, result: Any) -> str:
+        """Take one response: its text, and what it says of counts and of the end."""
+        text = _text(result, "text_output")
+        given = result.as_numpy("num_input_tokens")
+        if given is not None and given.size:
+            self.prompt_tokens = int(given.flat[0])
+        made = result.as_numpy("num_output_tokens")
+        if made is not None:
+            self.completion_tokens += int(made.sum())
+        elif text:
+            self.completion_tokens += 1  # a decoupled model sends a token at a time
+        reason = _text(result, "finish_reason")
+        if reason in {"stop", "length"}:
+            self.reason = reason
+        return text
+
+    async def _requests(self) -> AsyncIterator[Json]:
+        asking = self.asking
+        given: Json = {
+            "text_input": ("BYTES", asking.prompt.encode()),
+            "stream": ("BOOL", True),
+            "sampling_parameters": ("BYTES", asking.sampling_parameters()),
+            "exclude_input_in_output": ("BOOL", True),
+            **dict.fromkeys(COUNTS, ("BOOL", True)),
+        }
+        inputs = [
+            _input(name, kind, value, batched=self.contract.batched)
+            for name, (kind, value) in given.items()
+            if name in self.contract.inputs
+        ]
+        yield {
+            "model_name": self.upstream.model,
+            "inputs": inputs,
+            "request_id": self.metadata.get("x-request-id", ""),
+            "enable_empty_final_response": True,
+        }
+
+
+class Generated:
+    """A generation in OpenAI's form: an event stream, or one JSON answer."""
+
+    status = 200
+
+    def __init__(self, generation: Generation) -> None:
+        self._generation = generation
+        streamed = generation.asking.stream
+        kind = b"text/event-stream" if streamed else b"application/json"
+        self.headers: Mapping[bytes, bytes] = {b"content-type": kind}
+        self._bytes = self._streamed() if streamed else self._whole()
+
+    async def next_chunk(self, idle_timeout: float | None) -> bytes:
+        """Return the next event; b"" at the end.  Raises UpstreamBroken, TimeoutError."""
+        try:
+            async with asyncio.timeout(idle_timeout):
+                return await anext(self._bytes, b"")
+        except Failure as error:
+            self._generation.end(sound=False)
+            raise amid_answer(error) from error
+
+    async def read(self, *, limit: int, idle_timeout: float | None) -> bytes:
+        """Return the whole body.  Raises UpstreamBroken when it is longer than `limit` bytes."""
+        parts: list[bytes] = []
+        while chunk := await self.next_chunk(idle_timeout):
+            parts.append(chunk)
+            if sum(map(len, parts)) > limit:
+                raise UpstreamBroken(f"the answer is longer than {limit} bytes", started=True)
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Stop the generation if it still runs."""
+        self._generation.end(sound=True)
+
+    async def _shown(self) -> AsyncIterator[str]:
+        """Yield the texts up to the first stop text."""
+        cutter = StopCutter(self._generation.asking.stops)
+        async for piece in self._generation.pieces():
+            if text := cutter.feed(piece):
+                yield text
+            if cutter.stopped:
+                self._generation.reason = "stop"
+                return
+        if rest := cutter.rest():
+            yield rest
+
+    async def _streamed(self) -> AsyncGenerator[bytes, None]:
+        asking, writer = self._generation.asking, self._writer()
+        if opening := writer.opening():
+            yield opening
+        async for text in self._shown():
+            yield writer.text(text)
+        yield writer.ending(self._reason(), self._usage() if asking.usage else None)
+
+    async def _whole(self) -> AsyncGenerator[bytes, None]:
+        text = "".join([piece async for piece in self._shown()])
+        yield self._writer().whole(text, self._reason(), self._usage())
+
+    def _writer(self) -> Writer:
+        return Writer(self._generation.upstream.model, self._generation.asking.chat)
+
+    def _reason(self) -> str:
+        generation = self._generation
+        if generation.reason:
+            return generation.reason
+        limit = generation.asking.max_tokens
+        return "length" if limit and generation.completion_tokens >= limit else "stop"
+
+    def _usage(self) -> Json:
+        generation = self._generation
+        prompt = generation.prompt_tokens or estimate(generation.asking.prompt)
+        return usage_of(prompt, generation.completion_tokens)
+
+
+def _input(name: str, kind: str, value: Any, *, batched: bool) -> InferInput:
+    shape = [1, 1] if batched else [1]
+    tensor = InferInput(name, shape, kind)
+    array = np.array([value], dtype=np.object_ if kind == "BYTES" else np.bool_)
+    tensor.set_data_from_numpy(array.reshape(shape))
+    return tensor
+
+
+def _text(result: Any, name: str) -> str:
+    tensor = result.as_numpy(name)
+    if tensor is None or not tensor.size:
+        return ""
+    value = tensor.flat[0]
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
