@@ -17,6 +17,9 @@ class Seen:
 
     children: tuple[Manifest, ...] = ()
     references: tuple[Manifest, ...] = ()
+    missing: frozenset[str] = frozenset()
+    """Kinds that were asked for and that the cluster does not have: what offers them is not
+    installed."""
 
     def of_kind(self, kind: str) -> tuple[Manifest, ...]:
         """Return the children of one kind."""
