@@ -1,12 +1,9 @@
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from nexus_knowledge.ledger import Ledger, upgrade
-
-sys.path.insert(0, str(Path(__file__).parent))  # for sync_world, which several tests share
 
 
 @pytest.fixture(scope="session")

@@ -59,6 +59,10 @@ class LedgerUnavailable(LedgerError):
     transient = True
 
 
+class LedgerConflict(LedgerUnavailable):
+    """Other transactions were in the way of this one, again and again."""
+
+
 class LedgerOutdated(LedgerError):
     """The ledger's tables are not those of this release; run the migration first."""
 

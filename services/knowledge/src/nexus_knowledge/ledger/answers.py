@@ -5,6 +5,7 @@ from datetime import datetime
 from sqlalchemy import select
 
 from nexus_knowledge.ledger.database import Database
+from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import FeedbackRow, ResponseRow
 from nexus_knowledge.ledger.types import Feedback, Response
 
@@ -12,6 +13,7 @@ from nexus_knowledge.ledger.types import Feedback, Response
 class Answers(Database):
     """The response log and feedback."""
 
+    @transaction
     def log_response(self, response: Response) -> None:
         """Store an answer; the same response id again replaces it."""
         with self._write() as session:
@@ -28,6 +30,7 @@ class Answers(Database):
                 )
             )
 
+    @transaction
     def add_feedback(self, feedback: Feedback) -> bool:
         """Store feedback; True when the answer that it speaks of is in the tenant's log."""
         with self._write() as session:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from sqlalchemy import delete, select
 
 from nexus_knowledge.ledger.database import Database
+from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import (
     DocumentRow,
     GarbageRow,
@@ -37,6 +38,7 @@ class Cleaning(Database):
                 Garbage(one.id, one.collection, one.document_id, one.generation) for one in found
             ]
 
+    @transaction
     def garbage_done(self, tenant: str, index: str, ids: Sequence[int]) -> None:
         """Forget garbage that is gone, and documents of which nothing else was left."""
         with self._write() as session:
@@ -77,6 +79,7 @@ class Cleaning(Database):
                 for one in versions
             }
 
+    @transaction
     def discard(
         self, tenant: str, index: str, collection: str, versions: Sequence[tuple[str, int]]
     ) -> int:
@@ -94,6 +97,7 @@ class Cleaning(Database):
             )
             return len(unwanted)
 
+    @transaction
     def reingest(self, tenant: str, index: str, document_ids: Sequence[str]) -> None:
         """Have the next plan ingest documents again though they are unchanged, or failed."""
         with self._write() as session:
@@ -104,6 +108,7 @@ class Cleaning(Database):
                     document.again = True
                     document.state = DocumentState.PENDING
 
+    @transaction
     def collection_lost(self, tenant: str, index: str, collection: str) -> bool:
         """Record that a collection's vectors are gone: the next plan builds a new one.
 
@@ -128,6 +133,7 @@ class Cleaning(Database):
                     document.state = DocumentState.PENDING
             return True
 
+    @transaction
     def teardown(self, tenant: str, index: str, uid: str) -> bool:
         """End an index: nothing is cited any more and its collections are garbage.
 
@@ -151,6 +157,7 @@ class Cleaning(Database):
             row.wanted_collection = row.wanted_fingerprint = None
             return True
 
+    @transaction
     def forget(self, tenant: str, index: str, uid: str) -> bool:
         """Remove all rows of a torn-down index; False while garbage is left."""
         with self._write() as session:

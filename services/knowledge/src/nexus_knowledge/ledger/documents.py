@@ -9,6 +9,7 @@ from nexus_knowledge.errors import DocumentNotFound, IndexGone
 from nexus_knowledge.ids import document_id as name_of
 from nexus_knowledge.ledger.counting import counts_of
 from nexus_knowledge.ledger.database import Database
+from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import DocumentRow, IndexRow, VersionRow
 from nexus_knowledge.ledger.types import (
     Counts,
@@ -24,6 +25,7 @@ from nexus_knowledge.ledger.versions import forget_failure, purge, remove
 class Documents(Database):
     """Documents as the API sees them."""
 
+    @transaction
     def register_upload(self, tenant: str, index: str, uploaded: Listed) -> Document:
         """Record an object that the API has just put into the bucket, so that it shows at once.
 
@@ -53,6 +55,7 @@ class Documents(Database):
             session.flush()
             return _seen(document)
 
+    @transaction
     def delete_document(
         self,
         tenant: str,
@@ -79,6 +82,7 @@ class Documents(Database):
             session.flush()
             return _seen(document)
 
+    @transaction
     def object_deleted(self, tenant: str, index: str, document_id: str) -> None:
         """Record that the object of a deleted document is gone from the bucket."""
         with self._write() as session:

@@ -1,6 +1,6 @@
 """Planning a sync: what the bucket holds against what the ledger knows."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -10,6 +10,7 @@ from sqlalchemy.orm import Session
 from nexus_knowledge.errors import IndexGone, ListingOutdated
 from nexus_knowledge.ids import document_id
 from nexus_knowledge.ledger.database import Database
+from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import DocumentRow, IndexRow, VersionRow, VersionState
 from nexus_knowledge.ledger.types import DocumentState, Listed, SyncPlan, WorkItem
 from nexus_knowledge.ledger.versions import (
@@ -24,6 +25,7 @@ from nexus_knowledge.ledger.versions import (
 class Planning(Database):
     """The first step of a sync."""
 
+    @transaction
     def begin_listing(self, tenant: str, index: str, uid: str) -> int:
         """Return the token for ``plan_sync``; call it before the bucket is listed.
 
@@ -36,6 +38,7 @@ class Planning(Database):
             row.listing = row.touches
             return row.touches
 
+    @transaction
     def plan_sync(
         self,
         tenant: str,
@@ -43,7 +46,7 @@ class Planning(Database):
         uid: str,
         *,
         fingerprint: str,
-        listing: Iterable[Listed],
+        listing: Sequence[Listed],
         token: int,
         limits: str = "",
     ) -> SyncPlan:
@@ -54,7 +57,6 @@ class Planning(Database):
         are tried again when they or the fingerprint change.  Raises ``IndexGone``, and
         ``ListingOutdated`` when another listing was begun after this one.
         """
-        everything = list(listing)  # read before the ledger is locked: it may come from a slow disk
         with self._write() as session:
             row = self._own(session, tenant, index, uid)
             if token != row.listing:
@@ -66,7 +68,7 @@ class Planning(Database):
                 session, row, collection, f"{fingerprint}/{limits}", token, self._clock()
             )
             planner.load()
-            for listed in everything:
+            for listed in listing:
                 planner.look_at(listed)
             planner.remove_vanished()
             purge(session, row)

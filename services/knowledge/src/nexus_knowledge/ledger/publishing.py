@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from nexus_knowledge.errors import IndexGone
 from nexus_knowledge.ledger.counting import counts_of
 from nexus_knowledge.ledger.database import Database
+from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import (
     DocumentRow,
     GarbageRow,
@@ -44,6 +45,7 @@ class Publishing(Database):
             )
         return [item for item in items if (item.document_id, item.generation) in staged]
 
+    @transaction
     def settle(
         self,
         tenant: str,
@@ -63,6 +65,7 @@ class Publishing(Database):
                 return [Settled.SUPERSEDED for _ in outcomes]
             return [self._settle(session, row, outcome, collection) for outcome in outcomes]
 
+    @transaction
     def publish(self, tenant: str, index: str, uid: str, *, collection: str) -> Published:
         """Make every ready version of ``collection`` live, all at once.
 

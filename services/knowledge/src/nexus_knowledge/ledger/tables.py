@@ -16,6 +16,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.engine import Dialect
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column
+from sqlalchemy.types import TypeEngine
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -35,10 +36,40 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else value.replace(tzinfo=UTC)
 
 
+class Text(TypeDecorator[str]):
+    """Text of people, of which every database holds what it can: no NUL, no half surrogates."""
+
+    impl = String
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: Dialect) -> str | None:
+        """To the database."""
+        del dialect
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.replace("\0", "\ufffd").encode(errors="replace").decode()
+
+
+class Path(Text):
+    """Text that is ordered by its code points, as SQLite does, whatever the database's language."""
+
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[str]:
+        """Choose the column's type."""
+        collation = "C" if dialect.name == "postgresql" else None
+        return dialect.type_descriptor(String(collation=collation))
+
+
 class Table(DeclarativeBase):
     """Base of all tables."""
 
-    type_annotation_map = {datetime: UtcTime, dict[str, Any]: JSON, list[dict[str, Any]]: JSON}  # noqa: RUF012 - as SQLAlchemy reads it
+    type_annotation_map = {  # noqa: RUF012 - as SQLAlchemy reads it
+        str: Text,
+        datetime: UtcTime,
+        dict[str, Any]: JSON,
+        list[dict[str, Any]]: JSON,
+    }
 
 
 class VersionState(StrEnum):
@@ -84,7 +115,7 @@ class DocumentRow(Table):
 
     document_id: Mapped[str] = mapped_column(String(32), primary_key=True)
     index_id: Mapped[int] = mapped_column(_belongs_to("indexes.id"))
-    path: Mapped[str]
+    path: Mapped[str] = mapped_column(Path)
     key: Mapped[str]
     state: Mapped[str] = mapped_column(String(16))
     etag: Mapped[str]

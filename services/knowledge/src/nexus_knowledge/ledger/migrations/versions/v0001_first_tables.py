@@ -57,7 +57,11 @@ def upgrade() -> None:
         "documents",
         sa.Column("document_id", sa.String(length=32), nullable=False),
         sa.Column("index_id", sa.Integer(), nullable=False),
-        sa.Column("path", sa.String(), nullable=False),
+        sa.Column(
+            "path",
+            sa.String().with_variant(sa.String(collation="C"), "postgresql"),
+            nullable=False,
+        ),
         sa.Column("key", sa.String(), nullable=False),
         sa.Column("state", sa.String(length=16), nullable=False),
         sa.Column("etag", sa.String(), nullable=False),

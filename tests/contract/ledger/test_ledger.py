@@ -78,8 +78,8 @@ class TestTables:
             assert compare_metadata(MigrationContext.configure(connection), Table.metadata) == []
         engine.dispose()
 
-    def test_several_may_migrate_at_once(self, tmp_path: Path) -> None:
-        url = f"sqlite:///{tmp_path / 'new ledger 100%.db'}"
+    def test_several_may_migrate_at_once(self, empty_url: str) -> None:
+        url = empty_url
         errors: list[BaseException] = []
 
         def run() -> None:
@@ -97,9 +97,9 @@ class TestTables:
         with Ledger(url) as ledger:
             assert ledger.counts(*KEY) == Counts()
 
-    def test_a_ledger_that_was_not_migrated_says_so(self, tmp_path: Path) -> None:
+    def test_a_ledger_that_was_not_migrated_says_so(self, empty_url: str) -> None:
         with (
-            Ledger(f"sqlite:///{tmp_path / 'empty.db'}") as ledger,
+            Ledger(empty_url) as ledger,
             pytest.raises(LedgerOutdated, match="migrate it first"),
         ):
             ledger.counts(*KEY)
