@@ -1,0 +1,222 @@
+"""One run of a scenario: a pair of namespaces, a proxy, an operator and its surroundings."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fault_proxy import FaultProxy, Record
+from fault_proxy.faults import Fault
+from fault_proxy.proxy import Tap
+
+from fault_lab.actors import Actors
+from fault_lab.client import Manifest
+from fault_lab.kinds import BY_KIND
+from fault_lab.laboratory import Laboratory
+from fault_lab.mirror import Place
+from fault_lab.normal import Snapshot, difference, snapshot
+from fault_lab.subject import Subject
+from nexus_operator.settings import Settings
+
+QUIET_SECONDS = 10.0
+"""Seconds of the loop's clock without a request after which the operator counts as at rest."""
+
+RESTART_SECONDS = 1.0
+
+
+class NotConverged(AssertionError):
+    """A checkpoint was not reached in time; says what differs."""
+
+
+@dataclass
+class Case:
+    """What a scenario acts on.  `expected` are the checkpoints of the undisturbed run."""
+
+    lab: Laboratory
+    label: str
+    namespace: str
+    platform: str
+    expected: dict[str, Snapshot] | None
+    patience: float
+    proxy: FaultProxy
+    actors: Actors
+    settings: Settings
+    checkpoints: dict[str, Snapshot] = field(default_factory=dict)
+    subjects: list[Subject] = field(default_factory=list)
+    starting: list[asyncio.Task[None]] = field(default_factory=list)
+    _starts: Any = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def record(self) -> Record:
+        """All that went through the proxy."""
+        return self.proxy.record
+
+    @property
+    def places(self) -> tuple[Place, Place]:
+        """What the two namespaces hold."""
+        return self.lab.mirror.places[self.namespace], self.lab.mirror.places[self.platform]
+
+    # -- what users do
+
+    async def create(self, kind: str, name: str, spec: Manifest, **metadata: Any) -> None:
+        """Create a resource of the case's namespace."""
+        found = BY_KIND[kind]
+        manifest = {
+            "apiVersion": found.api_version,
+            "kind": kind,
+            "metadata": {"name": name, **metadata},
+            "spec": spec,
+        }
+        await self._seen(await self.lab.client.create(found.path(self.namespace), manifest))
+
+    async def change(
+        self, kind: str, name: str, patch: Manifest, *, subresource: str = ""
+    ) -> Manifest:
+        """Change an object of the case's namespace by a merge patch."""
+        path = BY_KIND[kind].path(self.namespace, name, subresource)
+        written = await self.lab.client.patch(path, patch)
+        if not subresource:
+            await self._seen(written)
+        return written
+
+    async def remove(self, one: Manifest) -> None:
+        """Delete an object by hand."""
+        metadata = one["metadata"]
+        path = BY_KIND[one["kind"]].path(metadata["namespace"], metadata["name"])
+        await self.lab.client.delete(path, propagationPolicy="Background")
+
+    # -- what they see
+
+    def find(self, kind: str, name: str | None = None) -> Manifest | None:
+        """Return one object, or the only one of its kind, or None."""
+        found = [one for one in self.all(kind) if name in {None, one["metadata"]["name"]}]
+        return found[0] if len(found) == 1 else None
+
+    def all(self, kind: str) -> list[Manifest]:
+        """Return the objects of a kind in both namespaces."""
+        return [
+            one
+            for place in self.places
+            for (found, _), one in place.objects.items()
+            if found == kind
+        ]
+
+    async def until(self, holds: Callable[[], bool], what: str) -> None:
+        """Wait until something holds; raises NotConverged."""
+        news = asyncio.Event()
+        for place in self.places:
+            place.listeners.append(news.set)
+        try:
+            async with asyncio.timeout(self.patience):
+                while not holds():
+                    news.clear()
+                    await news.wait()
+        except TimeoutError:
+            now = difference({}, self.snapshot())
+            raise NotConverged(f"{self.label}: {what} did not come\n{now}") from None
+        finally:
+            for place in self.places:
+                place.listeners.remove(news.set)
+
+    async def checkpoint(self, name: str, holds: Callable[[], bool]) -> None:
+        """Reach a state: that of the undisturbed run, or in that run one where `holds`."""
+        if self.expected is None:
+            await self.until(holds, name)
+            await self.quiet()
+        else:
+            wanted = self.expected[name]
+            try:
+                await self.until(lambda: self.snapshot() == wanted, name)
+            except NotConverged:
+                told = difference(wanted, self.snapshot())
+                raise NotConverged(f"{self.label}: {name} did not come:\n{told}") from None
+        self.checkpoints[name] = self.snapshot()
+
+    async def quiet(self) -> None:
+        """Wait until the operator has asked for nothing for a while."""
+        while True:
+            before = len(self.record.exchanges)
+            await asyncio.sleep(QUIET_SECONDS)
+            if len(self.record.exchanges) == before:
+                return
+
+    def snapshot(self) -> Snapshot:
+        """Return what is there now, in normal form."""
+        return snapshot(self.places, {self.namespace: "<ns>", self.platform: "<platform>"})
+
+    # -- the operator
+
+    async def start(self) -> None:
+        """Start an operator; there may be more than one."""
+        tap = await self.proxy.open(f"start-{next(self._starts)}")
+        self.subjects.append(Subject(tap, self.lab.token, self.settings, self.lab.clock))
+
+    def killed(self, tap: Tap) -> None:
+        """Carry out what the script asks for: the operator dies and comes again."""
+        for subject in self.subjects:
+            if subject.tap is tap:
+                subject.kill()
+        self.starting.append(asyncio.create_task(self._start_again()))
+
+    async def _start_again(self) -> None:
+        await asyncio.sleep(RESTART_SECONDS)
+        await self.start()
+
+    async def _seen(self, written: Manifest) -> None:
+        """Wait until the mirror shows what was written."""
+        kind, name = written["kind"], written["metadata"]["name"]
+        version = int(written["metadata"]["resourceVersion"])
+        await self.until(
+            lambda: any(place.versions.get((kind, name), 0) >= version for place in self.places),
+            f"{kind} {name} at version {version}",
+        )
+
+    async def close(self) -> None:
+        """End the operators; raises what one of them crashed of."""
+        await asyncio.gather(*self.starting)
+        await asyncio.gather(*(one.end() for one in self.subjects))
+
+
+@asynccontextmanager
+async def opened(
+    lab: Laboratory,
+    label: str,
+    *,
+    script: Iterable[Fault] = (),
+    expected: dict[str, Snapshot] | None = None,
+    operators: int = 1,
+    patience: float = 600.0,
+    settings: Settings | None = None,
+) -> AsyncIterator[Case]:
+    """Open a case with its operators running; at the end they are stopped."""
+    namespace, platform = await lab.namespaces()
+    case: Case | None = None
+
+    def on_kill(tap: Tap) -> None:
+        assert case is not None
+        case.killed(tap)
+
+    scoped = replace(
+        settings or Settings(on_kubernetes=True),
+        platform_namespace=platform,
+        watch_namespaces=(namespace,),
+    )
+    proxy = FaultProxy(lab.url, tls=lab.tls, script=script, on_kill=on_kill)
+    places = (lab.mirror.places[namespace], lab.mirror.places[platform])
+    actors = Actors(lab.client, places, lab.clock)
+    entered: AbstractAsyncContextManager[FaultProxy] = proxy
+    async with entered:
+        case = Case(lab, label, namespace, platform, expected, patience, proxy, actors, scoped)
+        acting = asyncio.create_task(actors.run())
+        try:
+            for _ in range(operators):
+                await case.start()
+            yield case
+            await case.close()
+        finally:
+            for one in case.subjects:
+                one.kill()
+            acting.cancel()
+            await asyncio.gather(acting, return_exceptions=True)
