@@ -12,7 +12,7 @@ from pathlib import Path
 from testcluster.cache import cached
 
 from images import host
-from images.buildah import buildah, checked
+from images.buildah import buildah, checked, in_store
 
 _PACKAGES = ("ca-certificates", "netbase", "python3", "python3-venv", "tzdata")
 _SECONDS = 900.0
@@ -34,7 +34,7 @@ def key() -> str:
 def base_image() -> str:
     """Return the name of the base image in buildah's store, made now when it is not there."""
     name = f"localhost/nexus-base:{key()}"
-    if not buildah("images", "--quiet", "--filter", f"reference={name}", seconds=60).strip():
+    if not in_store(name):
         _load(cached(f"images/base/{key()}", "base.tar", _archive), name)
     return name
 

@@ -3,7 +3,7 @@
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,14 +34,31 @@ def store() -> Path:
 
 def buildah(*arguments: str, seconds: float = _SECONDS) -> str:
     """Run buildah and return what it printed.  Raises BuildFailed with its last words."""
+    scratch = store() / "tmp"  # what builds keep between them lies there too: pip's downloads
+    scratch.mkdir(parents=True, exist_ok=True)
     command = ["buildah", f"--root={store()}", f"--runroot={store() / 'run'}", *arguments]
-    return checked(command, what=f"buildah {arguments[0]}", seconds=seconds)
+    environment = os.environ | {"TMPDIR": str(scratch)}
+    what = f"buildah {arguments[0]}"
+    return checked(command, what=what, seconds=seconds, environment=environment)
 
 
-def checked(command: list[str], *, what: str, seconds: float) -> str:
+def in_store(image: str) -> bool:
+    """Return whether the store has an image of that name."""
+    return bool(buildah("images", "--quiet", "--filter", f"reference={image}", seconds=60).strip())
+
+
+def checked(
+    command: list[str],
+    *,
+    what: str,
+    seconds: float,
+    environment: Mapping[str, str] | None = None,
+) -> str:
     """Run a command to its end and return its output.  Raises BuildFailed with its last words."""
     try:
-        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(
+            command, check=True, capture_output=True, text=True, timeout=seconds, env=environment
+        )
     except subprocess.CalledProcessError as error:
         said = f"{error.stdout}\n{error.stderr}".strip().splitlines()
         last = "\n  ".join(said[-LAST_WORDS:])

@@ -1,9 +1,6 @@
 """The bill of materials of an image (CycloneDX), read from the image itself and not from a lock."""
 
 import email
-import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -14,12 +11,9 @@ from images.buildah import mounted
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
 
-_SECONDS = 60.0
-_GO_MODULE = re.compile(r"^\s*(?:dep|=>)\s+(\S+)\s+(v\S+)", re.MULTILINE)
-
 
 def write_sbom(tag: str, target: Path) -> None:
-    """Write what an image of the store holds: Debian packages, Python distributions, Go modules."""
+    """Write what an image of the store holds: Debian packages and Python distributions."""
     # The library is heavy and only a build needs it.
     from cyclonedx.model.bom import Bom
     from cyclonedx.model.component import Component, ComponentType
@@ -27,17 +21,18 @@ def write_sbom(tag: str, target: Path) -> None:
 
     bom = Bom()
     name, _, version = tag.removeprefix("docker.io/").rpartition(":")
-    bom.metadata.component = Component(name=name, version=version, type=ComponentType.CONTAINER)
+    image = Component(name=name, version=version, type=ComponentType.CONTAINER, bom_ref=name)
+    bom.metadata.component = image
     with mounted(tag) as root:
-        for component in (*_debian(root), *_python(root), *_go(root)):
-            bom.components.add(component)
+        bom.components.update((*_debian(root), *_python(root)))
+    bom.register_dependency(image, bom.components)
     JsonV1Dot6(bom).output_to_file(str(target), allow_overwrite=True, indent=1)
 
 
 def _component(
     kind: str, namespace: str | None, name: str, version: str, licence: str = ""
 ) -> "Component":
-    from cyclonedx.factory.license import LicenseFactory
+    from cyclonedx.contrib.license.factories import LicenseFactory
     from cyclonedx.model.component import Component
     from packageurl import PackageURL
 
@@ -66,20 +61,3 @@ def _licence(found: Distribution) -> str:
     fields = found.metadata.json
     said = str(fields.get("license_expression") or fields.get("license") or "")
     return said if "\n" not in said else ""
-
-
-def _go(root: Path) -> Iterator["Component"]:
-    """Yield the modules that Go notes in each program of an image made from scratch."""
-    go = shutil.which("go")
-    programs = [file for file in root.iterdir() if file.is_file() and not file.is_symlink()]
-    if go is None or not programs:
-        return
-    told = subprocess.run(
-        [go, "version", "-m", *map(str, programs)],
-        check=False,  # a file that is no Go program is said to be none
-        capture_output=True,
-        text=True,
-        timeout=_SECONDS,
-    )
-    for name, version in sorted(set(_GO_MODULE.findall(told.stdout))):
-        yield _component("golang", None, name, version)

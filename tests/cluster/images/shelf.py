@@ -8,9 +8,10 @@ from pathlib import Path
 from testcluster.cache import cache_folder, cached
 
 from images import base, host
-from images.buildah import available, buildah
+from images.buildah import available, buildah, in_store
 from images.catalogue import Recipe, recipe
 from images.content import content_hash
+from images.errors import BuildFailed
 from images.sbom import write_sbom
 
 _SHELF = "images"
@@ -38,8 +39,12 @@ def image(name: str) -> Path:
 
 
 def reference(name: str) -> str:
-    """Return the name of an image in pods: `local/NAME:HASH`.  Builds nothing."""
-    return f"local/{name}:{_key(recipe(name))}"
+    """Return the name of an image in pods: `local/NAME:HASH`, or `:test` when it is not ours.
+
+    Builds nothing.
+    """
+    wanted = recipe(name)
+    return _reference(wanted, _key(wanted))
 
 
 def built(name: str) -> Built:
@@ -51,7 +56,11 @@ def built(name: str) -> Built:
     key = _key(wanted)
     archive = cached(f"{_SHELF}/{name}/{key}", _ARCHIVE, lambda fresh: _build(wanted, key, fresh))
     archive.parent.touch()
-    return Built(f"local/{name}:{key}", archive, archive.with_name(_SBOM))
+    return Built(_reference(wanted, key), archive, archive.with_name(_SBOM))
+
+
+def _reference(wanted: Recipe, key: str) -> str:
+    return f"local/{wanted.name}:{key if wanted.own else 'test'}"
 
 
 def _key(wanted: Recipe) -> str:
@@ -73,9 +82,12 @@ def _build(wanted: Recipe, key: str, archive: Path) -> None:
             f"--tag={tag}",
             str(wanted.context),
         )
+    if _key(wanted) != key:
+        raise BuildFailed(f"the sources of {wanted.name} changed while it was built: build again")
     write_sbom(tag, archive.with_name(_SBOM))
     archive.unlink(missing_ok=True)
-    buildah("push", tag, f"docker-archive:{archive}:{tag}", seconds=_PUSH_SECONDS)
+    destination = f"docker-archive:{archive}:docker.io/{_reference(wanted, key)}"
+    buildah("push", tag, destination, seconds=_PUSH_SECONDS)
     _forget(wanted.name, archive.parent)
 
 
@@ -85,7 +97,9 @@ def _forget(name: str, current: Path) -> None:
     others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in others[_KEPT - 1 :]:
         shutil.rmtree(folder)
-        buildah("rmi", "--force", f"docker.io/local/{name}:{folder.name}", seconds=_PUSH_SECONDS)
+        tag = f"docker.io/local/{name}:{folder.name}"
+        if in_store(tag):
+            buildah("rmi", "--force", tag, seconds=_PUSH_SECONDS)
 
 
 def remove_all() -> None:

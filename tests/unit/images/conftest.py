@@ -1,0 +1,6 @@
+"""The package that makes images lies beside the test cluster."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "cluster"))
