@@ -1,20 +1,23 @@
 """The plan of a RagIndex: syncs one after another, and at the end a teardown."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from nexus_api.meta import FINALIZER, Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_api.source import PrefixOutsideNamespace
+from nexus_operator.build.events import NAME as LISTENER
 from nexus_operator.build.workflow import run_name, sync_workflow
 from nexus_operator.objects import name_of
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
-from nexus_operator.plan.schedule import NextSync, next_sync, requested, settings_text
-from nexus_operator.plan.teardown import plan_teardown
+from nexus_operator.plan.schedule import NextSync, asks, next_sync, requested, settings_text
+from nexus_operator.plan.teardown import NO_WORKFLOWS, plan_teardown
 from nexus_operator.settings import Settings
-from nexus_operator.status.conditions import transitions
+from nexus_operator.status.conditions import Finding, transitions
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.history import LastSync, last_sync
+from nexus_operator.status.notices import notified_finding
 from nexus_operator.status.ragindex import Outlook, UnderWay, ragindex_status
 from nexus_operator.status.runs import Run, newest_first, read_run
 
@@ -22,6 +25,9 @@ LOOK_AGAIN = timedelta(seconds=30)
 """How soon to look at a run whose end should have been heard of."""
 
 _SHORTEST_WAIT = timedelta(seconds=1)
+
+_PASSING = frozenset({"Waiting", NO_WORKFLOWS})
+"""Hindrances that go away without a change of the index."""
 
 
 def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime) -> Plan:
@@ -39,7 +45,8 @@ def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime
     if last is not None and last.state == "running":
         outlook, start = _running(index, last), None
     else:
-        outlook, start = _between_runs(index, last, strangers, now)
+        outlook, start = _between_runs(index, last, _hindrance(index, strangers, seen), now)
+    outlook = replace(outlook, notified=_notified(index, seen, settings))
     create: tuple[Manifest, ...] = ()
     if start is not None and outlook.run is not None:
         workflow = sync_workflow(
@@ -67,20 +74,20 @@ def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime
 
 def _running(index: RagIndex, last: LastSync) -> Outlook:
     run = UnderWay(name=last.name, cause=last.cause, request=last.request, attempt=last.attempt)
-    return Outlook(last=last, run=run, pending_request=requested(index) not in {"", last.request})
+    return Outlook(last=last, run=run, pending_request=asks(index, last))
 
 
 def _between_runs(
-    index: RagIndex, last: LastSync | None, strangers: Sequence[Run], now: datetime
+    index: RagIndex, last: LastSync | None, hindrance: Failure | None, now: datetime
 ) -> tuple[Outlook, NextSync | None]:
-    hindrance = _hindrance(index, strangers)
     if hindrance is not None:
         if last is not None and last.state == "lost":
             last = None  # forgotten: when syncs may go on, its name and request come up again
         return Outlook(last=last, hindrance=hindrance), None
     due = next_sync(index, last, now)
     if due.at > now:
-        return Outlook(last=last, next_at=due.at), None
+        met = last is not None and last.complete and not asks(index, last)
+        return Outlook(last=last, next_at=due.at, answered=requested(index) if met else ""), None
     if last is not None and last.state == "lost":
         # It may exist after all, with the request of that time: a newer one gets its own run.
         name, request = last.name, last.request
@@ -91,8 +98,19 @@ def _between_runs(
     return Outlook(last=last, run=run), due
 
 
-def _hindrance(index: RagIndex, strangers: Sequence[Run]) -> Failure | None:
+def _notified(index: RagIndex, seen: Seen, settings: Settings) -> Finding | None:
+    if not settings.on_kubernetes:
+        return None  # a laptop sees its own folder
+    return notified_finding(
+        index, settings.events, seen.reference("Sensor", LISTENER), seen.missing
+    )
+
+
+def _hindrance(index: RagIndex, strangers: Sequence[Run], seen: Seen) -> Failure | None:
     """Return why no sync may start."""
+    if "Workflow" in seen.missing:
+        message = "Argo Workflows is not installed in the cluster, and syncs are run by it"
+        return Failure(NO_WORKFLOWS, message)
     source = index.spec.source
     if source.suspend:
         message = "Syncs are suspended; set spec.source.suspend to false to go on"
@@ -136,6 +154,6 @@ def _ended_or_sync(strangers: Sequence[Run]) -> list[Run]:
 def _look_again(outlook: Outlook, now: datetime) -> timedelta | None:
     if outlook.next_at is not None:
         return max(outlook.next_at - now, _SHORTEST_WAIT)
-    if outlook.hindrance is not None and outlook.hindrance.reason != "Waiting":
+    if outlook.hindrance is not None and outlook.hindrance.reason not in _PASSING:
         return None
     return LOOK_AGAIN

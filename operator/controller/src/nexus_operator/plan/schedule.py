@@ -11,11 +11,15 @@ from nexus_api.duration import parse_duration
 from nexus_api.meta import SYNC_REQUESTED
 from nexus_api.ragindex import RagIndex, RagIndexSpec
 from nexus_operator.naming import digest
+from nexus_operator.objects import moment
 from nexus_operator.status.history import LastSync
 from nexus_operator.status.runs import Cause
 
 FIRST_BACK_OFF = timedelta(seconds=10)
 LONGEST_BACK_OFF = timedelta(minutes=10)
+
+CLOCK_MARGIN = timedelta(seconds=30)
+"""How far the clocks of the bucket's store and of the cluster may be apart."""
 
 _PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{0,200}")
 
@@ -48,6 +52,19 @@ def requested(index: RagIndex) -> str:
     return asked if _PLAIN_ID.fullmatch(asked) else f"sha256:{digest([asked])}"
 
 
+def asks(index: RagIndex, last: LastSync) -> bool:
+    """Tell whether there is a request that `last` does not answer.
+
+    A request that is the time of a change is answered, too, by a sync that began after it: of a
+    thousand notices that come one after another all but the first few are.
+    """
+    asked = requested(index)
+    if asked in {"", last.request}:
+        return False
+    changed = moment(asked)
+    return changed is None or last.started is None or changed + CLOCK_MARGIN >= last.started
+
+
 def next_sync(index: RagIndex, last: LastSync | None, now: datetime) -> NextSync:
     """Return when the next sync is due after `last`, which must not be running."""
     if last is None:
@@ -58,7 +75,7 @@ def next_sync(index: RagIndex, last: LastSync | None, now: datetime) -> NextSync
     finished = min(last.finished, now)  # a clock that was wrong must not stop syncs for ever
     if _changed(index.spec, last):
         return NextSync(at=now, cause="changed", attempt=1)
-    asked = requested(index) not in {"", last.request}
+    asked = asks(index, last)
     if not last.complete:
         wait = back_off(last.attempt)
         wait = min(wait, FIRST_BACK_OFF) if asked else wait

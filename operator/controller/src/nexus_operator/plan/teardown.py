@@ -15,6 +15,10 @@ from nexus_operator.status.runs import Run, newest_first, read_run
 
 LOOK_AGAIN = timedelta(seconds=5)
 
+NO_WORKFLOWS = "ArgoWorkflowsMissing"
+LOOK_FOR_KINDS = timedelta(minutes=1)
+"""How soon to look whether Argo Workflows is back."""
+
 _SHORTEST_WAIT = timedelta(seconds=1)
 
 _WAY_OUT = (
@@ -36,6 +40,12 @@ def plan_teardown(index: RagIndex, seen: Seen, settings: Settings, now: datetime
     if index.metadata.annotations.get(FORCE_RELEASE) == "true":
         message = "Released by annotation; vectors and ledger rows may be left behind."
         return _plan(index, now, "Released", message, delete=everything, remove_finalizer=True)
+    if "Workflow" in seen.missing:
+        message = (
+            "Argo Workflows, which would remove its data, is not installed in the cluster. "
+            f"{_WAY_OUT}"
+        )
+        return _plan(index, now, NO_WORKFLOWS, message, requeue_after=LOOK_FOR_KINDS)
     runs = newest_first(read_run(one, now=now) for one in workflows)
     syncs = {run.name for run in runs if run.what == "sync"}
     if syncs:

@@ -11,6 +11,8 @@ from nexus_api.meta import (
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
 from nexus_operator.build.cache import claim_name
+from nexus_operator.build.events import EVENT_SOURCE, SENSOR
+from nexus_operator.build.events import NAME as LISTENER
 from nexus_operator.build.guards import GUARDS, guard_name
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.plan.model import Seen
@@ -24,10 +26,27 @@ CLAIM = ("v1", "PersistentVolumeClaim")
 
 
 async def observe_ragindex(cluster: Cluster, index: RagIndex, settings: Settings) -> Seen:
-    """Read the Workflows of an index."""
+    """Read the Workflows of an index, and the Sensor that tells it of objects."""
     labels = {INDEX_LABEL: index.metadata.name, NAMESPACE_LABEL: index.metadata.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
-    return Seen(children=_with_kind(runs, *WORKFLOW))
+    listener = await _listener(cluster, settings, SENSOR)
+    return Seen(children=_with_kind(runs, *WORKFLOW), references=listener)
+
+
+async def observe_platform(cluster: Cluster, settings: Settings) -> Seen:
+    """Read the listener on the bucket."""
+    source = await _listener(cluster, settings, EVENT_SOURCE)
+    return Seen(children=(*source, *await _listener(cluster, settings, SENSOR)))
+
+
+async def _listener(
+    cluster: Cluster, settings: Settings, kind: tuple[str, str]
+) -> tuple[Manifest, ...]:
+    """Return one half of the listener, if there is to be one and it is there."""
+    if settings.events.source == "none":
+        return ()
+    found = await cluster.get(Ref(*kind, settings.platform_namespace, LISTENER))
+    return _with_kind([found] if found is not None else [], *kind)
 
 
 async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: Settings) -> Seen:

@@ -20,8 +20,8 @@ class LastSync:
     """One sync.
 
     `lost` means that the status says it runs and the Workflow is not there: it was never created,
-    or somebody deleted it.  `fingerprint`, `settings` and `report` are None where only the
-    Workflow could tell them.
+    or somebody deleted it.  `started`, `fingerprint`, `settings` and `report` are None where only
+    the Workflow could tell them.
     """
 
     name: str
@@ -31,6 +31,7 @@ class LastSync:
     cause: str
     request: str
     finished: datetime
+    started: datetime | None = None
     fingerprint: str | None = None
     settings: str | None = None
     failure: Failure | None = None
@@ -58,6 +59,7 @@ def _from_run(run: Run) -> LastSync:
         cause=run.cause,
         request=run.parameters.get("request", ""),
         finished=run.finished or run.created,
+        started=run.created,
         fingerprint=run.parameters.get("fingerprint"),
         settings=run.parameters.get("settings"),
         failure=run.failure,

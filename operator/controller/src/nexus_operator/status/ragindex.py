@@ -30,6 +30,8 @@ class Outlook:
         pending_request: whether somebody asked for a sync that no run has answered yet.
         next_at: when the next run starts, if one will.
         hindrance: why none will start, if so.
+        answered: the request that the last sync answers although it began without it.
+        notified: whether the index hears of uploads; None where that is no question.
     """
 
     last: LastSync | None
@@ -37,6 +39,8 @@ class Outlook:
     pending_request: bool = False
     next_at: datetime | None = None
     hindrance: Failure | None = None
+    answered: str = ""
+    notified: Finding | None = None
 
 
 @dataclass(frozen=True)
@@ -55,20 +59,23 @@ def ragindex_status(index: RagIndex, outlook: Outlook, now: datetime) -> Manifes
         _ready(index, serving, outlook),
         _synced(serving, outlook),
         *_degraded(index, serving, outlook),
+        *([outlook.notified] if outlook.notified else []),
     ]
+    drop = frozenset() if outlook.notified else frozenset({"Notified"})
     named = run or last
     ended = last.finished if last and last.state == "succeeded" else index.status.last_sync_time
     old = [one.manifest() for one in index.status.conditions]
+    generation = index.metadata.generation
     return {
-        "observedGeneration": index.metadata.generation,
-        "conditions": merge(old, findings, generation=index.metadata.generation, now=now),
+        "observedGeneration": generation,
+        "conditions": merge(old, findings, generation=generation, now=now, drop=drop),
         "documents": serving.documents or None,
         "chunks": serving.chunks if serving.documents else None,
         "activeCollection": serving.collection or None,
         "fingerprint": serving.fingerprint or None,
         "lastSyncTime": timestamp(ended) if ended else None,
         "lastSyncRun": named.name if named else None,
-        "lastSyncRequest": (named.request or None) if named else None,
+        "lastSyncRequest": outlook.answered or (named.request or None if named else None),
     }
 
 

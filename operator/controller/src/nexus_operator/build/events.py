@@ -1,0 +1,232 @@
+"""The shared listener on the bucket: one EventSource and one Sensor for all indexes.
+
+A Sensor's pod gets its whole specification in one environment variable, and restarts when that
+changes.  So indexes at their usual place, `<namespace>/<index>/`, share one trigger, which reads
+from the object's key whom to tell; an index with a prefix of its own has a trigger of its own.
+"""
+
+import re
+from collections.abc import Iterable
+from typing import NamedTuple
+from urllib.parse import quote_plus
+
+from nexus_api.meta import API_VERSION, GROUP, MANAGED_BY, PART_OF, SYNC_REQUESTED, Manifest
+from nexus_operator.build.container import restricted
+from nexus_operator.naming import short_hash
+from nexus_operator.settings import Settings
+
+NAME = "nexus-bucket"
+EVENT_SOURCE = ("argoproj.io/v1alpha1", "EventSource")
+SENSOR = ("argoproj.io/v1alpha1", "Sensor")
+
+WEBHOOK_PORT = 12000
+WEBHOOK_PATH = "/bucket"
+"""The store posts to `http://nexus-bucket-eventsource-svc.<namespace>.svc:12000/bucket`."""
+
+_EVENT = "bucket"
+_USER = 65532
+_SEGMENT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
+
+
+class Watched(NamedTuple):
+    """An index that has documents at a place of its own."""
+
+    namespace: str
+    name: str
+    prefix: str
+
+
+class _Notice(NamedTuple):
+    """Where a notice of the store keeps what is asked of it."""
+
+    happened: str
+    record: str
+    record_template: str
+
+
+_NOTICES = {
+    "webhook": _Notice("body.EventName", "body.Records.0", "(index .Input.body.Records 0)"),
+    "minio": _Notice("notification.0.eventName", "notification.0", "(index .Input.notification 0)"),
+}
+
+
+def event_source(settings: Settings) -> Manifest:
+    """Build the EventSource that hears of objects; `events.source` must not be `none`."""
+    events = settings.events
+    spec: Manifest = {"eventBusName": events.event_bus, "template": _pod_template(settings)}
+    if events.source == "webhook":
+        webhook: Manifest = {
+            "port": str(WEBHOOK_PORT),
+            "endpoint": WEBHOOK_PATH,
+            "method": "POST",
+        }
+        if events.auth_secret:
+            webhook["authSecret"] = {"name": events.auth_secret, "key": "token"}
+        spec["service"] = {"ports": [{"port": WEBHOOK_PORT, "targetPort": WEBHOOK_PORT}]}
+        spec["webhook"] = {_EVENT: webhook}
+    else:
+        secret = events.credentials_secret
+        spec["minio"] = {
+            _EVENT: {
+                "endpoint": events.endpoint,
+                "insecure": events.insecure,
+                "bucket": {"name": events.bucket},
+                "events": ["s3:ObjectCreated:*", "s3:ObjectRemoved:*"],
+                "accessKey": {"name": secret, "key": "NEXUS_S3_ACCESS_KEY"},
+                "secretKey": {"name": secret, "key": "NEXUS_S3_SECRET_KEY"},
+            }
+        }
+    return _object(settings, EVENT_SOURCE, spec)
+
+
+def sensor(settings: Settings, elsewhere: Iterable[Watched]) -> Manifest:
+    """Build the Sensor that tells indexes of objects.
+
+    `elsewhere` are the indexes with a prefix of their own.  What lies under such a prefix is not
+    told to the index that the key would name, which would have to be looked for each time.
+    """
+    notice = _NOTICES[settings.events.source]
+    placed = sorted(elsewhere)
+    key = f"{notice.record}.s3.object.key"
+    usual = [
+        _matches(key, f"^{_SEGMENT}(/|%2F){_SEGMENT}(/|%2F)."),
+        *({**_matches(key, _begins(one.prefix)), "comparator": "!="} for one in placed),
+    ]
+    dependencies = [_dependency("usual", settings, notice, usual)]
+    triggers = [_trigger("usual", notice, _named_by_key(notice))]
+    for one in placed:
+        name = f"own-{short_hash(*one)}"
+        filters = [_matches(key, _begins(one.prefix))]
+        dependencies.append(_dependency(name, settings, notice, filters))
+        triggers.append(_trigger(name, notice, [], namespace=one.namespace, index=one.name))
+    template = {**_pod_template(settings), "serviceAccountName": settings.events.service_account}
+    spec = {
+        "eventBusName": settings.events.event_bus,
+        "template": template,
+        "dependencies": dependencies,
+        "triggers": triggers,
+    }
+    return _object(settings, SENSOR, spec)
+
+
+def _dependency(
+    name: str, settings: Settings, notice: _Notice, filters: list[Manifest]
+) -> Manifest:
+    """Build what one trigger waits for: an object of our bucket, put or removed, by its key."""
+    bucket = f"^{re.escape(settings.events.bucket)}$"
+    data = [
+        _matches(notice.happened, "^s3:Object(Created|Removed):"),
+        _matches(f"{notice.record}.s3.bucket.name", bucket),
+        *filters,
+    ]
+    return {
+        "name": name,
+        "eventSourceName": NAME,
+        "eventName": _EVENT,
+        "filters": {"data": data},
+    }
+
+
+def _trigger(
+    name: str,
+    notice: _Notice,
+    parameters: list[Manifest],
+    *,
+    namespace: str = "unknown",
+    index: str = "unknown",
+) -> Manifest:
+    """Build the patch that asks one index for a sync, by the time at which the object changed."""
+    asked = SYNC_REQUESTED.replace(".", "\\.")
+    when = {"dependencyName": name, "dataKey": f"{notice.record}.eventTime"}
+    named = [{**one, "src": {**one["src"], "dependencyName": name}} for one in parameters]
+    return {
+        # Short, since other notices wait meanwhile; what is lost the next look finds.
+        "atLeastOnce": True,
+        "retryStrategy": {"steps": 4, "duration": "1s", "factor": 2, "jitter": 0.2},
+        "template": {
+            "name": name,
+            "conditions": name,
+            "k8s": {
+                "operation": "patch",
+                "patchStrategy": "application/merge-patch+json",
+                "source": {
+                    "resource": {
+                        "apiVersion": API_VERSION,
+                        "kind": "RagIndex",
+                        "metadata": {"namespace": namespace, "name": index, "annotations": {}},
+                    }
+                },
+                "parameters": [*named, {"src": when, "dest": f"metadata.annotations.{asked}"}],
+            },
+        },
+    }
+
+
+def _named_by_key(notice: _Notice) -> list[Manifest]:
+    """Return the parameters that take namespace and name from the first two parts of the key."""
+    key = f'{notice.record_template}.s3.object.key | replace "%2F" "/"'
+    parts = {"metadata.namespace": 0, "metadata.name": 1}
+    return [
+        {"src": {"dataTemplate": f'{{{{ index (splitList "/" ({key})) {at} }}}}'}, "dest": dest}
+        for dest, at in parts.items()
+    ]
+
+
+def _begins(prefix: str) -> str:
+    """Return the expression for keys below a prefix, as they are or as stores escape them."""
+    return f"^({re.escape(prefix)}|{re.escape(quote_plus(prefix))})"
+
+
+def _matches(path: str, expression: str) -> Manifest:
+    return {"path": path, "type": "string", "value": [expression]}
+
+
+def _pod_template(settings: Settings) -> Manifest:
+    template: Manifest = {
+        "metadata": {"labels": _labels()},
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "container": {
+            "securityContext": restricted(),
+            "resources": {
+                "requests": {"cpu": "20m", "memory": "96Mi"},
+                "limits": {"memory": "256Mi"},
+            },
+        },
+    }
+    if settings.image_pull_secrets:
+        template["imagePullSecrets"] = [{"name": name} for name in settings.image_pull_secrets]
+    return template
+
+
+def _labels() -> dict[str, str]:
+    return {
+        "app.kubernetes.io/name": NAME,
+        "app.kubernetes.io/component": "events",
+        "app.kubernetes.io/part-of": PART_OF,
+        "app.kubernetes.io/managed-by": MANAGED_BY,
+        f"{GROUP}/platform": "events",
+    }
+
+
+def _object(settings: Settings, kind: tuple[str, str], spec: Manifest) -> Manifest:
+    metadata: Manifest = {
+        "name": NAME,
+        "namespace": settings.platform_namespace,
+        "labels": _labels(),
+    }
+    if settings.owner is not None:
+        metadata["ownerReferences"] = [
+            {
+                "apiVersion": "apps/v1",
+                "kind": "Deployment",
+                "name": settings.owner.name,
+                "uid": settings.owner.uid,
+            }
+        ]
+    api_version, name = kind
+    return {"apiVersion": api_version, "kind": name, "metadata": metadata, "spec": spec}

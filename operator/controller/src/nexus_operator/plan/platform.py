@@ -1,0 +1,68 @@
+"""The plan of what all indexes share: the listener on the platform's bucket."""
+
+from collections.abc import Iterable
+from datetime import timedelta
+
+from nexus_api.meta import MANAGED_BY, Manifest
+from nexus_api.ragindex import RagIndex
+from nexus_api.source import PrefixOutsideNamespace
+from nexus_operator.build.events import EVENT_SOURCE, SENSOR, Watched, event_source, sensor
+from nexus_operator.objects import labels_of
+from nexus_operator.plan.model import Plan, Seen, doomed
+from nexus_operator.settings import Settings
+
+SETTLED_LOOK = timedelta(minutes=10)
+LOOK_FOR_KINDS = timedelta(minutes=1)
+"""How soon to look whether Argo Events was installed meanwhile."""
+
+MOST_ELSEWHERE = 32
+"""Indexes with a prefix of their own that are told of objects: the Sensor's pod holds no more."""
+
+
+def plan_platform(indexes: Iterable[RagIndex], settings: Settings, seen: Seen) -> Plan:
+    """Decide on EventSource and Sensor.  Pure: same inputs, same plan; there is no status.
+
+    Without an index there is no listener; without Argo Events nothing is done, and each index says
+    so in its condition Notified.
+    """
+    if settings.events.source == "none" or seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
+        return Plan(status={}, requeue_after=LOOK_FOR_KINDS if seen.missing else None)
+    told = [one for one in indexes if listens(one)]
+    if not told:
+        return Plan(status={}, delete=doomed(one for one in seen.children if _ours(one)))
+    wanted = (event_source(settings), sensor(settings, elsewhere(told)))
+    strangers = {one["kind"] for one in seen.children if not _ours(one)}
+    return Plan(
+        status={},
+        apply=tuple(one for one in wanted if one["kind"] not in strangers),
+        requeue_after=SETTLED_LOOK,
+    )
+
+
+def listens(index: RagIndex) -> bool:
+    """Tell whether notices of the platform's bucket are of any use to an index."""
+    if index.deleting or index.spec.source.bucket:
+        return False
+    try:
+        index.key_prefix()
+    except PrefixOutsideNamespace:
+        return False
+    return True
+
+
+def elsewhere(indexes: Iterable[RagIndex]) -> tuple[Watched, ...]:
+    """Return the first indexes, in the order of their names, that have a prefix of their own."""
+    placed = sorted(one for index in indexes if (one := own_place(index)) is not None)
+    return tuple(placed[:MOST_ELSEWHERE])
+
+
+def own_place(index: RagIndex) -> Watched | None:
+    """Return where the documents of an index lie, None for the usual place."""
+    meta = index.metadata
+    prefix = index.key_prefix()
+    usual = f"{meta.namespace}/{meta.name}/"
+    return None if prefix == usual else Watched(meta.namespace, meta.name, prefix)
+
+
+def _ours(listener: Manifest) -> bool:
+    return labels_of(listener).get("app.kubernetes.io/managed-by") == MANAGED_BY

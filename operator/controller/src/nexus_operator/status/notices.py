@@ -1,0 +1,38 @@
+"""Whether an index is told of objects that are put into its bucket, or has to look by itself."""
+
+from collections.abc import Set as AbstractSet
+
+from nexus_api.meta import Manifest
+from nexus_api.ragindex import RagIndex
+from nexus_operator.settings import Events
+from nexus_operator.status.conditions import Finding
+
+
+def notified_finding(
+    index: RagIndex, events: Events, sensor: Manifest | None, missing: AbstractSet[str]
+) -> Finding:
+    """Return the condition Notified; without notices the index is synced by its interval."""
+    instead = f"the index looks every {index.spec.sync.interval} instead"
+    if events.source == "none":
+        message = f"The platform does not listen to its bucket (events.source none): {instead}."
+        return Finding("Notified", False, "NoticesOff", message)
+    if missing & {"EventSource", "Sensor"}:
+        message = f"Argo Events is not installed in the cluster: {instead}."
+        return Finding("Notified", False, "ArgoEventsMissing", message)
+    if sensor is None:
+        return Finding("Notified", False, "Starting", f"The listener is not there yet: {instead}.")
+    prefix = index.spec.source.prefix
+    usual = f"{index.metadata.namespace}/{index.metadata.name}/"
+    if prefix not in {"", usual} and not _mentions(sensor, index):
+        message = f"More indexes have a prefix of their own than the listener can hold: {instead}."
+        return Finding("Notified", False, "TooManyPrefixes", message)
+    return Finding("Notified", True, "Listening", "An object put into the bucket starts a sync.")
+
+
+def _mentions(sensor: Manifest, index: RagIndex) -> bool:
+    wanted = (index.metadata.namespace, index.metadata.name)
+    for trigger in (sensor.get("spec") or {}).get("triggers") or []:
+        resource = trigger["template"]["k8s"]["source"]["resource"]["metadata"]
+        if (resource.get("namespace"), resource.get("name")) == wanted:
+            return True
+    return False
