@@ -12,10 +12,17 @@ from nexus_gateway.engines.base import Json
 from nexus_gateway.engines.triton.prompt import CHATML_END, render
 from nexus_gateway.errors import BadRequest
 
-SAMPLING = (
-    "temperature", "top_p", "top_k", "min_p", "seed", "presence_penalty", "frequency_penalty",
-    "repetition_penalty", "ignore_eos",
-)  # fmt: skip
+SAMPLING: dict[str, tuple[type, ...]] = {
+    "temperature": (int, float),
+    "top_p": (int, float),
+    "top_k": (int,),
+    "min_p": (int, float),
+    "seed": (int,),
+    "presence_penalty": (int, float),
+    "frequency_penalty": (int, float),
+    "repetition_penalty": (int, float),
+    "ignore_eos": (bool,),
+}
 NOT_OFFERED = ("tools", "functions", "logprobs", "logit_bias", "best_of", "echo", "suffix", "audio")
 MAX_STOPS = 16
 
@@ -59,7 +66,8 @@ def asking_of(path: str, body: Mapping[str, Any], parameters: Mapping[str, str])
     chat = path == "/v1/chat/completions"
     stops = _stops(body.get("stop"))
     own_end = () if not chat or parameters.get("chat_template") else (CHATML_END,)
-    sampling = {name: body[name] for name in SAMPLING if body.get(name) is not None}
+    sampling = {name: _checked(name, body[name]) for name in SAMPLING.keys() & body.keys()}
+    sampling = {name: value for name, value in sampling.items() if value is not None}
     limit = body.get("max_completion_tokens") or body.get("max_tokens")
     if limit is not None:
         sampling["max_tokens"] = _whole(limit)
@@ -73,6 +81,17 @@ def asking_of(path: str, body: Mapping[str, Any], parameters: Mapping[str, str])
         stream=bool(body.get("stream")),
         usage=bool((body.get("stream_options") or {}).get("include_usage")),
     )
+
+
+def _checked(name: str, value: object) -> object:
+    forms = SAMPLING[name]
+    wrong = not isinstance(value, forms) or (isinstance(value, bool) and bool not in forms)
+    if value is not None and wrong:
+        what = (
+            "true or false" if bool in forms else "a number" if float in forms else "a whole number"
+        )
+        raise BadRequest(f"{name} must be {what}", param=name)
+    return value
 
 
 def _stops(stop: object) -> tuple[str, ...]:
