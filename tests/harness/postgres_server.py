@@ -11,7 +11,7 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
-from children import Child, free_port
+from children import Child, DidNotStart, free_port
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _NOBODY = "nobody"  # PostgreSQL refuses to run as root
@@ -79,11 +79,25 @@ class PostgresServer(Child):
         self.execute(f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY FILE_COPY")
         return self.url(name)
 
+    def drop_database(self, url: str) -> None:
+        """Drop a database, whoever is still connected."""
+        self.execute(f"DROP DATABASE {url.rsplit('/', 1)[1]} WITH (FORCE)")
+
     def execute(self, statement: str, database: str = "postgres") -> list[tuple[object, ...]]:
         """Run one statement outside a transaction."""
         with psycopg.connect(self._address(database), autocommit=True) as connection:
             cursor = connection.execute(statement.encode())
             return cursor.fetchall() if cursor.description else []
+
+    def start(self) -> None:
+        """Start it; after a kill, as soon as what it had forked has noticed."""
+        for _ in range(50):
+            try:
+                return super().start()
+            except DidNotStart as failed:
+                if "pre-existing shared memory block" not in str(failed):
+                    raise
+        return super().start()
 
     def _address(self, database: str) -> str:
         return f"host=127.0.0.1 port={self.port} user=tests dbname={database} connect_timeout=2"
