@@ -26,7 +26,14 @@ _OWN = {
     "nexus-pipelines": "pipelines",
     "nexus-runtime-llamacpp": "services/runtime",
 }
-_THIRD_PARTY = ("postgresql", "scripted-step")
+_THIRD_PARTY = (
+    "postgresql",
+    "milvus-lite",
+    "mlflow",
+    "prometheus",
+    "alertmanager",
+    "scripted-step",
+)
 
 OWN = tuple(_OWN)
 NAMES = (*OWN, *_THIRD_PARTY)
