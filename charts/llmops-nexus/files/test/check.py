@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - sent to a pod as text, in no package
 """What `helm test` asks of a running platform; any failure ends with exit code 1."""
 
 import json

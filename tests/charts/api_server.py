@@ -1,0 +1,105 @@
+"""A real API server that charts are rendered and installed into."""
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import yaml
+from rendering import NAMESPACE, Helm, Manifest
+from testcluster.control_plane import ControlPlane
+from testcluster.definitions import Project, definitions
+
+_SERVED_SECONDS = 60
+_POLL_SECONDS = 0.05
+_DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_PROJECTS: tuple[Project, ...] = ("argo-workflows", "argo-events")
+_DRY = {"dryRun": "All", "fieldValidation": "Strict"}
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """The API server, and a helm that speaks to it."""
+
+    control_plane: ControlPlane
+    helm: Helm
+    paths: dict[tuple[str, str], str]
+    """URL of the collection of each kind, with {namespace} where it has one."""
+
+    def url(self, one: Manifest) -> str:
+        path = self.paths[one["apiVersion"], one["kind"]]
+        return path.format(namespace=one["metadata"].get("namespace", NAMESPACE))
+
+    def judge(self, one: Manifest) -> str:
+        """Return why the API server would refuse an object; empty when it takes it."""
+        answer = self.control_plane.client.post(self.url(one), params=_DRY, json=one)
+        return "" if answer.is_success else str(answer.json()["message"])
+
+    def get(self, api_version: str, kind: str, name: str) -> Manifest:
+        url = self.url(
+            {"apiVersion": api_version, "kind": kind, "metadata": {"namespace": NAMESPACE}}
+        )
+        answer = self.control_plane.client.get(f"{url}/{name}")
+        assert answer.is_success, answer.text
+        found: Manifest = answer.json()
+        return found
+
+
+def prepared(control_plane: ControlPlane, helm: Helm) -> Cluster:
+    """Install Argo's definitions and make the platform's namespace."""
+    client = control_plane.client
+    plurals = set()
+    for project in _PROJECTS:
+        for path in definitions(project):
+            group, plural = path.stem.split("_")
+            plurals.add(plural)
+            _apply(client, _DEFINITIONS, f"{plural}.{group}", path.read_bytes())
+    _await_served(client, plurals)
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    _make(client, "/api/v1/namespaces", {
+        "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels},
+    })  # fmt: skip
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}}
+    _make(client, f"/api/v1/namespaces/{NAMESPACE}/serviceaccounts", account)
+    return Cluster(control_plane, helm, _paths(client))
+
+
+def _make(client: httpx.Client, collection: str, manifest: Manifest) -> None:
+    _apply(client, collection, manifest["metadata"]["name"], yaml.safe_dump(manifest).encode())
+
+
+def _apply(client: httpx.Client, collection: str, name: str, manifest: bytes) -> None:
+    answer = client.patch(
+        f"{collection}/{name}",
+        params={"fieldManager": "test", "force": "true"},
+        content=manifest,
+        headers={"content-type": "application/apply-patch+yaml"},
+    )
+    assert answer.is_success, answer.text
+
+
+def _await_served(client: httpx.Client, plurals: set[str]) -> None:
+    """Wait until discovery names all kinds; asking for the definitions would move megabytes."""
+    deadline = time.monotonic() + _SERVED_SECONDS
+    missing = plurals
+    while missing:
+        assert time.monotonic() < deadline, f"not served: {sorted(missing)}"
+        time.sleep(_POLL_SECONDS)
+        answer = client.get("/apis/argoproj.io/v1alpha1")
+        listed = answer.json().get("resources") or () if answer.is_success else ()
+        missing = plurals - {one["name"] for one in listed}
+
+
+def _paths(client: httpx.Client) -> dict[tuple[str, str], str]:
+    """Ask the API server where each kind is."""
+    groups = client.get("/apis").json()["groups"]
+    versions = ["v1", *(v["groupVersion"] for group in groups for v in group["versions"])]
+    found = {}
+    for version in versions:
+        base = "/api/v1" if version == "v1" else f"/apis/{version}"
+        listed: dict[str, Any] = client.get(base).json()
+        for resource in listed.get("resources") or ():
+            if "/" not in resource["name"]:
+                scope = "/namespaces/{namespace}" if resource["namespaced"] else ""
+                found[version, resource["kind"]] = f"{base}{scope}/{resource['name']}"
+    return found

@@ -1,0 +1,148 @@
+"""What the charts render is what a real API server takes, in a namespace that is `restricted`."""
+
+import base64
+from typing import Any
+
+import pytest
+from api_server import Cluster
+from rendering import NAMESPACE, PLATFORM, STACK, Manifest, of_kind, pod_specs
+
+# Their definitions come with products that are no part of the test cluster.
+ELSEWHERE = {"monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"}
+EVERYTHING: dict[str, Any] = {
+    "credentials": {
+        "existingSecret": "",
+        "ledgerUrl": "postgresql+psycopg://u:p@db/nexus",
+        "s3AccessKey": "key",
+        "s3SecretKey": "secret",
+        "milvusToken": "token",
+    },
+    "images": {"pullSecrets": ["registry"]},
+    "gateway": {
+        "autoscaling": {"enabled": True},
+        "ingress": {"enabled": True, "className": "nginx", "tlsSecret": "tls"},
+        "tolerations": [{"key": "spot", "operator": "Exists"}],
+        "nodeSelector": {"disk": "ssd"},
+    },
+    "networkPolicy": {
+        "gatewayNamespaceSelector": {"matchLabels": {"team": "a"}},
+        "eventsFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}],
+    },
+    "metrics": {
+        "serviceMonitor": {"enabled": True},
+        "prometheusRule": {"enabled": True},
+        "dashboards": {"enabled": True},
+    },
+}
+CASES: dict[str, dict[str, Any]] = {
+    "defaults": {},
+    "everything": EVERYTHING,
+    "namespaced": {"operator": {"watchNamespaces": [NAMESPACE]}},
+    "native bus": {"eventBus": {"kind": "native"}},
+    "cluster templates": {"workflows": {"templateKind": "ClusterWorkflowTemplate"}},
+    "no events": {"events": {"source": "none"}, "admissionPolicy": {"enabled": False}},
+}
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize("case", CASES)
+def test_every_object_of_the_platform_is_admitted(cluster: Cluster, case: str) -> None:
+    objects = cluster.helm.template(PLATFORM, CASES[case])
+    judged = [one for one in objects if one["apiVersion"] not in ELSEWHERE]
+    refused = {f"{o['kind']}/{o['metadata']['name']}": cluster.judge(o) for o in judged}
+    assert {name: why for name, why in refused.items() if why} == {}
+    assert len(judged) > 20
+
+
+@pytest.mark.apiserver
+def test_every_object_of_the_stack_is_admitted(cluster: Cluster) -> None:
+    objects = cluster.helm.template(STACK)
+    refused = {f"{o['kind']}/{o['metadata']['name']}": cluster.judge(o) for o in objects}
+    assert {name: why for name, why in refused.items() if why} == {}
+
+
+@pytest.mark.apiserver
+@pytest.mark.parametrize("chart", [PLATFORM, STACK], ids=lambda path: path.name)
+def test_every_pod_is_restricted(cluster: Cluster, chart: Any) -> None:
+    _accounts(cluster)
+    specs = list(pod_specs(cluster.helm.template(chart)))
+    refused = {name: cluster.judge(_pod(name, spec)) for name, spec in specs}
+    assert {name: why for name, why in refused.items() if why} == {}
+    assert len(specs) >= 5
+    for name, spec in specs:
+        assert spec["enableServiceLinks"] is False, name
+        for container in spec["containers"]:
+            assert container["securityContext"]["readOnlyRootFilesystem"] is True, name
+
+
+@pytest.mark.apiserver
+def test_a_pod_that_is_not_restricted_would_be_refused(cluster: Cluster) -> None:
+    _accounts(cluster)
+    spec = dict(pod_specs(cluster.helm.template(PLATFORM)))["nexus-gateway"]
+    del spec["containers"][0]["securityContext"]["capabilities"]
+    assert "violates PodSecurity" in cluster.judge(_pod("nexus-gateway", spec))
+
+
+@pytest.mark.apiserver
+def test_an_upgrade_keeps_passwords_and_certificates(cluster: Cluster) -> None:
+    install = ("upgrade", "--install", "stack", str(STACK), "--namespace", NAMESPACE)
+    said = cluster.helm.run(*install)
+    before = _secrets(cluster)
+    assert before.keys() >= {"nexus-platform", "nexus-minio", "nexus-nats-tls"}
+    said += cluster.helm.run(*install, "--set", "minio.resources.limits.memory=2Gi")
+    assert _secrets(cluster) == before
+    cluster.helm.run("uninstall", "stack", "--namespace", NAMESPACE)
+    assert _secrets(cluster) == before, "they open the volumes, which stay too"
+    said += cluster.helm.run(*install)
+    assert _secrets(cluster) == before
+    for values in before.values():
+        for key, value in values.items():
+            text = base64.b64decode(value).decode()
+            assert key == "user" or text not in said
+
+
+@pytest.mark.apiserver
+def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
+    """Hooks and readiness need a node; what is installed here are the objects."""
+    arguments = (str(PLATFORM), "--namespace", NAMESPACE, "--no-hooks")
+    _drop(cluster, "v1", "ServiceAccount", "nexus-operator", "nexus-gateway", "nexus-pipelines")
+    said = cluster.helm.run("install", "nexus", *arguments)
+    assert "kubectl -n nexus-system rollout status" in said
+    keys = cluster.get("v1", "Secret", "nexus-gateway-keys")["data"]
+    assert base64.b64decode(keys["admin-key"]).decode() not in said
+    cluster.helm.run("upgrade", "nexus", *arguments, "--set", "gateway.replicas=3")
+    assert cluster.get("v1", "Secret", "nexus-gateway-keys")["data"] == keys
+    assert cluster.get("apps/v1", "Deployment", "nexus-gateway")["spec"]["replicas"] == 3
+    cluster.helm.run("uninstall", "nexus", "--namespace", NAMESPACE)
+    kept = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ragindexes.llmops.nexus"
+    assert cluster.control_plane.client.get(kept).is_success
+
+
+def _accounts(cluster: Cluster) -> None:
+    """Make the accounts that pods name, as nobody else does without controllers."""
+    accounts = of_kind(cluster.helm.template(PLATFORM), "ServiceAccount")
+    for name in ("default", *(one["metadata"]["name"] for one in accounts)):
+        account: Manifest = {
+            "apiVersion": "v1",
+            "kind": "ServiceAccount",
+            "metadata": {"name": name},
+        }
+        answer = cluster.control_plane.client.post(cluster.url(account), json=account)
+        assert answer.status_code in {201, 409}, answer.text
+
+
+def _drop(cluster: Cluster, api_version: str, kind: str, *names: str) -> None:
+    for name in names:
+        url = cluster.url({"apiVersion": api_version, "kind": kind, "metadata": {}})
+        cluster.control_plane.client.delete(f"{url}/{name}")
+
+
+def _pod(name: str, spec: Manifest) -> Manifest:
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+
+
+def _secrets(cluster: Cluster) -> dict[str, dict[str, str]]:
+    url = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+    listed = cluster.control_plane.client.get(url).json()["items"]
+    ours = [one for one in listed if one["type"] == "Opaque"]
+    return {one["metadata"]["name"]: one["data"] for one in ours}

@@ -1,0 +1,71 @@
+"""Each account may do what is written in golden/roles.yaml, and no more."""
+
+import difflib
+from pathlib import Path
+
+import pytest
+import yaml
+from rendering import NAMESPACE, PLATFORM, Helm, Manifest, of_kind
+
+GOLDEN = Path(__file__).parent / "golden" / "roles.yaml"
+
+
+@pytest.fixture(scope="module")
+def granted(helm: Helm) -> dict[str, list[str]]:
+    return rights(helm.template(PLATFORM))
+
+
+def rights(objects: list[Manifest]) -> dict[str, list[str]]:
+    """Return what each account may do, one line for each resource and scope."""
+    roles = {
+        (one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]): one["rules"]
+        for kind in ("Role", "ClusterRole")
+        for one in of_kind(objects, kind)
+    }
+    found: dict[str, set[str]] = {}
+    for binding in [*of_kind(objects, "RoleBinding"), *of_kind(objects, "ClusterRoleBinding")]:
+        reference = binding["roleRef"]
+        namespace = binding["metadata"].get("namespace", "")
+        scope = f"in {namespace}" if namespace else "everywhere"
+        for rule in roles[reference["kind"], namespace, reference["name"]]:
+            names = f" named {','.join(rule['resourceNames'])}" if "resourceNames" in rule else ""
+            for group in rule["apiGroups"]:
+                for resource in rule["resources"]:
+                    what = f"{resource}.{group}" if group else resource
+                    line = f"{scope}: {' '.join(rule['verbs'])} {what}{names}"
+                    for subject in binding["subjects"]:
+                        found.setdefault(subject["name"], set()).add(line)
+    return {name: sorted(lines) for name, lines in sorted(found.items())}
+
+
+def test_rights_are_those_written_down(granted: dict[str, list[str]]) -> None:
+    wanted = GOLDEN.read_text()
+    actual = yaml.safe_dump(granted, width=200, sort_keys=True)
+    change = "\n".join(
+        difflib.unified_diff(wanted.splitlines(), actual.splitlines(), "golden", "rendered", "")
+    )
+    assert not change, f"a right changed; if it should, write golden/roles.yaml anew:\n{change}"
+
+
+def test_nobody_may_do_everything(granted: dict[str, list[str]]) -> None:
+    assert "*" not in yaml.safe_dump(granted)
+
+
+def test_nobody_reads_secrets_or_takes_more_rights(granted: dict[str, list[str]]) -> None:
+    text = yaml.safe_dump(granted)
+    for word in ("secrets", "clusterroles", "rolebindings", "escalate", "impersonate", "pods/exec"):
+        assert word not in text
+
+
+def test_a_step_may_report_its_results_only(granted: dict[str, list[str]]) -> None:
+    assert granted["nexus-pipelines"] == [
+        f"in {NAMESPACE}: create patch workflowtaskresults.argoproj.io"
+    ]
+
+
+def test_the_sensor_may_touch_indexes_only(granted: dict[str, list[str]]) -> None:
+    assert granted["nexus-events"] == ["everywhere: get patch ragindexes.llmops.nexus"]
+
+
+def test_without_roles_there_are_none(helm: Helm) -> None:
+    assert rights(helm.template(PLATFORM, {"rbac": {"create": False}})) == {}
