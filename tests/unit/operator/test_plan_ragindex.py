@@ -43,8 +43,10 @@ def test_finalizer_goes_on_before_the_first_run(world: World) -> None:
     key = world.create(rag_index())
     world.reconcile(key)
     assert world.the(key)["metadata"]["finalizers"] == [FINALIZER]
-    assert world.workflows() == []
-    world.reconcile(key)
+    kinds = [ref.kind for _, ref in world.cluster.history if ref.kind != "Event"]
+    assert kinds == ["RagIndex", "RagIndex", "RagIndex", "Workflow"]
+    finalizers = [event.object["metadata"].get("finalizers") for event, _ in world.cluster.history]
+    assert finalizers[1:3] == [[FINALIZER], [FINALIZER]]
     assert annotations_of(running(world))[CAUSE] == "first"
     assert world.condition(key)["reason"] == "Syncing"
     assert world.condition(key, "Synced")["message"].endswith("is running: it is the first.")

@@ -33,8 +33,14 @@ class KubernetesCluster:
     beyond those that it says it did not look at.
     """
 
-    def __init__(self, connection: Connection) -> None:
-        """Take the address; nothing is sent before the first request."""
+    def __init__(
+        self, connection: Connection, *, watch_only: Mapping[str, str] | None = None
+    ) -> None:
+        """Take the address; nothing is sent before the first request.
+
+        `watch_only` has a label selector for each kind of which only some objects are watched.
+        """
+        self._selectors = dict(watch_only or {})
         self._transport = Transport(connection)
         self._discovery = Discovery(self._transport)
 
@@ -126,13 +132,13 @@ class KubernetesCluster:
         *,
         namespace: str | None = None,
         since: str | None = None,
-        selector: str = "",
     ) -> AsyncGenerator[WatchEvent, None]:
         """Yield changes for ever; raises Gone when `since` has been compacted, else Unavailable.
 
         Without `since` it starts with ADDED for everything there, then one BOOKMARK.
         """
         served = await self._discovery.served(api_version, kind)
+        selector = self._selectors.get(kind, "")
         if since is None:
             since, there = await self.list_at(
                 api_version, kind, namespace=namespace, selector=selector

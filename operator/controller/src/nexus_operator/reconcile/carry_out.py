@@ -8,18 +8,17 @@ from datetime import datetime
 from nexus_api.meta import FINALIZER, Manifest
 from nexus_operator.cluster.errors import (
     AlreadyExists,
-    ClusterError,
     Conflict,
     Forbidden,
     Invalid,
     KindMissing,
 )
-from nexus_operator.cluster.protocol import Cluster, Ref
-from nexus_operator.naming import short_hash
-from nexus_operator.objects import labels_of, ref_of, uid_of
+from nexus_operator.cluster.protocol import Cluster
+from nexus_operator.objects import labels_of, ref_of
 from nexus_operator.plan.model import Doomed, Plan, Seen
 from nexus_operator.reconcile.diff import needs_apply, stamped, status_patch
-from nexus_operator.status.conditions import Finding, Transition, merge, timestamp
+from nexus_operator.reconcile.events import post_event
+from nexus_operator.status.conditions import Finding, merge
 
 REFUSED = "Refused"
 """Condition that stands while the cluster refuses one of the children."""
@@ -35,12 +34,10 @@ class Outcome:
 
     Attributes:
         writes: number of requests that changed something.
-        again: whether to reconcile again at once, since only a first step was taken.
         refusals: one sentence for each child that the cluster refused.
     """
 
     writes: int = 0
-    again: bool = False
     refusals: tuple[str, ...] = ()
 
 
@@ -52,10 +49,13 @@ async def carry_out(
     Raises Conflict when the resource has changed since it was read, and other ClusterErrors.
     """
     ref = ref_of(resource)
+    writes = 0
     if plan.add_finalizer:
-        await _set_finalizers(cluster, resource, [*_finalizers(resource), FINALIZER])
-        return Outcome(writes=1, again=True)
-    resource, writes = await _write_status(cluster, resource, plan, now)
+        wanted_finalizers = [*_finalizers(resource), FINALIZER]
+        resource = await _set_finalizers(cluster, resource, wanted_finalizers)
+        writes += 1
+    resource, written = await _write_status(cluster, resource, plan)
+    writes += written
     refusals: list[str] = []
     for wanted in plan.create:
         writes += await _attempt(_create(cluster, wanted), refusals, wanted)
@@ -65,6 +65,8 @@ async def carry_out(
             writes += await _attempt(_apply(cluster, wanted, present), refusals, wanted)
     for one in plan.delete:
         writes += await _delete(cluster, one)
+    for event in plan.events if written else ():
+        await post_event(cluster, resource, event, now)
     if plan.remove_finalizer:
         kept = [name for name in _finalizers(resource) if name != FINALIZER]
         await _set_finalizers(cluster, resource, kept)
@@ -75,19 +77,13 @@ async def carry_out(
     return Outcome(writes=writes, refusals=tuple(refusals))
 
 
-async def _write_status(
-    cluster: Cluster, resource: Manifest, plan: Plan, now: datetime
-) -> tuple[Manifest, int]:
+async def _write_status(cluster: Cluster, resource: Manifest, plan: Plan) -> tuple[Manifest, int]:
     """Write what differs, under the version that was read; return the resource after that."""
     patch = status_patch(resource.get("status") or {}, plan.status)
     if patch or plan.create:
         # Before a run is made even an empty patch goes out: it fails if our view is old.
         resource = await _patch_status(cluster, resource, patch)
-    if not patch:
-        return resource, 0
-    for event in plan.events:
-        await _post(cluster, resource, event, now)
-    return resource, 1
+    return resource, 1 if patch else 0
 
 
 async def _attempt(write: Awaitable[int], refusals: list[str], wanted: Manifest) -> int:
@@ -136,10 +132,12 @@ async def _delete(cluster: Cluster, one: Doomed) -> int:
     return 1
 
 
-async def _set_finalizers(cluster: Cluster, resource: Manifest, finalizers: list[str]) -> None:
+async def _set_finalizers(cluster: Cluster, resource: Manifest, finalizers: list[str]) -> Manifest:
     version = resource["metadata"].get("resourceVersion")
     patch = {"metadata": {"finalizers": finalizers, "resourceVersion": version}}
-    await cluster.patch(ref_of(resource), patch)
+    ref = ref_of(resource)
+    written = await cluster.patch(ref, patch)
+    return {**written, "apiVersion": ref.api_version, "kind": ref.kind}
 
 
 async def _patch_status(cluster: Cluster, resource: Manifest, status: Manifest) -> Manifest:
@@ -162,41 +160,6 @@ async def _show_refusals(
         return 0
     await _patch_status(cluster, resource, {"conditions": new})
     return 1
-
-
-async def _post(cluster: Cluster, resource: Manifest, event: Transition, now: datetime) -> None:
-    """Record an Event; it is news, not truth, so a failure to record it stops nothing."""
-    ref, uid = ref_of(resource), uid_of(resource)
-    at = timestamp(now)
-    name = f"{ref.name}.{short_hash(uid, event.type, event.reason, event.message, at)}"
-    try:
-        await cluster.create(_event(ref, uid, name, event, at))
-    except AlreadyExists:
-        return
-    except ClusterError as problem:
-        log.warning("%s: the event %s could not be recorded: %s", ref, event.reason, problem)
-
-
-def _event(ref: Ref, uid: str, name: str, event: Transition, at: str) -> Manifest:
-    return {
-        "apiVersion": "v1",
-        "kind": "Event",
-        "metadata": {"name": name, "namespace": ref.namespace},
-        "involvedObject": {
-            "apiVersion": ref.api_version,
-            "kind": ref.kind,
-            "namespace": ref.namespace,
-            "name": ref.name,
-            "uid": uid,
-        },
-        "type": "Warning" if event.warning else "Normal",
-        "reason": event.reason,
-        "message": f"{event.type}: {event.message}"[:_LONGEST_NOTE],
-        "source": {"component": "nexus-operator"},
-        "firstTimestamp": at,
-        "lastTimestamp": at,
-        "count": 1,
-    }
 
 
 def _finalizers(resource: Manifest) -> list[str]:

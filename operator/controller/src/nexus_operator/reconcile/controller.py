@@ -3,24 +3,33 @@
 import asyncio
 import logging
 import random
+import time
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from nexus_operator.cluster.errors import ClusterError, Conflict, Gone
-from nexus_operator.cluster.protocol import Cluster
+from nexus_operator.cluster.errors import ClusterError, Conflict, Gone, KindMissing
+from nexus_operator.cluster.protocol import Cluster, WatchEvent
+from nexus_operator.cluster.view import View
 from nexus_operator.reconcile.metrics import RECONCILES, SECONDS, WAITING, WATCH_BREAKS
+from nexus_operator.reconcile.platform import reconcile_platform
 from nexus_operator.reconcile.queue import KeyedQueue
 from nexus_operator.reconcile.reconcile import Clock, Key, Result, reconcile
-from nexus_operator.reconcile.routes import Routes, Watched, watched
+from nexus_operator.reconcile.routes import PLATFORM, Routes, Watched, watched
 from nexus_operator.settings import Settings
 
 WORKERS = 4
+PLATFORM_DELAY = timedelta(seconds=1)
+"""How long changes of what all indexes share are gathered."""
+
 RECONCILE_TIMEOUT = timedelta(seconds=30)
 """A cluster that answers slower than this counts as one that does not answer."""
 
 FIRST_RETRY = timedelta(milliseconds=500)
 LONGEST_RETRY = timedelta(minutes=1)
+_MISSING_BREAKS = 6
+"""A kind that is not installed is looked for every quarter of a minute or so, not at once."""
 
 log = logging.getLogger(__name__)
 
@@ -41,8 +50,8 @@ def retry_delay(
 class Controller:
     """Keeps every resource of our kinds as its plan wants it.
 
-    Level-triggered: a watch event only names a key, so events may be lost, doubled or late; each
-    plan also says when to look again although nothing was heard.
+    Level-triggered: a hint only names a key, so hints may be lost, doubled or late; each plan also
+    says when to look again although nothing was heard.
     """
 
     def __init__(
@@ -52,29 +61,50 @@ class Controller:
         *,
         clock: Clock = utc_now,
         workers: int = WORKERS,
+        view: View | None = None,
     ) -> None:
-        """Take what it needs; nothing happens before `run`."""
-        self._cluster = cluster
+        """Take what it needs; nothing happens before `run`.
+
+        With a `view` of the cluster, what watches tell is kept there and reads come from there.
+        """
+        self._cluster: Cluster = cluster if view is None else view
+        self._view = view
         self._settings = settings
         self._clock = clock
         self._workers = workers
         self._routes = Routes()
         self._failures: Counter[Key] = Counter()
+        self._queue: KeyedQueue[Key] = KeyedQueue(on_time=self._forget)
+        self._beats: dict[str, float] = {}
 
-    async def run(self, stop: asyncio.Event) -> None:
+    def hint(self, event: WatchEvent, what: Watched) -> None:
+        """Say that an object has changed; what it may concern is reconciled soon."""
+        if self._view is not None:
+            gone = self._view.feed(what.api_version, what.kind, event, what.namespace)
+            for one in gone:
+                self._add(WatchEvent("DELETED", one), what.kind)
+        if event.type != "BOOKMARK":
+            self._add(event, what.kind)
+
+    def silence(self) -> float:
+        """Return the seconds since the most silent watch was last heard of or tried again."""
+        now = time.monotonic()
+        return max((now - at for at in self._beats.values()), default=0.0)
+
+    async def run(self, stop: asyncio.Event, sources: Sequence[Watched] | None = None) -> None:
         """Watch and reconcile until `stop` is set.
 
-        A reconcile that is under way then is cancelled: the next start goes on from there.
+        It watches `sources`, by default all that matters; of the rest somebody else has to hint.
+        A reconcile that is under way at the stop is cancelled: the next start goes on from there.
         """
-        queue: KeyedQueue[Key] = KeyedQueue()
-        WAITING.set_function(lambda: len(queue))
+        WAITING.set_function(lambda: len(self._queue))
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait(), name="stop")]
         tasks += [
-            asyncio.create_task(self._watch(queue, one), name=f"watch {one.kind}")
-            for one in watched(self._settings)
+            asyncio.create_task(self._watch(one), name=f"watch {one.kind}")
+            for one in (watched(self._settings) if sources is None else sources)
         ]
         tasks += [
-            asyncio.create_task(self._work(queue), name=f"reconcile {number}")
+            asyncio.create_task(self._work(), name=f"reconcile {number}")
             for number in range(self._workers)
         ]
         try:
@@ -82,28 +112,50 @@ class Controller:
             for task in done:
                 task.result()
         finally:
-            queue.close()
+            self._queue.close()
+            self._beats.clear()
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _watch(self, queue: KeyedQueue[Key], what: Watched) -> None:
+    def _add(self, event: WatchEvent, kind: str) -> None:
+        looked_after = self._settings.watch_namespaces
+        for key in self._routes.keys(event, kind):
+            if key == PLATFORM:
+                self._queue.add_after(key, PLATFORM_DELAY)
+            elif not looked_after or key.namespace in looked_after:
+                self._queue.add(key)
+
+    def _forget(self, key: Key) -> None:
+        """Have a resource read anew at its time: what no hint told of is found then."""
+        if self._view is not None and key != PLATFORM:
+            self._view.forget(key.ref)
+
+    async def _watch(self, what: Watched) -> None:
         since: str | None = None
         breaks = 0
+        name = f"{what.kind} {what.namespace}"
         while True:
+            self._beats[name] = time.monotonic()
+            if since is None and self._view is not None:
+                self._view.expect(*what)
             try:
                 events = self._cluster.watch(
                     what.api_version, what.kind, namespace=what.namespace, since=since
                 )
                 async for event in events:
                     breaks = 0
+                    self._beats[name] = time.monotonic()
                     since = event.object["metadata"].get("resourceVersion", since)
-                    if event.type != "BOOKMARK":
-                        for key in self._routes.keys(event, what.kind):
-                            queue.add(key)
+                    self.hint(event, what)
                 reason = "ended"
             except Gone:
                 since, reason = None, "gone"
+            except KindMissing:
+                since, reason = None, "missing"
+                if self._view is not None:
+                    self._view.give_up(*what)
+                breaks = max(breaks, _MISSING_BREAKS)
             except ClusterError as problem:
                 reason = "error"
                 log.warning("the watch of %s broke: %s", what.kind, problem)
@@ -111,7 +163,8 @@ class Controller:
             WATCH_BREAKS.labels(what.kind, reason).inc()
             await asyncio.sleep(retry_delay(breaks).total_seconds())
 
-    async def _work(self, queue: KeyedQueue[Key]) -> None:
+    async def _work(self) -> None:
+        queue = self._queue
         while True:
             key = await queue.get()
             try:
@@ -126,9 +179,7 @@ class Controller:
         try:
             with SECONDS.labels(key.kind).time():
                 async with asyncio.timeout(RECONCILE_TIMEOUT.total_seconds()):
-                    result: Result = await reconcile(
-                        self._cluster, key, self._settings, self._clock
-                    )
+                    result = await self._bring(key)
         except Conflict:
             RECONCILES.labels(key.kind, "conflict").inc()
             self._failures[key] += 1
@@ -142,6 +193,11 @@ class Controller:
         self._failures.pop(key, None)
         RECONCILES.labels(key.kind, "changed" if result.writes else "unchanged").inc()
         return result.requeue_after
+
+    async def _bring(self, key: Key) -> Result:
+        if key == PLATFORM:
+            return Result(*await reconcile_platform(self._cluster, self._settings))
+        return await reconcile(self._cluster, key, self._settings, self._clock)
 
     def _failed(self, key: Key, said: str) -> timedelta:
         RECONCILES.labels(key.kind, "error").inc()

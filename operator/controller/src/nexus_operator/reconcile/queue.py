@@ -1,7 +1,7 @@
 """A queue of keys: each stands in it once, one worker has it at a time, and it may come later."""
 
 import asyncio
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from datetime import timedelta
 from typing import Generic, TypeVar
 
@@ -15,8 +15,9 @@ class KeyedQueue(Generic[K]):
     to two workers at the same time.
     """
 
-    def __init__(self) -> None:
-        """Start empty."""
+    def __init__(self, *, on_time: Callable[[K], None] | None = None) -> None:
+        """Start empty; `on_time` is told of each key whose delay is over, before it is added."""
+        self._on_time = on_time
         self._ready: asyncio.Queue[K] = asyncio.Queue()
         self._waiting: set[K] = set()
         self._working: set[K] = set()
@@ -47,7 +48,7 @@ class KeyedQueue(Generic[K]):
         if timer is not None and timer.when() <= at:
             return
         self._cancel_timer(key)
-        self._timers[key] = loop.call_at(at, self.add, key)
+        self._timers[key] = loop.call_at(at, self._due, key)
 
     async def get(self) -> K:
         """Wait for the next key; give it back with `done`."""
@@ -68,6 +69,11 @@ class KeyedQueue(Generic[K]):
         for timer in self._timers.values():
             timer.cancel()
         self._timers.clear()
+
+    def _due(self, key: K) -> None:
+        if self._on_time is not None:
+            self._on_time(key)
+        self.add(key)
 
     def _cancel_timer(self, key: K) -> None:
         timer = self._timers.pop(key, None)

@@ -1,7 +1,7 @@
 """One level-triggered reconcile for all kinds: read, observe, plan, carry out."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple, TypeAlias
 
@@ -13,6 +13,7 @@ from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.plan.model import Plan, Seen
 from nexus_operator.reconcile.carry_out import carry_out
 from nexus_operator.reconcile.kinds import KINDS
+from nexus_operator.reconcile.witness import Witness
 from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, merge
 
@@ -64,7 +65,9 @@ async def reconcile(cluster: Cluster, key: Key, settings: Settings, clock: Clock
     except ValidationError as problem:
         plan, seen = _unreadable(resource, problem, now), Seen()
     else:
-        seen = await kind.observe(cluster, parsed, settings)
+        witness = Witness(cluster)
+        seen = await kind.observe(witness, parsed, settings)
+        seen = replace(seen, missing=seen.missing | witness.missing)
         plan = kind.plan(parsed, seen, settings, now)
     try:
         outcome = await carry_out(cluster, resource, plan, seen, now)
@@ -72,8 +75,6 @@ async def reconcile(cluster: Cluster, key: Key, settings: Settings, clock: Clock
         if await cluster.get(key.ref) is None:
             return Result()  # it went away meanwhile
         raise
-    if outcome.again:
-        return Result(timedelta(0), outcome.writes)
     wait = plan.requeue_after
     if outcome.refusals:
         wait = REFUSED_LOOK if wait is None else min(wait, REFUSED_LOOK)

@@ -3,13 +3,30 @@
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from nexus_api.meta import API_VERSION, INDEX_LABEL, MODEL_LABEL, NAMESPACE_LABEL, Manifest
+from nexus_api.meta import (
+    API_VERSION,
+    INDEX_LABEL,
+    MANAGED_BY,
+    MODEL_LABEL,
+    NAMESPACE_LABEL,
+    Manifest,
+)
+from nexus_operator.build.events import EVENT_SOURCE, SENSOR
+from nexus_operator.build.guards import GUARDS
 from nexus_operator.cluster.protocol import WatchEvent
-from nexus_operator.objects import labels_of, ref_of
+from nexus_operator.objects import is_deleting, labels_of, ref_of
 from nexus_operator.reconcile.kinds import KINDS
-from nexus_operator.reconcile.observe import DEPLOYMENT, SERVICE, WORKFLOW
+from nexus_operator.reconcile.observe import CLAIM, DEPLOYMENT, POD, SERVICE, WORKFLOW
 from nexus_operator.reconcile.reconcile import Key
 from nexus_operator.settings import Settings
+
+PLATFORM = Key("Platform", "", "")
+"""What all indexes share; not an object, but reconciled like one."""
+
+CHILD_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
+"""Selects the objects that the operator makes, and the pods of its Deployments."""
+
+_LISTENER = frozenset({EVENT_SOURCE[1], SENSOR[1]})
 
 
 class Watched(NamedTuple):
@@ -20,27 +37,43 @@ class Watched(NamedTuple):
     namespace: str | None
 
 
+def children(settings: Settings) -> tuple[Watched, ...]:
+    """Return the kinds of children to watch, and where."""
+    found = [Watched(*WORKFLOW, settings.platform_namespace)]
+    looked_after: tuple[str | None, ...] = settings.watch_namespaces or (None,)
+    kinds = [DEPLOYMENT, SERVICE]
+    if settings.events.source != "none":
+        found += [Watched(*kind, settings.platform_namespace) for kind in (EVENT_SOURCE, SENSOR)]
+    if settings.on_kubernetes:
+        kinds += [POD, CLAIM, *((api_version, kind) for kind, api_version in GUARDS.items())]
+    found += [Watched(*kind, namespace) for kind in kinds for namespace in looked_after]
+    return tuple(found)
+
+
 def watched(settings: Settings) -> tuple[Watched, ...]:
     """Return what to watch: our kinds, and those of their children."""
-    own = [Watched(API_VERSION, kind, None) for kind in KINDS]
-    return (
-        *own,
-        Watched(*WORKFLOW, settings.platform_namespace),
-        Watched(*DEPLOYMENT, None),
-        Watched(*SERVICE, None),
-    )
+    looked_after: tuple[str | None, ...] = settings.watch_namespaces or (None,)
+    own = [Watched(API_VERSION, kind, namespace) for kind in KINDS for namespace in looked_after]
+    return (*own, *children(settings))
 
 
 class Routes:
-    """Knows which ServingModels name which RagIndex; learns it from the changes it is shown."""
+    """Knows which ServingModels name which RagIndex, and which indexes are told of uploads.
+
+    It learns both from the changes that it is shown.
+    """
 
     def __init__(self) -> None:
         """Know nothing yet."""
         self._index_of: dict[Key, str] = {}
+        self._told: dict[Key, str] = {}
 
     def keys(self, event: WatchEvent, watched_kind: str) -> Iterator[Key]:
         """Yield the resources that a change may concern."""
         ref = ref_of(event.object)
+        if watched_kind in _LISTENER:
+            yield PLATFORM
+            return
         if watched_kind not in KINDS:
             yield from _owners(event.object)
             return
@@ -52,6 +85,8 @@ class Routes:
             for model, index in self._index_of.items():
                 if (model.namespace, index) == (ref.namespace, ref.name):
                     yield model
+            if self._listener_changes(key, event):
+                yield PLATFORM
 
     def _learn(self, key: Key, event: WatchEvent) -> None:
         knowledge = (event.object.get("spec") or {}).get("knowledge") or {}
@@ -60,6 +95,20 @@ class Routes:
             self._index_of.pop(key, None)
         else:
             self._index_of[key] = str(name)
+
+    def _listener_changes(self, key: Key, event: WatchEvent) -> bool:
+        """Tell whether what all indexes share may have to change with this one.
+
+        It does with the first and the last index, and with where an index has its documents when
+        that is not the usual place.
+        """
+        source = (event.object.get("spec") or {}).get("source") or {}
+        before, there = self._told.get(key), bool(self._told)
+        if event.type == "DELETED" or is_deleting(event.object) or source.get("bucket"):
+            self._told.pop(key, None)
+        else:
+            self._told[key] = str(source.get("prefix") or "")
+        return there != bool(self._told) or (before or "") != self._told.get(key, "")
 
 
 def _owners(child: Manifest) -> Iterator[Key]:
