@@ -30,16 +30,17 @@ class Cluster:
         path = self.paths[one["apiVersion"], one["kind"]]
         return path.format(namespace=one["metadata"].get("namespace", NAMESPACE))
 
+    def one(self, one: Manifest) -> str:
+        return f"{self.url(one)}/{one['metadata']['name']}"
+
     def judge(self, one: Manifest) -> str:
         """Return why the API server would refuse an object; empty when it takes it."""
         answer = self.control_plane.client.post(self.url(one), params=_DRY, json=one)
         return "" if answer.is_success else str(answer.json()["message"])
 
     def get(self, api_version: str, kind: str, name: str) -> Manifest:
-        url = self.url(
-            {"apiVersion": api_version, "kind": kind, "metadata": {"namespace": NAMESPACE}}
-        )
-        answer = self.control_plane.client.get(f"{url}/{name}")
+        which = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
+        answer = self.control_plane.client.get(self.one(which))
         assert answer.is_success, answer.text
         found: Manifest = answer.json()
         return found
