@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 from prometheus_client import REGISTRY, CollectorRegistry
+from prometheus_client.metrics import MetricWrapperBase
 from rendering import NAMESPACE, PLATFORM, Helm, named, of_kind
 
 RULES = sorted((PLATFORM / "files" / "rules").glob("*.yaml"))
@@ -54,12 +55,11 @@ def exported() -> dict[str, set[str]]:
 
 def _series(registry: CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
     for collector in registry._collector_to_names:
-        labels = getattr(collector, "_labelnames", None)
-        if labels is None:  # the process's own figures
+        if not isinstance(collector, MetricWrapperBase):  # the process's own figures
             continue
         for metric in collector.describe():
             for suffix, more in _SERIES[metric.type]:
-                yield metric.name + suffix, {*labels, *more}
+                yield metric.name + suffix, {*collector._labelnames, *more}
 
 
 def _queries() -> Iterator[tuple[str, str]]:

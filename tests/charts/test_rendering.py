@@ -3,6 +3,7 @@
 import json
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,6 +20,9 @@ from rendering import (
     of_kind,
     pod_specs,
 )
+
+from nexus_operator.process.settings_file import read_settings
+from nexus_operator.settings import Images
 
 OWN_CREDENTIALS = {
     "existingSecret": "",
@@ -291,6 +295,47 @@ def test_what_a_pod_was_started_with_rolls_it(helm: Helm, platform: list[Manifes
     assert _hashes(named(platform, "Deployment", "nexus-gateway")) == _hashes(
         named(more, "Deployment", "nexus-gateway")
     )
+
+
+def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
+    values = {
+        "images": {"pullSecrets": ["registry"]},
+        "operator": {"watchNamespaces": ["a"], "engines": ["llamacpp", "vllm"]},
+        "profiles": {
+            "big": {
+                "limits": {"nvidia.com/gpu": "2"},
+                "nodeSelector": {"gpu": "h200"},
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                "runtimeClass": "nvidia",
+                "sharedMemory": "16Gi",
+            }
+        },
+        "modelCache": {"mode": "claim", "storageClass": "fast", "size": "80Gi"},
+        "platform": {"s3": {"endpoint": "https://s3.example.org"}, "bucketUrl": "s3://papers"},
+    }
+    config = named(helm.template(PLATFORM, values), "ConfigMap", "nexus-operator")
+    file = tmp_path / "settings.yaml"
+    file.write_text(config["data"]["settings.yaml"])
+    settings = read_settings(file)
+    assert settings.platform_namespace == NAMESPACE
+    assert settings.watch_namespaces == ("a",)
+    assert settings.engines == {"llamacpp", "vllm"}
+    assert settings.image_pull_secrets == ("registry",)
+    assert settings.profiles["big"].gpus() == 2
+    assert settings.profiles["big"].shared_memory == "16Gi"
+    assert settings.profiles.keys() == {"default", "gpu", "big"}
+    assert settings.model_cache.mode == "claim"
+    assert settings.events.source == "webhook"
+    assert settings.events.bucket == "papers"
+    assert (settings.events.endpoint, settings.events.insecure) == ("s3.example.org", False)
+    assert settings.events.credentials_secret == "nexus-platform"
+
+
+def test_images_that_the_chart_does_not_build_are_those_of_the_operator(
+    platform: list[Manifest],
+) -> None:
+    images = _settings(platform)["images"]
+    assert (images["vllm"], images["triton"]) == (Images().vllm, Images().triton)
 
 
 def test_namespaces_of_the_operator_bound_its_rights(helm: Helm) -> None:
