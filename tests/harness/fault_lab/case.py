@@ -20,10 +20,12 @@ from fault_lab.normal import Snapshot, difference, snapshot
 from fault_lab.subject import Subject
 from nexus_operator.settings import Settings
 
-QUIET_SECONDS = 10.0
+QUIET_SECONDS = 5.0
 """Seconds of the loop's clock without a request after which the operator counts as at rest."""
 
 RESTART_SECONDS = 1.0
+
+_OWN_KINDS = 3
 
 
 class NotConverged(AssertionError):
@@ -144,7 +146,26 @@ class Case:
 
     def snapshot(self) -> Snapshot:
         """Return what is there now, in normal form."""
-        return snapshot(self.places, {self.namespace: "<ns>", self.platform: "<platform>"})
+        return snapshot(self.places, self.names)
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What stands for the names of the two namespaces in a snapshot."""
+        return {self.namespace: "<ns>", self.platform: "<platform>"}
+
+    async def at_rest(self) -> None:
+        """Start the operator anew, so that it looks at everything: it has to write nothing."""
+        await self.quiet()
+        for subject in [one for one in self.subjects if one.running]:
+            subject.kill()
+        before = self.record.count
+        await self.start()
+        actor = self.subjects[-1].tap.actor
+        await self.record.until(lambda record: record.watches(actor) >= _OWN_KINDS)
+        await self.quiet()
+        told = [str(one) for one in self.record.writes() if one.write > before]
+        if told:
+            raise NotConverged(f"{self.label}: written at a resync: {', '.join(told)}")
 
     # -- the operator
 
@@ -215,6 +236,8 @@ async def opened(
                 await case.start()
             yield case
             await case.close()
+            if acting.done():
+                acting.result()
         finally:
             for one in case.subjects:
                 one.kill()

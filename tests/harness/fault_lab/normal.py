@@ -33,13 +33,19 @@ not witnessed is started again under its name as one that somebody asked for."""
 def snapshot(places: Iterable[Place], names: dict[str, str]) -> Snapshot:
     """Return what is there now; `names` are texts to replace, such as names of namespaces."""
     places = list(places)
-    texts = {**names, **_run_names(places), **_uids(places)}
+    texts = normal_names(places, names)
     found = {}
     for place in places:
         for (kind, _), one in place.objects.items():
             value = _normal(kind, one, texts)
             found[f"{kind} {value['metadata']['namespace']}/{value['metadata']['name']}"] = value
     return found
+
+
+def normal_names(places: Iterable[Place], names: dict[str, str]) -> dict[str, str]:
+    """Return what stands for each name and uid that differs between runs."""
+    places = list(places)
+    return {**names, **_run_names(places), **_uids(places)}
 
 
 def difference(expected: Snapshot, found: Snapshot) -> str:

@@ -1,4 +1,4 @@
-"""An event loop whose clock runs fast, so that half a minute of back-off takes a second."""
+"""An event loop whose clock runs fast, so that a minute of back-off takes six seconds."""
 
 import asyncio
 import selectors
@@ -6,7 +6,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
-SPEED = 20.0
+SPEED = 10.0
 """Seconds of the loop's clock in one real second."""
 
 T = TypeVar("T")

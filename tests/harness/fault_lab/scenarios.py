@@ -26,6 +26,7 @@ async def index_life(case: Case) -> None:
     case.actors.outcomes.append(Outcome("Failed", _DEPENDENCY))
     await _annotate(case, "RagIndex", "handbook", _SYNC_REQUESTED, "request-1")
     await case.checkpoint("retried", lambda: _runs(case) == 4 and _synced(case))
+    await case.at_rest()
     case.actors.outcomes.append(Outcome("Failed"))
     await case.remove(_the(case, "RagIndex"))
     await case.checkpoint("gone", lambda: not case.all("RagIndex"))
@@ -51,6 +52,7 @@ async def index_by_hand(case: Case) -> None:
         {"spec": {"source": {"suspend": None}, "chunking": {"maxTokens": 64}}},
     )
     await case.checkpoint("resumed", lambda: _runs(case) >= 2 and _synced(case))
+    await case.at_rest()
 
 
 async def model_life(case: Case) -> None:
@@ -74,6 +76,7 @@ async def model_life(case: Case) -> None:
     await case.checkpoint(
         "with knowledge", lambda: _is(case, "ServingModel", "Ready", "Serving") and _synced(case)
     )
+    await case.at_rest()
     await case.remove(_the(case, "ServingModel"))
     await case.checkpoint("gone", lambda: not case.all("Deployment"))
 
@@ -112,6 +115,7 @@ async def model_by_hand(case: Case) -> None:
     await case.checkpoint("deployment again", lambda: _settled(case) and not _by_hand(case))
     await case.change("ServingModel", "assistant", {"spec": {"runtime": {"slots": 2}}})
     await case.checkpoint("recreated", lambda: _settled(case))
+    await case.at_rest()
 
 
 async def namespace_goes(case: Case) -> None:

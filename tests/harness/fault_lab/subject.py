@@ -1,4 +1,9 @@
-"""The operator under test, in this process: started, killed and started again."""
+"""The operator under test, in this process: started, killed and started again.
+
+It is put together as the process `nexus-operator` does it, but for two parts: kopf, which brings
+hints on our own kinds there, and the Lease.  Without a Lease two operators really write at once,
+which is harder than what the process lets happen.
+"""
 
 import asyncio
 from collections.abc import Callable
@@ -8,7 +13,9 @@ from fault_proxy.proxy import Tap
 
 from nexus_operator.cluster.connection import Connection
 from nexus_operator.cluster.kubernetes import KubernetesCluster
+from nexus_operator.cluster.view import View
 from nexus_operator.reconcile.controller import Controller
+from nexus_operator.reconcile.routes import CHILD_SELECTOR, children
 from nexus_operator.settings import Settings
 
 
@@ -29,8 +36,15 @@ class Subject:
     async def _run(
         self, url: str, token: str, settings: Settings, clock: Callable[[], datetime]
     ) -> None:
-        async with KubernetesCluster(Connection(server=url, token=token)) as cluster:
-            await Controller(cluster, settings, clock=clock).run(self._stop)
+        watching = children(settings)
+        selectors = {one.kind: CHILD_SELECTOR for one in watching}
+        connection = Connection(server=url, token=token)
+        async with KubernetesCluster(connection, watch_only=selectors) as cluster:
+            complete = {(one.api_version, one.kind) for one in watching}
+            view = View(cluster, complete=complete)
+            for one in watching:
+                view.expect(*one)
+            await Controller(cluster, settings, clock=clock, view=view).run(self._stop)
 
     @property
     def running(self) -> bool:

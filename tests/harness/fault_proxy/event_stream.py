@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import itertools
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from fault_proxy.faults import Events
 
@@ -27,7 +27,7 @@ class Cut(Exception):
 
 async def disturbed(
     lines: AsyncIterator[bytes], decide: Callable[[], Events | None]
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """Yield the lines as the faults want them; raises Cut.
 
     Bookmarks are never disturbed: a client that misses an event and sees the bookmark after it

@@ -58,6 +58,15 @@ class Kill:
     when: Literal["before", "after"]
 
 
+@dataclass(frozen=True)
+class KillEach:
+    """The client dies at each write that it makes: the first time before it, the second after it.
+
+    From the third time on the very same write (its body, too) passes: some writes change nothing
+    by themselves and have to go before others.
+    """
+
+
 @dataclass(frozen=True, kw_only=True)
 class Answer:
     """Requests get an error instead of what they ask for.
@@ -66,7 +75,8 @@ class Answer:
         status: the HTTP status.
         match: which requests.
         nth: the first of them that gets it, from 1.
-        times: how many in a row.
+        every: from then on each how-many-th gets it (1: all).
+        times: how many get it at most.
         carried_out: whether the request is carried out all the same, so that the answer lies.
         retry_after: seconds in the header Retry-After, when not 0.
     """
@@ -74,6 +84,7 @@ class Answer:
     status: int
     match: Match = ANY
     nth: int = 1
+    every: int = 1
     times: int = 1
     carried_out: bool = False
     retry_after: int = 0
@@ -89,6 +100,7 @@ class Stall:
     seconds: float
     match: Match = ANY
     nth: int = 1
+    every: int = 1
     times: int = 1
     carried_out: bool = False
 
@@ -103,19 +115,20 @@ class Outage:
 
 @dataclass(frozen=True, kw_only=True)
 class StaleReads:
-    """After write `after_write`, the next `reads` reads show the past, `behind` writes ago.
+    """From write `after_write` on, each `every`-th read shows the past, `behind` writes ago.
 
     Lists are asked for at the exact resource version of then; a read of one object shows what a
     list of that version holds.
     """
 
-    after_write: int
-    reads: int
+    after_write: int = 1
+    every: int = 1
+    times: int = 1
     behind: int = 1
     match: Match = READS
 
 
-Change = Literal["drop", "delay", "replay", "hold", "error", "cut"]
+Change: TypeAlias = Literal["drop", "delay", "replay", "hold", "error", "cut"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +152,7 @@ class Events:
     times: int = 1_000_000
 
 
-Fault: TypeAlias = Kill | Answer | Stall | Outage | StaleReads | Events
+Fault: TypeAlias = Kill | KillEach | Answer | Stall | Outage | StaleReads | Events
 
 
 @dataclass
@@ -149,4 +162,10 @@ class Counter:
     fault: Fault
     seen: int = 0
     done: int = 0
-    ends_at: float = field(default=0.0)
+    ends_at: float = 0.0
+    known: dict[str, int] = field(default_factory=dict)
+
+    def due(self, *, nth: int, every: int, times: int) -> bool:
+        """Count one more and tell whether the fault meets it."""
+        self.seen += 1
+        return self.done < times and self.seen >= nth and (self.seen - nth) % every == 0

@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -102,7 +103,10 @@ class FaultProxy:
 
         app = web.Application(client_max_size=1 << 26)
         app.router.add_route("*", "/{path:.*}", handle)
-        tap._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        # A handler ends with its connection: a watch that nobody reads any more is no watch.
+        tap._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=0.1, handler_cancellation=True
+        )
         await tap._runner.setup()
         await web.TCPSite(tap._runner, "127.0.0.1", 0).start()
         host, port = tap._runner.addresses[0][:2]
@@ -113,7 +117,7 @@ class FaultProxy:
     async def _handle(self, request: web.Request, tap: Tap) -> web.StreamResponse:
         transport = request.transport
         if transport is None or tap.dead:
-            raise _cut(request)
+            return _cut_off(request)
         tap._transports.add(transport)
         try:
             body = await request.read()
@@ -126,9 +130,9 @@ class FaultProxy:
             exchange = self.record.begin(asked, body, actor=tap.actor, write=write)
             try:
                 return await self._through(request, body, exchange, tap)
-            except (ConnectionError, aiohttp.ClientConnectionError) as problem:
-                exchange.disturbed = exchange.disturbed or str(problem)
-                raise _cut(request) from problem
+            except (_Cut, ConnectionError, aiohttp.ClientConnectionError) as problem:
+                exchange.disturbed = exchange.disturbed or repr(problem)
+                return _cut_off(request)
             finally:
                 self.record.end(exchange, exchange.status)
         finally:
@@ -138,7 +142,7 @@ class FaultProxy:
         self, request: web.Request, body: bytes, exchange: Exchange, tap: Tap
     ) -> web.StreamResponse:
         """Disturb the request, or let it through."""
-        self._check_outage(request, exchange)
+        self._check_outage(exchange)
         if exchange.write:
             await self._check_kill(request, body, exchange, tap)
         refusal = await self._disturb(request, body, exchange)
@@ -152,14 +156,14 @@ class FaultProxy:
             return await self._old(request, exchange, version)
         return await self._forward(request, body, exchange)
 
-    def _check_outage(self, request: web.Request, exchange: Exchange) -> None:
+    def _check_outage(self, exchange: Exchange) -> None:
         away, began = self.script.outage(exchange.number)
         if began:
             for one in self._taps:
                 one.interrupt()
         if away:
             exchange.disturbed = "outage"
-            raise _cut(request)
+            raise _Cut
 
     async def _check_kill(
         self, request: web.Request, body: bytes, exchange: Exchange, tap: Tap
@@ -172,7 +176,7 @@ class FaultProxy:
             await self._forward(request, body, exchange)
         tap.cut()
         self._on_kill(tap)
-        raise _cut(request)
+        raise _Cut
 
     async def _disturb(
         self, request: web.Request, body: bytes, exchange: Exchange
@@ -187,7 +191,7 @@ class FaultProxy:
             return _refusal(exchange, fault)
         exchange.disturbed = f"stalled {fault.seconds:g} s"
         await asyncio.sleep(fault.seconds)
-        raise _cut(request)
+        raise _Cut
 
     async def _forward(
         self, request: web.Request, body: bytes, exchange: Exchange
@@ -218,15 +222,14 @@ class FaultProxy:
             response = web.StreamResponse(headers={"content-type": kind})
             await response.prepare(request)
             self.record.end(exchange, answer.status)
-            lines = disturbed(_lines(answer.content), lambda: self.script.event(exchange.asked))
-            try:
-                async for line in lines:
-                    await response.write(line)
-            except Cut:
-                exchange.disturbed = "watch cut"
-                raise _cut(request) from None
-            finally:
-                await lines.aclose()  # type: ignore[attr-defined]
+            events = disturbed(_lines(answer.content), lambda: self.script.event(exchange.asked))
+            async with aclosing(events) as lines:
+                try:
+                    async for line in lines:
+                        await response.write(line)
+                except Cut:
+                    exchange.disturbed = "watch cut"
+                    raise _Cut from None
             return response
 
     async def _old(
@@ -255,11 +258,15 @@ def _passed_on(headers: Mapping[str, str]) -> dict[str, str]:
     return {**kept, "Accept-Encoding": "identity"}
 
 
-def _cut(request: web.Request) -> ConnectionResetError:
-    """Cut the connection; the error that is returned ends the handler without an answer."""
+class _Cut(Exception):
+    """The connection of this request is to be cut."""
+
+
+def _cut_off(request: web.Request) -> web.Response:
+    """Cut the connection; the answer that is returned goes nowhere."""
     if request.transport is not None:
         request.transport.abort()
-    return ConnectionResetError("cut by the fault proxy")
+    return web.Response(status=499)
 
 
 def _refusal(exchange: Exchange, fault: Answer) -> web.Response:

@@ -79,6 +79,10 @@ class Record:
         """Yield the writes in order."""
         return (one for one in self.exchanges if one.write)
 
+    def watches(self, actor: str) -> int:
+        """Return how many watches a client has begun."""
+        return sum(one.asked.verb == "watch" and one.actor == actor for one in self.exchanges)
+
     async def until(self, holds: Callable[["Record"], bool]) -> None:
         """Wait until `holds`; it is asked anew after each request that ended."""
         while not holds(self):

@@ -1,6 +1,7 @@
 """A script of faults at work: which fault meets a request or a watch event."""
 
 from collections.abc import Callable, Iterable
+from typing import Literal
 
 from fault_proxy.asked import Asked
 from fault_proxy.faults import (
@@ -9,15 +10,18 @@ from fault_proxy.faults import (
     Events,
     Fault,
     Kill,
+    KillEach,
     Outage,
     StaleReads,
     Stall,
 )
 from fault_proxy.record import Exchange
 
+_BEFORE_THEN_AFTER: tuple[Literal["before"], Literal["after"]] = ("before", "after")
+
 
 class Script:
-    """Counts what each fault has seen; `met` tells which faults ever struck."""
+    """Counts what each fault has seen and done."""
 
     def __init__(self, faults: Iterable[Fault], now: Callable[[], float]) -> None:
         """Take the faults and the clock that outages are measured by."""
@@ -25,9 +29,9 @@ class Script:
         self._now = now
 
     @property
-    def met(self) -> list[Fault]:
-        """The faults that have struck at least once."""
-        return [one.fault for one in self._counters if one.done]
+    def struck(self) -> int:
+        """How many times a fault has struck."""
+        return sum(one.done for one in self._counters)
 
     def kill(self, exchange: Exchange) -> Kill | None:
         """Return the kill that is due at this write."""
@@ -36,6 +40,12 @@ class Script:
             if isinstance(fault, Kill) and exchange.write == fault.write and not one.done:
                 one.done += 1
                 return fault
+            if isinstance(fault, KillEach):
+                what = f"{exchange.asked} {exchange.body_hash}"
+                times = one.known[what] = one.known.get(what, 0) + 1
+                if times <= len(_BEFORE_THEN_AFTER):
+                    one.done += 1
+                    return Kill(write=exchange.write, when=_BEFORE_THEN_AFTER[times - 1])
         return None
 
     def disturbance(self, asked: Asked) -> Answer | Stall | None:
@@ -45,8 +55,8 @@ class Script:
             fault = one.fault
             if not isinstance(fault, Answer | Stall) or not fault.match(asked):
                 continue
-            one.seen += 1
-            if due is None and fault.nth <= one.seen < fault.nth + fault.times:
+            is_due = one.due(nth=fault.nth, every=fault.every, times=fault.times)
+            if due is None and is_due:
                 one.done += 1
                 due = fault
         return due
@@ -69,7 +79,9 @@ class Script:
             fault = one.fault
             if not isinstance(fault, StaleReads) or not fault.match(asked):
                 continue
-            if writes >= fault.after_write and one.done < fault.reads:
+            if writes < fault.after_write:
+                continue
+            if one.due(nth=1, every=fault.every, times=fault.times):
                 one.done += 1
                 return fault
         return None
@@ -80,8 +92,7 @@ class Script:
             fault = one.fault
             if not isinstance(fault, Events) or not fault.match(asked):
                 continue
-            one.seen += 1
-            if one.seen % fault.every == 0 and one.done < fault.times:
+            if one.due(nth=fault.every, every=fault.every, times=fault.times):
                 one.done += 1
                 return fault
         return None

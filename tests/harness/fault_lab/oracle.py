@@ -1,0 +1,98 @@
+"""What must never happen on the way, whatever is disturbed; read from the mirror's history."""
+
+from collections.abc import Iterator
+
+from fault_lab.case import Case
+from fault_lab.client import Manifest
+from fault_lab.kinds import BY_PLURAL
+from fault_lab.mirror import Change
+from fault_lab.normal import normal_names
+
+_OVER = frozenset({"Succeeded", "Failed", "Error"})
+_REVISION = "llmops.nexus/revision"
+_INDEX = "llmops.nexus/index"
+
+
+def deletions(case: Case) -> set[str]:
+    """Return what the operator has deleted, by normal names."""
+    names = normal_names(case.places, case.names)
+    found = set()
+    for one in case.record.exchanges:
+        if one.asked.verb in {"delete", "deletecollection"} and one.changed:
+            kind = BY_PLURAL[one.asked.resource].kind
+            name = one.asked.name
+            for old in sorted(names, key=len, reverse=True):
+                name = name.replace(old, names[old])
+            found.add(f"{kind} {name}")
+    return found
+
+
+def violations(case: Case, allowed_deletions: set[str]) -> list[str]:
+    """Return one sentence for each rule that was broken."""
+    history = sorted(
+        (one for place in case.places for one in place.history), key=lambda one: one.version
+    )
+    extra = deletions(case) - allowed_deletions
+    told = [f"deleted {one}, which the undisturbed run keeps" for one in sorted(extra)]
+    return [*told, *_two_syncs(history), *_service_to_unready(history), *_live_deleted(case)]
+
+
+def _two_syncs(history: list[Change]) -> Iterator[str]:
+    """Yield each moment in which two syncs of one index were under way."""
+    running: dict[str, set[str]] = {}
+    for change in history:
+        if change.kind != "Workflow" or "-sync-" not in change.name:
+            continue
+        index = change.object["metadata"].get("labels", {}).get(_INDEX, "")
+        phase = (change.object.get("status") or {}).get("phase")
+        mine = running.setdefault(index, set())
+        if change.type == "DELETED" or phase in _OVER:
+            mine.discard(change.name)
+        else:
+            mine.add(change.name)
+        if len(mine) > 1:
+            yield f"two syncs of {index} at a time: {', '.join(sorted(mine))}"
+
+
+def _service_to_unready(history: list[Change]) -> Iterator[str]:
+    """Yield each time a Service was led to a revision that was not ready while another was."""
+    ready: dict[str, bool] = {}
+    selected: dict[str, str] = {}
+    for change in history:
+        if change.kind == "Deployment":
+            revision = change.object["metadata"].get("labels", {}).get(_REVISION, "")
+            ready[revision] = change.type != "DELETED" and _ready(change.object)
+        if change.kind != "Service" or change.type == "DELETED":
+            continue
+        revision = (change.object["spec"].get("selector") or {}).get(_REVISION, "")
+        before, selected[change.name] = selected.get(change.name), revision
+        made_up = revision not in ready  # by hand
+        if revision != before and not made_up and not ready[revision] and any(ready.values()):
+            yield f"Service {change.name} was led to revision {revision}, which was not ready"
+
+
+def _live_deleted(case: Case) -> Iterator[str]:
+    """Yield each running sync that the operator stopped although its index stayed."""
+    deleted = {
+        one.asked.name: one
+        for one in case.record.exchanges
+        if one.asked.verb == "delete" and one.asked.resource == "workflows" and one.changed
+    }
+    platform = case.places[1]
+    going = {
+        (change.name)
+        for change in case.places[0].history
+        if change.kind == "RagIndex" and change.object["metadata"].get("deletionTimestamp")
+    }
+    for change in platform.history:
+        if change.kind != "Workflow" or change.type != "DELETED" or change.name not in deleted:
+            continue
+        phase = (change.object.get("status") or {}).get("phase")
+        index = change.object["metadata"].get("labels", {}).get(_INDEX, "")
+        if phase not in _OVER and index not in going:
+            yield f"run {change.name} was deleted while it ran"
+
+
+def _ready(deployment: Manifest) -> bool:
+    status = deployment.get("status") or {}
+    return int(status.get("readyReplicas") or 0) >= 1
