@@ -11,3 +11,7 @@ class ToolMissing(ImageMissing):
 
 class BuildFailed(ImageMissing):
     """A build ended with an error; the message holds its last words."""
+
+
+class SourcesChanged(BuildFailed):
+    """Somebody wrote to the sources of an image while it was built: it is no one's image."""

@@ -2,21 +2,24 @@
 
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from testcluster.cache import cache_folder, cached
 
 from images import base, host
-from images.buildah import available, buildah, in_store
+from images.buildah import available, buildah, in_store, mounted
 from images.catalogue import Recipe, recipe
 from images.content import content_hash
-from images.errors import BuildFailed
+from images.errors import SourcesChanged
 from images.sbom import write_sbom
 
 _SHELF = "images"
 _ARCHIVE = "image.tar"
 _SBOM = "sbom.cdx.json"
+_ATTEMPTS = 3  # somebody may be at work on what is copied
 _KEPT = 2  # of each image: the one in use and the one before
 _PUSH_SECONDS = 300.0
 
@@ -53,10 +56,28 @@ def built(name: str) -> Built:
     Raises ImageMissing when this machine cannot build it.
     """
     wanted = recipe(name)
-    key = _key(wanted)
-    archive = cached(f"{_SHELF}/{name}/{key}", _ARCHIVE, lambda fresh: _build(wanted, key, fresh))
+    for _ in range(_ATTEMPTS - 1):
+        try:
+            return _built(wanted, _key(wanted))
+        except SourcesChanged:
+            continue
+    return _built(wanted, _key(wanted))
+
+
+def _built(wanted: Recipe, key: str) -> Built:
+    folder = f"{_SHELF}/{wanted.name}/{key}"
+    archive = cached(folder, _ARCHIVE, lambda fresh: _build(wanted, key, fresh))
     archive.parent.touch()
     return Built(_reference(wanted, key), archive, archive.with_name(_SBOM))
+
+
+@contextmanager
+def opened(name: str) -> Iterator[Path]:
+    """Mount the file system of an image; changes to it are lost.  Raises ImageMissing."""
+    found = built(name)
+    tag = f"docker.io/local/{name}:{found.archive.parent.name}"
+    with mounted(tag if in_store(tag) else f"docker-archive:{found.archive}") as root:
+        yield root
 
 
 def _reference(wanted: Recipe, key: str) -> str:
@@ -83,7 +104,9 @@ def _build(wanted: Recipe, key: str, archive: Path) -> None:
             str(wanted.context),
         )
     if _key(wanted) != key:
-        raise BuildFailed(f"the sources of {wanted.name} changed while it was built: build again")
+        raise SourcesChanged(
+            f"the sources of {wanted.name} changed while it was built: build again"
+        )
     write_sbom(tag, archive.with_name(_SBOM))
     archive.unlink(missing_ok=True)
     destination = f"docker-archive:{archive}:docker.io/{_reference(wanted, key)}"

@@ -9,6 +9,7 @@ from images.catalogue import NAMES, OWN, ROOT, recipe
 from images.content import inputs
 from images.errors import ImageMissing
 
+BASES = r"^ARG BASE_IMAGE=(python:3\.11|debian:bookworm)-slim$"
 IGNORED = (ROOT / ".dockerignore").read_text().splitlines()
 
 
@@ -19,9 +20,7 @@ def text(name: str) -> str:
 @pytest.mark.parametrize("name", NAMES)
 class TestEveryDockerfile:
     def test_takes_its_base_as_an_argument_and_pulls_nothing_else(self, name: str) -> None:
-        assert re.search(
-            r"^ARG BASE_IMAGE=(python:3\.11|debian:bookworm)-slim$", text(name), re.MULTILINE
-        )
+        assert re.search(BASES, text(name), re.MULTILINE)
         assert set(re.findall(r"^FROM (\S+)", text(name), re.MULTILINE)) <= {
             "${BASE_IMAGE}",
             "dependencies",
