@@ -1,11 +1,9 @@
 """What the builders make, against golden YAML; NEXUS_UPDATE_GOLDEN=1 writes the files anew."""
 
-import os
-from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+from golden_files import assert_golden
 from small_world import rag_index, serving_model
 
 from nexus_api.meta import Manifest
@@ -20,7 +18,6 @@ from nexus_operator.naming import LONGEST
 from nexus_operator.plan.schedule import settings_text
 from nexus_operator.settings import ResourceProfile, Settings
 
-GOLDEN = Path(__file__).parent / "golden"
 SETTINGS = Settings()
 GPU = ResourceProfile(
     requests={"cpu": "2", "memory": "8Gi"},
@@ -29,13 +26,6 @@ GPU = ResourceProfile(
     tolerations=({"key": "gpu", "operator": "Exists"},),
     runtime_class="nvidia",
 )
-
-
-def assert_golden(name: str, made: Manifest) -> None:
-    path = GOLDEN / f"{name}.yaml"
-    if os.environ.get("NEXUS_UPDATE_GOLDEN"):
-        path.write_text(yaml.safe_dump(made, sort_keys=False, width=100))
-    assert made == yaml.safe_load(path.read_text())
 
 
 def index(**metadata: Any) -> RagIndex:

@@ -1,0 +1,169 @@
+"""What is built where there is a real Kubernetes, against golden YAML.
+
+tests/apiserver/builders asks a real API server about the same files.
+"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from golden_files import assert_golden
+from hypothesis import given
+from hypothesis import strategies as st
+from small_world import serving_model
+
+from nexus_api.meta import LONGEST_NAME, Manifest
+from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.cache import claim
+from nexus_operator.build.engines import ENGINES, engine_of
+from nexus_operator.build.guards import autoscaler, disruption_budget, network_policy
+from nexus_operator.build.pod import pod_template
+from nexus_operator.build.revision import revision_of
+from nexus_operator.build.serving import deployment, service
+from nexus_operator.build.triton import config_text
+from nexus_operator.naming import LONGEST
+from nexus_operator.settings import ModelCache, ResourceProfile, Settings
+
+GPUS = ResourceProfile(
+    requests={"cpu": "8", "memory": "64Gi"},
+    limits={"nvidia.com/gpu": "2", "memory": "96Gi"},
+    node_selector={"nvidia.com/gpu.product": "NVIDIA-L40S"},
+    tolerations=({"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},),
+    runtime_class="nvidia",
+    shared_memory="8Gi",
+)
+CLUSTER = Settings(
+    on_kubernetes=True,
+    engines=frozenset({"llamacpp", "vllm", "triton"}),
+    profiles={**Settings().profiles, "gpus": GPUS},
+    model_cache=ModelCache(mode="ephemeral", storage_class="fast", size="80Gi"),
+    model_credentials="nexus-models",
+    image_pull_secrets=("registry",),
+)
+ADAPTERS = [{"name": "polite", "uri": "hf://org/polite"}, {"name": "terse", "uri": "s3://b/terse/"}]
+
+
+def model(**spec: Any) -> ServingModel:
+    manifest = serving_model(**spec)
+    manifest["metadata"] |= {"uid": "u-2"}
+    return ServingModel.model_validate(manifest)
+
+
+def gpu_model(engine: str, **source: Any) -> ServingModel:
+    weights = {"uri": "hf://org/model", "revision": "v1", **source}
+    runtime = {"engine": engine, "profile": "gpus", "contextTokens": 32768, "slots": 128}
+    return model(model=weights, runtime=runtime)
+
+
+def released(made: ServingModel, settings: Settings = CLUSTER) -> Manifest:
+    profile = settings.profiles[made.spec.runtime.profile]
+    built = ENGINES[made.spec.engine()].build(made, settings, profile)
+    template = pod_template(made, "abc12345", built, settings, profile)
+    seconds = built.progress_seconds
+    return deployment(made, "abc12345", template, replicas=2, progress_seconds=seconds)
+
+
+def container(made: Manifest) -> Manifest:
+    found: Manifest = made["spec"]["template"]["spec"]["containers"][0]
+    return found
+
+
+def test_llamacpp() -> None:
+    assert_golden("cluster-llamacpp", released(model()))
+
+
+def test_vllm_with_adapters() -> None:
+    made = released(gpu_model("vllm", adapters=ADAPTERS))
+    assert_golden("cluster-vllm", made)
+    names = [one["name"] for one in made["spec"]["template"]["spec"]["initContainers"]]
+    assert names == ["fetch-model", "fetch-adapter-0", "fetch-adapter-1"]
+
+
+def test_vllm_serves_the_very_folder_that_was_fetched() -> None:
+    made = released(gpu_model("vllm"))
+    fetch = made["spec"]["template"]["spec"]["initContainers"][0]["args"]
+    assert fetch[fetch.index("--to") + 1] == container(made)["args"][0]
+    assert "--enable-lora" not in container(made)["args"]
+    assert "VLLM_ALLOW_RUNTIME_LORA_UPDATING" not in str(container(made)["env"])
+
+
+def test_triton() -> None:
+    made = released(gpu_model("triton"))
+    assert_golden("cluster-triton", made)
+    (engine,) = (
+        json.loads(text)
+        for name, text in made["spec"]["template"]["metadata"]["annotations"].items()
+        if name.endswith("triton-engine")
+    )
+    assert engine["tensor_parallel_size"] == 2
+    assert engine["model"].startswith("/models/served/")
+
+
+def test_triton_configuration_names_its_model() -> None:
+    assert config_text("assistant").startswith('name: "assistant"\nbackend: "vllm"\n')
+
+
+def test_services_speak_the_language_of_the_engine() -> None:
+    assert_golden("cluster-service-triton", service(gpu_model("triton"), "abc12345", "triton"))
+    assert service(model(), "abc12345", "vllm") == service(model(), "abc12345", "llamacpp")
+
+
+def test_guards() -> None:
+    scaled = model(autoscaling={"minReplicas": 2, "maxReplicas": 8})
+    assert_golden("cluster-budget", disruption_budget(model()))
+    assert_golden("cluster-policy", network_policy(model(), CLUSTER))
+    assert_golden("cluster-autoscaler", autoscaler(scaled, "abc12345"))
+    with pytest.raises(ValueError, match="has no spec"):
+        autoscaler(model(), "abc12345")
+
+
+def test_claim_of_a_model() -> None:
+    own = ModelCache(mode="claim", storage_class="shared", size="80Gi")
+    assert_golden("cluster-claim", claim(model(), own))
+    made = released(model(), replace(CLUSTER, model_cache=own))
+    volume = made["spec"]["template"]["spec"]["volumes"][0]
+    assert volume["persistentVolumeClaim"]["claimName"] == "assistant-models"
+
+
+def test_deployment_under_an_autoscaler_names_no_replicas() -> None:
+    made = released(model())
+    left = deployment(model(), "abc12345", made["spec"]["template"], replicas=None)
+    assert "replicas" not in left["spec"]
+
+
+def test_adapters_and_their_rank_make_a_new_revision() -> None:
+    plain = gpu_model("vllm")
+    assert revision_of(gpu_model("vllm", adapters=ADAPTERS)) != revision_of(plain)
+    assert revision_of(gpu_model("vllm", adapters=[])) == revision_of(plain)
+
+
+@given(
+    name=st.from_regex(r"[a-z][a-z0-9-]{0,38}[a-z0-9]", fullmatch=True),
+    engine=st.sampled_from(["llamacpp", "vllm", "triton"]),
+    mode=st.sampled_from(["shared", "claim", "ephemeral"]),
+    kubernetes=st.booleans(),
+)
+def test_every_pod_is_restricted_and_every_name_fits(
+    name: str, engine: str, mode: Any, *, kubernetes: bool
+) -> None:
+    assert len(name) <= LONGEST_NAME
+    settings = replace(CLUSTER, model_cache=ModelCache(mode=mode), on_kubernetes=kubernetes)
+    made = gpu_model(engine)
+    made = made.model_copy(update={"metadata": made.metadata.model_copy(update={"name": name})})
+    built = released(made, settings)
+    guards = [disruption_budget(made), network_policy(made, settings)]
+    for one in (built, claim(made, settings.model_cache), *guards):
+        assert len(one["metadata"]["name"]) <= LONGEST
+    spec = built["spec"]["template"]["spec"]
+    assert engine_of(built["spec"]["template"]) == engine
+    assert spec["enableServiceLinks"] is False
+    assert spec["automountServiceAccountToken"] is False
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert spec["securityContext"]["runAsGroup"] == 65532
+    mounted = {one["name"] for one in spec["volumes"]}
+    for one in [*spec["containers"], *spec.get("initContainers", [])]:
+        assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
+        assert one["securityContext"]["readOnlyRootFilesystem"] is True
+        assert {mount["name"] for mount in one["volumeMounts"]} <= mounted
+        assert not one["image"].endswith(":latest")
