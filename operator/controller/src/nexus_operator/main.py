@@ -1,0 +1,114 @@
+"""The operator's index: what happens when, on a real Kubernetes.
+
+kopf watches our own kinds and calls the handlers below.  Each only names what changed; creation,
+update, restart, deletion and the passing of time all end in one level-triggered reconcile a kind
+(`nexus_operator.reconcile`), whose queue drops what is doubled.  Children are watched beside, with
+a label selector, into a view that also knows what vanished (docs/adr/0013).  The Lease says which
+of several operators runs at all (`nexus_operator.process.operator`).
+"""
+
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import kopf
+
+from nexus_api.meta import GROUP, VERSION
+from nexus_operator.cluster.connection import ConnectionInvalid, connect
+from nexus_operator.cluster.protocol import WatchEvent
+from nexus_operator.process.health import HealthServer
+from nexus_operator.process.kopf_parts import NoDiffs, NoProgress, kopf_connection
+from nexus_operator.process.logs import configure_logs
+from nexus_operator.process.operator import Operator
+from nexus_operator.process.options import Options, parse_options
+
+log = logging.getLogger(__name__)
+
+
+@kopf.on.startup()
+async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
+    """Have kopf write nothing, time out, and keep little of what it saw."""
+    settings.persistence.diffbase_storage = NoDiffs()
+    settings.persistence.progress_storage = NoProgress()
+    settings.posting.enabled = False
+    settings.networking.connect_timeout = 10
+    settings.networking.request_timeout = 60
+    settings.watching.server_timeout = 300
+    settings.watching.chunk_size = 500
+    settings.queueing.idle_timeout = 0.5
+
+
+@kopf.on.login()
+async def log_in(memo: Operator, **_: Any) -> kopf.ConnectionInfo:
+    """Speak to the API server as the rest of the process does; asked again before a token ends."""
+    return kopf_connection(memo.connection)
+
+
+@kopf.on.event(GROUP, VERSION, "ragindexes")
+async def rag_index(memo: Operator, event: kopf.RawEvent, **_: Any) -> None:
+    """Sync documents into an index that can be searched; end what it left outside Kubernetes."""
+    memo.hint("RagIndex", _event(event))
+
+
+@kopf.on.event(GROUP, VERSION, "servingmodels")
+async def serving_model(memo: Operator, event: kopf.RawEvent, **_: Any) -> None:
+    """Run a model behind a Service, one Deployment for each revision."""
+    memo.hint("ServingModel", _event(event))
+
+
+@kopf.on.event(GROUP, VERSION, "finetunejobs")
+async def fine_tune_job(memo: Operator, event: kopf.RawEvent, **_: Any) -> None:
+    """Say whether a job's references resolve."""
+    memo.hint("FineTuneJob", _event(event))
+
+
+def _event(raw: kopf.RawEvent) -> WatchEvent:
+    """Return kopf's event as ours; what it listed first has no type there."""
+    return WatchEvent(raw["type"] or "ADDED", dict(raw["object"]))
+
+
+async def _frame(operator: Operator, halt: asyncio.Event) -> None:
+    """Run kopf until `halt` is set; it takes the signals meanwhile, and ends at one by itself."""
+    namespaces = operator.settings.watch_namespaces
+    await kopf.operator(
+        clusterwide=not namespaces,
+        namespaces=namespaces,
+        standalone=True,
+        stop_flag=halt,
+        memo=operator,
+    )
+
+
+async def run(options: Options) -> None:
+    """Run the operator until SIGTERM or SIGINT.  Raises ConnectionInvalid."""
+    operator = Operator(options, connect(kubeconfig=options.kubeconfig))
+    stop = asyncio.Event()
+
+    async def turn(operator: Operator, halt: asyncio.Event) -> None:
+        try:
+            await _frame(operator, halt)
+        finally:
+            _heed_signals(stop)
+
+    _heed_signals(stop)
+    async with HealthServer(options.port, healthy=operator.unhealthy, ready=operator.unready) as on:
+        log.info("health and metrics on port %d", on.port)
+        await operator.run(turn, stop)
+
+
+def _heed_signals(stop: asyncio.Event) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run as a process."""
+    options = parse_options(arguments)
+    configure_logs(options.log_level, options.log_format)
+    try:
+        asyncio.run(run(options))
+    except ConnectionInvalid as problem:
+        sys.exit(f"nexus-operator: {problem}")
