@@ -15,7 +15,8 @@ from engine_world import ALSO, Engine, make, route  # noqa: E402
 from gateway_world import gateway_world  # noqa: E402
 
 
-@pytest.fixture(scope="module", params=["llamacpp", "triton", "vllm"])
+# For the session: vLLM takes more than a minute to start.  The test that kills it comes last.
+@pytest.fixture(scope="session", params=["llamacpp", "triton", "vllm"])
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Server]:

@@ -2,8 +2,8 @@
 
 It runs inside tritonserver, under that server's own Python.  Parameters of its configuration:
 `answer` is `count` (one two three ...) or `echo` (the prompt, word by word); `context` its longest
-prompt in words; `pace` the seconds between two words; `journal` a file that gets a line for each
-generation: finished or cancelled.
+prompt in words; `pace` the seconds between two words; `journal` a file that gets `begun` and
+`ended` for each generation.
 """
 
 import json
@@ -47,10 +47,10 @@ class TritonPythonModel:
             sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
             return
         texts = prompt.split(" ") if self.answer == "echo" else count()
+        self.note("begun")
         limit = sampling.get("max_tokens", 16)
         for made, text in enumerate(texts, 1):
             if sender.is_cancelled():
-                self.note("cancelled")
                 break
             threading.Event().wait(self.pace)
             ended = made >= limit
@@ -60,7 +60,7 @@ class TritonPythonModel:
         else:
             sender.send(self.response("", words, "stop", made=0))
         sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
-        self.note("finished")
+        self.note("ended")
 
     def response(self, text: str, words: int, reason: str, made: int = 1) -> Any:
         """Return one response, with the outputs that the configuration has."""
