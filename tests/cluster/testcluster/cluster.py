@@ -11,6 +11,7 @@ import json
 import os
 import subprocess
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -18,9 +19,8 @@ from typing import Any, Self
 
 import yaml
 
-from testcluster import cgroups, control, daemons, leftovers, lock, network, node, render
+from testcluster import addons, cgroups, control, daemons, leftovers, lock, network, node, render
 from testcluster import requirements as machine
-from testcluster.binaries import binary
 from testcluster.config import ClusterConfig
 from testcluster.errors import ClusterError, ClusterFailed
 from testcluster.tools import tools_folder
@@ -58,7 +58,7 @@ class Cluster:
         Raises ClusterUnavailable, ClusterBusy, ClusterFailed, BinaryMissing; leaves nothing then.
         """
         machine.check(self.config)
-        binary("kube"), binary("etcd"), binary("pod")  # minutes when cold: before the lock
+        addons.build(self.config)  # minutes when cold: before the lock
         held = lock.acquire(patience)
         try:
             leftovers.remove_all(self.config)  # of one that crashed
@@ -142,9 +142,15 @@ class Cluster:
         cgroups.create(config.name)
         network.create(config)
         control.start(config, held)
-        node.start(config)
-        self.apply(*render.storage(config))
-        daemons.wait_until(config, "node ready", self._ready)
+        with ThreadPoolExecutor(1) as beside:
+            defined = beside.submit(addons.define, self)
+            node.start(config)
+            addons.load_images(config)
+            self.apply(*render.storage(config))
+            daemons.wait_until(config, "node ready", self._ready)
+            defined.result()
+        addons.apply(self)
+        addons.wait(self)
 
     def _ready(self) -> bool:
         """Return whether the node takes pods, and the namespace `default` lets them be made."""
