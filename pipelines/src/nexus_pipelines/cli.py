@@ -10,6 +10,10 @@ from nexus_pipelines.errors import EXIT_DONE, EXIT_FINAL, EXIT_TRANSIENT, StepEr
 
 _STEPS = {
     "migrate": ("nexus_pipelines.migrate.cli", "bring the ledger's tables to this release"),
+    "make-buckets": ("nexus_pipelines.make_buckets.cli", "make the platform's buckets"),
+    "bucket-notify": ("nexus_pipelines.bucket_notify.cli", "have a bucket tell of its changes"),
+    "model-fetch": ("nexus_pipelines.model_fetch.cli", "bring a model to a folder"),
+    "model-mirror": ("nexus_pipelines.model_mirror.cli", "copy a model into a bucket"),
     "sync-plan": ("nexus_pipelines.sync_plan.cli", "find what changed in the bucket"),
     "ingest": ("nexus_pipelines.ingest.cli", "parse, chunk, embed and store one shard"),
     "publish": ("nexus_pipelines.publish.cli", "make what was ingested live, clean up, report"),

@@ -3,8 +3,13 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from nexus_api.s3 import S3Access, S3NotConfigured
 from nexus_pipelines.errors import UsageError
+
+if TYPE_CHECKING:
+    from minio import Minio
 
 
 class Environment:
@@ -42,6 +47,17 @@ class Environment:
     def model_cache(self) -> Path:
         """The directory of fetched models, whose tokenizer is needed."""
         return Path(self._named("NEXUS_MODEL_CACHE"))
+
+    def s3_client(self) -> "Minio":
+        """Make a client for the S3 that NEXUS_S3_* name.
+
+        Raises:
+            UsageError: they do not name one.
+        """
+        try:
+            return S3Access.from_environment(self._variables).client()
+        except S3NotConfigured as error:
+            raise UsageError(f"{error}; steps get it from nexus-platform") from error
 
     def _named(self, name: str) -> str:
         value = self._variables.get(name, "")

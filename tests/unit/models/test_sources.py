@@ -51,9 +51,9 @@ def test_missing_file_is_named(tmp_path: Path) -> None:
         fetch(f"file://{tmp_path}/absent", cache=tmp_path / "cache")
 
 
-@pytest.mark.parametrize("uri", ["s3://bucket/key", "models:/name@champion"])
+@pytest.mark.parametrize("uri", ["models:/name@champion"])
 def test_kinds_that_are_not_offered_yet_say_so(uri: str, tmp_path: Path) -> None:
-    with pytest.raises(UnsupportedUri, match="use pkg://, hf:// or file://"):
+    with pytest.raises(UnsupportedUri, match="use pkg://, hf://, s3:// or file://"):
         fetch(uri, cache=tmp_path)
 
 

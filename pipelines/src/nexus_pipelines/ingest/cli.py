@@ -19,6 +19,7 @@ from nexus_pipelines.ingest.reading import Reader, chunk_limits, parse_limits
 from nexus_pipelines.ingest.served import check_served
 from nexus_pipelines.parse.pool import ParserPool
 from nexus_pipelines.runs import RunStore
+from nexus_pipelines.source import open_source
 
 _MOST_THREADS = 4
 
@@ -51,7 +52,7 @@ def run(args: argparse.Namespace) -> None:
         pool = stack.enter_context(ParserPool(limits, size=max(1, threads)))
         reader = Reader(
             key=key,
-            bucket=open_store(environment.bucket_url),
+            bucket=open_source(key, spec, environment),
             parser=pool.parse,
             tokenizer=TextTokenizer.load(model.dir),
             parse_limits=limits,

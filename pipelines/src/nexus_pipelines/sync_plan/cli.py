@@ -19,6 +19,7 @@ from nexus_pipelines.arguments import (
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.runs import RunPlan, RunStore
+from nexus_pipelines.source import open_source
 from nexus_pipelines.sync_plan.core import documents, limits_digest, shards
 
 
@@ -34,7 +35,7 @@ def run(args: argparse.Namespace) -> None:
     """Do the step."""
     environment = Environment()
     key, spec = index_key(args), settings(args)
-    bucket = open_store(environment.bucket_url)
+    bucket = open_source(key, spec, environment)
     work = RunStore(open_store(environment.work_url), args.run)
     ledger = Ledger(environment.ledger_url)
     try:
@@ -66,11 +67,6 @@ def compare(
     ledger: Ledger,
 ) -> SyncPlan:
     """List the index's documents and have the ledger say what is to do about them."""
-    if spec.source.bucket:
-        raise StepError(
-            f"{key}: source.bucket {spec.source.bucket!r} is not offered here; leave it out and "
-            "use the platform's bucket"
-        )
     try:
         prefix = spec.source.key_prefix(key.tenant, key.name)
     except PrefixOutsideNamespace as error:

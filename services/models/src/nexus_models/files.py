@@ -49,12 +49,14 @@ class ModelFiles:
         digest: sha256 (hex) over the paths and contents of all files.
         format: the format of the weights.
         weights: the weight files, absolute, in the order of their names.
+        files: all files, the weights among them, absolute.
     """
 
     dir: Path
     digest: str
     format: ModelFormat
     weights: tuple[Path, ...]
+    files: tuple[Path, ...] = ()
 
 
 def is_safe(path: PurePosixPath | Path) -> bool:
@@ -138,7 +140,13 @@ def describe(root: Path, records: Iterable[FileRecord], *, origin: str) -> Model
     if len(formats) > 1:
         names = ", ".join(path.name for path in weights)
         raise AmbiguousModel(f"{origin}: weights in several formats ({names}); name one file")
-    return ModelFiles(dir=root, digest=digest_of(records), format=formats.pop(), weights=weights)
+    return ModelFiles(
+        dir=root,
+        digest=digest_of(records),
+        format=formats.pop(),
+        weights=weights,
+        files=tuple(root / item.path for item in records),
+    )
 
 
 def to_json(records: Iterable[FileRecord]) -> list[dict[str, Any]]:

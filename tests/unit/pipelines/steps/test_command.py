@@ -11,6 +11,7 @@ import pytest
 
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.errors import IndexGone, VectorsUnavailable
+from nexus_knowledge.objects.s3 import S3Store
 from nexus_models import FetchFailed, ModelNotFound
 from nexus_pipelines import cli
 from nexus_pipelines.arguments import IndexKey
@@ -18,6 +19,7 @@ from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import EmbedderMismatch, StepError, UsageError
 from nexus_pipelines.ingest.served import compare
 from nexus_pipelines.runs import RunStore
+from nexus_pipelines.source import open_source
 from nexus_pipelines.sync_plan.cli import compare as compare_bucket
 
 COMMON = ["--namespace=team", "--index=handbook", "--run=r", "--fingerprint=f"]
@@ -91,10 +93,20 @@ def test_exit_codes_tell_the_retry_strategy_what_to_do(error: Exception, code: i
     assert cli.exit_code(error) == code
 
 
-def test_a_bucket_of_ones_own_is_not_silently_ignored(desk: Any) -> None:
+def test_a_bucket_of_ones_own_is_opened_with_its_own_credentials_alone() -> None:
+    key = IndexKey("team", "handbook")
     spec = RagIndexSpec.model_validate({"source": {"bucket": "mine", "secretRef": {"name": "s"}}})
-    with pytest.raises(StepError, match=r"team/handbook: source.bucket 'mine' is not offered"):
-        compare_bucket(desk.key, "uid", spec, "f", desk.bucket, desk.ledger)
+    platform = {
+        "NEXUS_S3_ENDPOINT": "http://minio:9000",
+        "NEXUS_S3_ACCESS_KEY": "platform",
+        "NEXUS_S3_SECRET_KEY": "secret",
+    }
+    with pytest.raises(StepError, match=r"team/handbook: source.bucket 'mine' needs") as caught:
+        open_source(key, spec, Environment(platform), platform)
+    assert "platform's namespace" in str(caught.value)
+    own = {"NEXUS_SOURCE_S3_ACCESS_KEY": "own", "NEXUS_SOURCE_S3_SECRET_KEY": "o"}
+    store = open_source(key, spec, Environment(platform), {**platform, **own})
+    assert isinstance(store, S3Store)
 
 
 def test_a_prefix_outside_the_namespace_is_refused(desk: Any) -> None:

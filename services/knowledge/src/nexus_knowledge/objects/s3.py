@@ -8,16 +8,16 @@ only a listing has them finer.
 
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import BinaryIO, cast
 
 from minio import Minio
-from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
-from urllib3.exceptions import HTTPError, MaxRetryError
+from minio.error import MinioException
+from urllib3.exceptions import HTTPError
 
-from nexus_knowledge.errors import InvalidKey, ObjectError, ObjectNotFound, StoreUnavailable
+from nexus_knowledge.errors import InvalidKey, ObjectNotFound, StoreUnavailable
 from nexus_knowledge.objects import ObjectInfo, check_key
-from nexus_knowledge.objects.s3_errors import error_of_object, error_of_store, refused
+from nexus_knowledge.objects.s3_errors import error_of_object, typed
 from nexus_knowledge.objects.s3_streams import Announced, open_reader
 
 _PART = 8 << 20  # bytes held in memory by an upload
@@ -143,26 +143,12 @@ class S3Store:
     def _name(self, key: str) -> str:
         return self._prefix + check_key(key)
 
-    @contextmanager
-    def _errors(self, doing: str, *, key: str | None = None) -> Iterator[None]:
-        """Turn errors of the client into typed ones."""
-        try:
-            yield
-        except S3Error as error:
-            raise self._explained(error, doing, key) from error
-        except (ServerError, InvalidResponseError) as error:
-            raise StoreUnavailable(f"cannot {doing}: {error}") from error
-        except (HTTPError, MinioException) as error:
-            reason = error.reason if isinstance(error, MaxRetryError) else error
-            raise StoreUnavailable(f"cannot {doing}: S3 does not answer: {reason}") from error
-
-    def _explained(self, error: S3Error, doing: str, key: str | None) -> ObjectError:
-        of_store = error_of_store(error, doing, self._bucket)
-        if of_store is not None:
-            return of_store
+    def _errors(self, doing: str, *, key: str | None = None) -> AbstractContextManager[None]:
         if key is None:
-            return refused(error, doing, self._bucket)
-        return error_of_object(error, key, self._lets_us_in) or refused(error, doing, self._bucket)
+            return typed(doing, self._bucket)
+        return typed(
+            doing, self._bucket, lambda error: error_of_object(error, key, self._lets_us_in)
+        )
 
     def _lets_us_in(self) -> bool:
         """Tell one closed object from a store that is closed to us as a whole."""

@@ -1,8 +1,10 @@
 """What an S3 server's refusals mean to us."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
-from minio.error import S3Error
+from minio.error import InvalidResponseError, MinioException, S3Error, ServerError
+from urllib3.exceptions import HTTPError, MaxRetryError
 
 from nexus_knowledge.errors import (
     BucketNotFound,
@@ -34,7 +36,31 @@ _ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "MethodNotAllowed"})
 _FIRST_SERVER_ERROR = 500
 
 
-def error_of_store(error: S3Error, doing: str, bucket: str) -> ObjectError | None:
+Explain = Callable[[S3Error], ObjectError | None]
+
+
+@contextmanager
+def typed(doing: str, bucket: str, of_object: Explain | None = None) -> Iterator[None]:
+    """Turn errors of the client into ours; ``of_object`` explains those of one object."""
+    try:
+        yield
+    except S3Error as error:
+        explained = _of_store(error, doing, bucket)
+        if explained is None and of_object is not None:
+            explained = of_object(error)
+        raise explained or StoreRefused(
+            f"cannot {doing} in bucket {bucket!r}: {_said(error)}"
+        ) from error
+    except ValueError as error:  # a name that the client itself takes for none of a bucket
+        raise StoreRefused(f"cannot {doing}: {error}") from error
+    except (ServerError, InvalidResponseError) as error:
+        raise StoreUnavailable(f"cannot {doing}: {error}") from error
+    except (HTTPError, MinioException) as error:
+        reason = error.reason if isinstance(error, MaxRetryError) else error
+        raise StoreUnavailable(f"cannot {doing}: S3 does not answer: {reason}") from error
+
+
+def _of_store(error: S3Error, doing: str, bucket: str) -> ObjectError | None:
     """Explain what concerns the whole store, whatever object was asked for; else None."""
     if error.code == "NoSuchBucket":
         return BucketNotFound(
@@ -64,11 +90,6 @@ def error_of_object(error: S3Error, key: str, lets_us_in: Callable[[], bool]) ->
         # An answer to HEAD has no body that could say what is bad; here it is the key.
         return InvalidKey(f"this S3 cannot hold key {key!r}: {_said(error)}")
     return None
-
-
-def refused(error: S3Error, doing: str, bucket: str) -> StoreRefused:
-    """Explain everything else."""
-    return StoreRefused(f"cannot {doing} in bucket {bucket!r}: {_said(error)}")
 
 
 def _said(error: S3Error) -> str:

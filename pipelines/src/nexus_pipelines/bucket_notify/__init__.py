@@ -1,0 +1,1 @@
+"""A bucket is told whom to notify of uploads and deletions."""

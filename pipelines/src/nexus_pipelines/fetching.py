@@ -1,0 +1,23 @@
+"""A model by the address and revision that a step was given."""
+
+import argparse
+import sys
+
+from nexus_models import ModelFiles, fetch
+from nexus_pipelines.environment import Environment
+
+
+def add_model(parser: argparse.ArgumentParser) -> None:
+    """Add --uri and --revision."""
+    parser.add_argument("--uri", required=True, help="address of the model")
+    parser.add_argument("--revision", default="", help="revision of a hf:// model")
+
+
+def fetch_model(args: argparse.Namespace) -> ModelFiles:
+    """Bring the model into the cache; say so when that takes a download."""
+
+    def say(begins: str) -> None:
+        sys.stderr.write(f"{begins}\n")
+
+    cache = Environment().model_cache
+    return fetch(args.uri, cache=cache, revision=args.revision, progress=say)

@@ -1,0 +1,1 @@
+"""A model is brought to a folder, for an engine that wants one."""

@@ -1,0 +1,1 @@
+"""A model is copied into a bucket, for clusters without a way to the internet."""
