@@ -1,11 +1,11 @@
 """A real API server that charts are rendered and installed into."""
 
+import json
 import time
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import yaml
 from rendering import NAMESPACE, Helm, Manifest
 from testcluster.control_plane import ControlPlane
 from testcluster.definitions import Project, definitions
@@ -51,10 +51,9 @@ def prepared(control_plane: ControlPlane, helm: Helm) -> Cluster:
     """Install Argo's definitions and make the platform's namespace."""
     client = control_plane.client
     for project in _PROJECTS:
-        for path in definitions(project):
-            if path.stem.split("_")[1] in _USED:
-                # as JSON: the YAML of a workflow is larger than what the API server reads
-                _make(client, _DEFINITIONS, yaml.load(path.read_bytes(), yaml.CSafeLoader))
+        for one in json.loads(definitions(project).read_bytes())["items"]:
+            if one["spec"]["names"]["plural"] in _USED:
+                _make(client, _DEFINITIONS, one)
     _await_served(client, _USED)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     _make(client, "/api/v1/namespaces", {

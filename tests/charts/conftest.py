@@ -1,6 +1,5 @@
 """Charts are rendered by the real helm, and what they render is judged by a real API server."""
 
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,20 +11,9 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "charts"), str(Path(__file__).parent)]
 
 from api_server import Cluster, prepared  # noqa: E402 - the path is set above
+from needs import program  # noqa: E402
 from rendering import Helm  # noqa: E402
-from testcluster.binaries import BinaryMissing, binary  # noqa: E402
 from testcluster.control_plane import ControlPlane  # noqa: E402
-from testcluster.programs import Name  # noqa: E402
-
-
-def program(name: Name) -> Path:
-    """Return a program, or skip the test where it cannot be built; never in CI."""
-    try:
-        return binary(name)
-    except BinaryMissing as error:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(error))
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,100 @@
+"""A real NATS server runs with what the chart generates, and lets in who has the password."""
+
+import base64
+import json
+import socket
+import ssl
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+from needs import program
+from rendering import STACK, Helm, named
+
+_READY_SECONDS = 20.0
+
+
+@dataclass(frozen=True)
+class Server:
+    port: int
+    authority: Path
+    password: str
+
+
+@pytest.fixture(scope="module")
+def server(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A server on loopback; only paths and ports of the generated configuration are changed."""
+    folder = tmp_path_factory.mktemp("nats")
+    objects = helm.template(STACK)
+    for key, value in named(objects, "Secret", "nexus-nats-tls")["data"].items():
+        (folder / key).write_bytes(base64.b64decode(value))
+    auth = named(objects, "Secret", "nexus-nats-auth")["stringData"]
+    assert yaml.safe_load(auth["auth"]) == {"username": "nexus", "password": auth["password"]}
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    configuration = (
+        auth["nats.conf"]
+        .replace("port: 4222", f"host: 127.0.0.1, port: {port}")
+        .replace("http: 8222", "")
+        .replace("/data", str(folder / "data"))
+        .replace("/etc/nats-tls", str(folder))
+    )
+    (folder / "nats.conf").write_text(configuration)
+    with (folder / "log").open("wb") as log:
+        child = subprocess.Popen(
+            [str(program("nats-server")), "--config", str(folder / "nats.conf")],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        _await_listening(port, child, folder / "log")
+        yield Server(port, folder / "ca.crt", auth["password"])
+    finally:
+        child.terminate()
+        child.wait(timeout=20)
+
+
+def _await_listening(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _READY_SECONDS
+    while True:
+        assert child.poll() is None, log.read_text()
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+        except OSError:
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        else:
+            return
+
+
+def _greeting(server: Server, *, host: str, password: str) -> str:
+    """Connect as a client that checks the certificate does; return the server's answer to PING."""
+    context = ssl.create_default_context(cafile=str(server.authority))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as plain:
+        first = plain.recv(4096)
+        assert first.startswith(b"INFO ")
+        assert json.loads(first.removeprefix(b"INFO "))["tls_required"] is True
+        with context.wrap_socket(plain, server_hostname=host) as secure:
+            login = {"user": "nexus", "pass": password, "verbose": False, "tls_required": True}
+            secure.sendall(f"CONNECT {json.dumps(login)}\r\nPING\r\n".encode())
+            return secure.recv(4096).decode()
+
+
+@pytest.mark.parametrize("host", ["nexus-nats", "nexus-nats.nexus-system.svc"])
+def test_a_client_with_the_password_is_let_in(server: Server, host: str) -> None:
+    assert _greeting(server, host=host, password=server.password).startswith("PONG")
+
+
+def test_a_wrong_password_is_refused(server: Server) -> None:
+    answer = _greeting(server, host="nexus-nats", password="guess")
+    assert "Authorization Violation" in answer
+
+
+def test_the_certificate_is_for_no_other_name(server: Server) -> None:
+    with pytest.raises(ssl.SSLCertVerificationError):
+        _greeting(server, host="elsewhere", password=server.password)
