@@ -11,14 +11,22 @@ from typing import Any
 from nexus_api.meta import API_VERSION, Manifest
 from nexus_api.validation import Invalid as Refused
 from nexus_api.validation import UnknownKind, admit
-from nexus_operator.cluster.errors import AlreadyExists, Conflict, Invalid, NotFound
+from nexus_operator.cluster.errors import AlreadyExists, Conflict, Invalid, KindMissing, NotFound
 from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
 from nexus_operator.objects import labels_of, owner_uids, ref_of
 
 KINDS = {
     ("v1", kind)
     for kind in ("ConfigMap", "Secret", "Service", "Pod", "Event", "PersistentVolumeClaim")
-} | {("apps/v1", "Deployment"), ("argoproj.io/v1alpha1", "Workflow")}
+} | {
+    ("apps/v1", "Deployment"),
+    ("argoproj.io/v1alpha1", "Workflow"),
+    ("argoproj.io/v1alpha1", "EventSource"),
+    ("argoproj.io/v1alpha1", "Sensor"),
+    ("policy/v1", "PodDisruptionBudget"),
+    ("autoscaling/v2", "HorizontalPodAutoscaler"),
+    ("networking.k8s.io/v1", "NetworkPolicy"),
+}
 WITH_GENERATION = {"Deployment", "RagIndex", "ServingModel", "FineTuneJob"}
 FIRST_VERSION = 100
 ATOMIC = {"selector", "matchLabels", "nodeSelector"}
@@ -34,6 +42,7 @@ class FakeCluster:
         self.history: list[tuple[WatchEvent, Ref]] = []
         self.writes: Counter[str] = Counter()
         self.refuse: Callable[[Manifest], str | None] = lambda _manifest: None
+        self.missing: set[str] = set()
         self._applied: dict[str, Manifest] = {}
         self._uids = 0
         self._changed = asyncio.Event()
@@ -85,6 +94,8 @@ class FakeCluster:
         merged = _overlay(_without(copy.deepcopy(live), before, wanted), wanted)
         _merge_finalizers(merged, live, before, wanted)
         self._applied[uid] = wanted
+        if ref.kind == "Deployment":
+            merged["spec"].setdefault("replicas", 1)  # as the server defaults what is left out
         return self._replace(ref, merged)
 
     async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:
@@ -229,8 +240,9 @@ class FakeCluster:
     def _at(self) -> str:
         return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
 
-    @staticmethod
-    def _check_kind(api_version: str, kind: str) -> None:
+    def _check_kind(self, api_version: str, kind: str) -> None:
+        if kind in self.missing:
+            raise KindMissing(f"there is no kind {kind} in {api_version}")
         ours = api_version == API_VERSION and kind in WITH_GENERATION
         if not ours and (api_version, kind) not in KINDS:
             raise NotFound(f"there is no kind {kind} in {api_version}")

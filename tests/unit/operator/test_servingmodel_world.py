@@ -1,5 +1,6 @@
 """Whatever happens in whatever order, what answers is never taken away before another answers."""
 
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -10,8 +11,9 @@ from small_world import World, happening, rag_index, serving_model
 
 from nexus_api.servingmodel import ServingModelStatus
 from nexus_operator.build.revision import REVISION_LABEL
+from nexus_operator.cluster.errors import Invalid
 from nexus_operator.objects import labels_of, name_of, ref_of
-from nexus_operator.settings import Images
+from nexus_operator.settings import Images, ModelCache, Settings
 
 EDITS: list[dict[str, Any]] = [
     {"replicas": 1},
@@ -26,9 +28,11 @@ EDITS: list[dict[str, Any]] = [
 
 
 class ModelWorld(RuleBasedStateMachine):
+    platform = Settings()
+
     def __init__(self) -> None:
         super().__init__()
-        self.world = World()
+        self.world = World(self.platform)
         self.key = self.world.create(serving_model())
 
     def teardown(self) -> None:
@@ -116,7 +120,8 @@ class ModelWorld(RuleBasedStateMachine):
 
     @happening(spec=st.sampled_from(EDITS))
     def spec_is_edited(self, spec: dict[str, Any]) -> None:
-        self.world.patch(self.key, {"spec": spec})
+        with suppress(Invalid):  # replicas beside autoscaling, say
+            self.world.patch(self.key, {"spec": spec})
 
     @happening(version=st.sampled_from(["0.1.0", "0.2.0"]))
     def platform_is_upgraded(self, version: str) -> None:
@@ -148,7 +153,7 @@ class ModelWorld(RuleBasedStateMachine):
                 break
         model = self.world.the(self.key)
         (deployment,) = self.world.deployments()
-        assert deployment["spec"]["replicas"] == model["spec"]["replicas"]
+        self.check_replicas(model["spec"], deployment["spec"]["replicas"])
         assert labels_of(deployment)[REVISION_LABEL] == self.live()
         self.check_service(self.live())
         assert self.world.condition(self.key, "Progressing")["reason"] == "Settled"
@@ -157,6 +162,9 @@ class ModelWorld(RuleBasedStateMachine):
         assert self.world.condition(self.key)["status"] == expected
         self.world.advance(3600)
         assert self.world.reconcile(self.key).writes == 0, "a second run writes something"
+
+    def check_replicas(self, spec: dict[str, Any], replicas: int) -> None:
+        assert replicas == spec["replicas"]
 
     # -- reading
 
@@ -194,3 +202,56 @@ ModelWorld.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 TestModelWorld = ModelWorld.TestCase
+
+
+class ClusterModelWorld(ModelWorld):
+    """The same on a real Kubernetes: with guards, a claim, and an autoscaler at times."""
+
+    platform = Settings(
+        on_kubernetes=True,
+        engines=frozenset({"llamacpp", "vllm", "triton"}),
+        model_cache=ModelCache(mode="claim"),
+    )
+
+    @happening(least=st.integers(1, 3))
+    def autoscaling_is_turned_on(self, least: int) -> None:
+        bounds = {"minReplicas": least, "maxReplicas": least + 2}
+        self.world.patch(self.key, {"spec": {"autoscaling": bounds, "replicas": 1}})
+
+    @happening()
+    def autoscaling_is_turned_off(self) -> None:
+        self.world.patch(self.key, {"spec": {"autoscaling": None}})
+
+    @precondition(lambda self: self.world.all("HorizontalPodAutoscaler", "autoscaling/v2"))
+    @happening(more=st.integers(0, 2))
+    def autoscaler_decides(self, more: int) -> None:
+        (scaler,) = self.world.all("HorizontalPodAutoscaler", "autoscaling/v2")
+        for one in self.world.deployments():
+            if name_of(one) == scaler["spec"]["scaleTargetRef"]["name"]:
+                replicas = scaler["spec"]["minReplicas"] + more
+                self.edit(one, {"spec": {"replicas": replicas}})
+
+    @precondition(lambda self: self.world.all("NetworkPolicy", "networking.k8s.io/v1"))
+    @happening()
+    def policy_is_deleted_by_hand(self) -> None:
+        self.world.delete(self.world.all("NetworkPolicy", "networking.k8s.io/v1")[0])
+
+    @precondition(lambda self: self.world.all("PersistentVolumeClaim"))
+    @happening()
+    def claim_is_deleted_by_hand(self) -> None:
+        self.world.delete(self.world.all("PersistentVolumeClaim")[0])
+
+    def check_replicas(self, spec: dict[str, Any], replicas: int) -> None:
+        scalers = self.world.all("HorizontalPodAutoscaler", "autoscaling/v2")
+        assert len(scalers) == ("autoscaling" in spec)
+        if "autoscaling" not in spec:
+            super().check_replicas(spec, replicas)
+        assert len(self.world.all("NetworkPolicy", "networking.k8s.io/v1")) == 1
+        assert len(self.world.all("PodDisruptionBudget", "policy/v1")) == 1
+        assert [name_of(one) for one in self.world.all("PersistentVolumeClaim")] == [
+            "assistant-models"
+        ]
+
+
+ClusterModelWorld.TestCase.settings = ModelWorld.TestCase.settings
+TestClusterModelWorld = ClusterModelWorld.TestCase
