@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import kopf
@@ -70,33 +71,39 @@ def _event(raw: kopf.RawEvent) -> WatchEvent:
     return WatchEvent(raw["type"] or "ADDED", dict(raw["object"]))
 
 
-async def _frame(operator: Operator, halt: asyncio.Event) -> None:
-    """Run kopf until `halt` is set; it takes the signals meanwhile, and ends at one by itself."""
-    namespaces = operator.settings.watch_namespaces
-    await kopf.operator(
-        clusterwide=not namespaces,
-        namespaces=namespaces,
-        standalone=True,
-        stop_flag=halt,
-        memo=operator,
-    )
-
-
 async def run(options: Options) -> None:
     """Run the operator until SIGTERM or SIGINT.  Raises ConnectionInvalid."""
     operator = Operator(options, connect(kubeconfig=options.kubeconfig))
     stop = asyncio.Event()
-
-    async def turn(operator: Operator, halt: asyncio.Event) -> None:
-        try:
-            await _frame(operator, halt)
-        finally:
-            _heed_signals(stop)
-
     _heed_signals(stop)
-    async with HealthServer(options.port, healthy=operator.unhealthy, ready=operator.unready) as on:
-        log.info("health and metrics on port %d", on.port)
-        await operator.run(turn, stop)
+    health = HealthServer(options.port, healthy=operator.unhealthy, ready=operator.unready)
+    async with health:
+        log.info("health and metrics on port %d", health.port)
+        await operator.run(partial(_frame, stop), stop)
+
+
+async def _frame(stop: asyncio.Event, operator: Operator, halt: asyncio.Event) -> None:
+    """Run kopf until `halt` is set; signals stay ours, since the Lease goes first at a stop."""
+    namespaces = operator.settings.watch_namespaces
+    ready = asyncio.Event()
+
+    async def heed() -> None:
+        await ready.wait()
+        _heed_signals(stop)
+
+    heeding = asyncio.create_task(heed())
+    try:
+        await kopf.operator(
+            clusterwide=not namespaces,
+            namespaces=namespaces,
+            standalone=True,
+            ready_flag=ready,
+            stop_flag=halt,
+            memo=operator,
+        )
+    finally:
+        heeding.cancel()
+        _heed_signals(stop)
 
 
 def _heed_signals(stop: asyncio.Event) -> None:

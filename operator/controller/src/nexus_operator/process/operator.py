@@ -25,6 +25,9 @@ WORKERS = 16
 SILENCE = 300.0
 """Seconds without a word from a watch, or a new try of it, after which the process is stuck."""
 
+FRAME_SECONDS = 5.0
+"""How long kopf may take to end."""
+
 Frame = Callable[["Operator", asyncio.Event], Coroutine[None, None, None]]
 """Brings hints on our own kinds until the event is set."""
 
@@ -51,11 +54,7 @@ class Operator:
             while not stop.is_set():
                 if not await _before(stop, self._lease.acquire()):
                     break
-                try:
-                    await self._turn(frame, stop)
-                finally:
-                    self._controller = self._view = None
-                    await self._lease.release()
+                await self._turn(frame, stop)
 
     def __copy__(self) -> Self:
         """Return itself: kopf copies what it hands to handlers, for each object."""
@@ -104,7 +103,14 @@ class Operator:
         finally:
             halt.set()
             tasks[0].cancel()
+            await asyncio.gather(tasks[0], tasks[2], return_exceptions=True)
+            self._controller = self._view = None
+            # Nothing writes any more: kopf, which may take its time, only watches.
             tasks[1].cancel()
+            await self._lease.release()
+            await asyncio.wait(tasks, timeout=FRAME_SECONDS)
+            for task in tasks:
+                task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _with_owner(self) -> Settings:

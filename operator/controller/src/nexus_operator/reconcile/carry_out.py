@@ -1,9 +1,11 @@
 """Carrying out a plan: only what differs is written, and a refusal shows on the resource."""
 
 import logging
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
+from typing import TypeAlias
 
 from nexus_api.meta import FINALIZER, Manifest
 from nexus_operator.cluster.errors import (
@@ -18,7 +20,9 @@ from nexus_operator.objects import labels_of, ref_of
 from nexus_operator.plan.model import Doomed, Plan, Seen
 from nexus_operator.reconcile.diff import needs_apply, stamped, status_patch
 from nexus_operator.reconcile.events import post_event
-from nexus_operator.status.conditions import Finding, merge
+from nexus_operator.status.conditions import Finding, Transition, merge
+
+Record: TypeAlias = Callable[[Manifest, Transition, datetime], Awaitable[None]]
 
 REFUSED = "Refused"
 """Condition that stands while the cluster refuses one of the children."""
@@ -42,9 +46,16 @@ class Outcome:
 
 
 async def carry_out(
-    cluster: Cluster, resource: Manifest, plan: Plan, seen: Seen, now: datetime
+    cluster: Cluster,
+    resource: Manifest,
+    plan: Plan,
+    seen: Seen,
+    now: datetime,
+    record: Record | None = None,
 ) -> Outcome:
     """Do what the plan says with at most two writes to the resource.
+
+    Events are handed to `record`; without one they are posted before it returns.
 
     Raises Conflict when the resource has changed since it was read, and other ClusterErrors.
     """
@@ -66,7 +77,7 @@ async def carry_out(
     for one in plan.delete:
         writes += await _delete(cluster, one)
     for event in plan.events if written else ():
-        await post_event(cluster, resource, event, now)
+        await (record or partial(post_event, cluster))(resource, event, now)
     if plan.remove_finalizer:
         kept = [name for name in _finalizers(resource) if name != FINALIZER]
         await _set_finalizers(cluster, resource, kept)

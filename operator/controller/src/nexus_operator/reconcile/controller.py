@@ -12,6 +12,7 @@ from typing import Any
 from nexus_operator.cluster.errors import ClusterError, Conflict, Gone, KindMissing
 from nexus_operator.cluster.protocol import Cluster, WatchEvent
 from nexus_operator.cluster.view import View
+from nexus_operator.reconcile.events import Recorder
 from nexus_operator.reconcile.metrics import RECONCILES, SECONDS, WAITING, WATCH_BREAKS
 from nexus_operator.reconcile.platform import reconcile_platform
 from nexus_operator.reconcile.queue import KeyedQueue
@@ -69,6 +70,7 @@ class Controller:
         """
         self._cluster: Cluster = cluster if view is None else view
         self._view = view
+        self._recorder = Recorder(self._cluster)
         self._settings = settings
         self._clock = clock
         self._workers = workers
@@ -99,6 +101,7 @@ class Controller:
         """
         WAITING.set_function(lambda: len(self._queue))
         tasks: list[asyncio.Task[Any]] = [asyncio.create_task(stop.wait(), name="stop")]
+        tasks.append(asyncio.create_task(self._recorder.run(), name="events"))
         tasks += [
             asyncio.create_task(self._watch(one), name=f"watch {one.kind}")
             for one in (watched(self._settings) if sources is None else sources)
@@ -197,7 +200,9 @@ class Controller:
     async def _bring(self, key: Key) -> Result:
         if key == PLATFORM:
             return Result(*await reconcile_platform(self._cluster, self._settings))
-        return await reconcile(self._cluster, key, self._settings, self._clock)
+        return await reconcile(
+            self._cluster, key, self._settings, self._clock, self._recorder.record
+        )
 
     def _failed(self, key: Key, said: str) -> timedelta:
         RECONCILES.labels(key.kind, "error").inc()

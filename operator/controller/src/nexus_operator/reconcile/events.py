@@ -1,18 +1,52 @@
 """Kubernetes Events: what happened to a resource, for `kubectl describe`."""
 
+import asyncio
 import logging
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from nexus_api.meta import Manifest
 from nexus_operator.cluster.errors import AlreadyExists, ClusterError
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.naming import short_hash
 from nexus_operator.objects import ref_of, uid_of
+from nexus_operator.reconcile.metrics import EVENTS_DROPPED
 from nexus_operator.status.conditions import Transition, timestamp
+
+MOST = 1000
+"""Events that may wait."""
+
+PAUSE = timedelta(milliseconds=20)
 
 _LONGEST_NOTE = 1024
 
 log = logging.getLogger(__name__)
+
+
+class Recorder:
+    """Posts Events in the background, one after another and not too many a second.
+
+    In a burst the children of resources come first; what does not fit is dropped and counted.
+    """
+
+    def __init__(self, cluster: Cluster) -> None:
+        """Take the cluster; nothing is posted before `run`."""
+        self._cluster = cluster
+        self._waiting: asyncio.Queue[tuple[Manifest, Transition, datetime]] = asyncio.Queue(MOST)
+
+    async def record(self, resource: Manifest, event: Transition, now: datetime) -> None:
+        """Have an Event posted soon; returns at once."""
+        metadata = {name: resource["metadata"].get(name) for name in ("namespace", "name", "uid")}
+        about = {**{k: resource[k] for k in ("apiVersion", "kind")}, "metadata": metadata}
+        try:
+            self._waiting.put_nowait((about, event, now))
+        except asyncio.QueueFull:
+            EVENTS_DROPPED.inc()
+
+    async def run(self) -> None:
+        """Post what is recorded, for ever."""
+        while True:
+            await post_event(self._cluster, *await self._waiting.get())
+            await asyncio.sleep(PAUSE.total_seconds())
 
 
 async def post_event(

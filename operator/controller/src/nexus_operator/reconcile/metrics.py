@@ -12,3 +12,6 @@ WAITING = Gauge("nexus_reconcile_waiting", "Resources that wait to be reconciled
 WATCH_BREAKS = Counter(
     "nexus_watch_breaks_total", "Watches that broke and were started again.", ["kind", "reason"]
 )
+EVENTS_DROPPED = Counter(
+    "nexus_events_dropped_total", "Kubernetes Events not posted, since too many waited."
+)

@@ -11,7 +11,7 @@ from nexus_api.meta import API_VERSION, Manifest
 from nexus_operator.cluster.errors import Conflict, NotFound
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.plan.model import Plan, Seen
-from nexus_operator.reconcile.carry_out import carry_out
+from nexus_operator.reconcile.carry_out import Record, carry_out
 from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.witness import Witness
 from nexus_operator.settings import Settings
@@ -48,8 +48,12 @@ class Result:
     writes: int = 0
 
 
-async def reconcile(cluster: Cluster, key: Key, settings: Settings, clock: Clock) -> Result:
+async def reconcile(
+    cluster: Cluster, key: Key, settings: Settings, clock: Clock, record: Record | None = None
+) -> Result:
     """Bring one resource a step nearer to its spec; the same call for every event.
+
+    Events are handed to `record`; without one they are posted before it returns.
 
     A resource that is not there needs nothing.  Raises Conflict when somebody else changed it in
     between (call again), and other ClusterErrors.
@@ -70,7 +74,7 @@ async def reconcile(cluster: Cluster, key: Key, settings: Settings, clock: Clock
         seen = replace(seen, missing=seen.missing | witness.missing)
         plan = kind.plan(parsed, seen, settings, now)
     try:
-        outcome = await carry_out(cluster, resource, plan, seen, now)
+        outcome = await carry_out(cluster, resource, plan, seen, now, record)
     except (NotFound, Conflict):
         if await cluster.get(key.ref) is None:
             return Result()  # it went away meanwhile
