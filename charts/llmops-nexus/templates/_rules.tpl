@@ -14,7 +14,7 @@
   resources: [deployments]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [""]
-  resources: [services, configmaps, persistentvolumeclaims]
+  resources: [services, persistentvolumeclaims]
   verbs: [get, list, watch, create, patch, delete]
 - apiGroups: [autoscaling]
   resources: [horizontalpodautoscalers]
@@ -29,9 +29,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch]
-- apiGroups: [events.k8s.io]
+# what it did, for `kubectl describe`
+- apiGroups: [""]
   resources: [events]
-  verbs: [create, patch]
+  verbs: [get, create, patch]
 {{- end -}}
 
 {{- define "nexus.operatorPlatformRules" -}}
@@ -49,15 +50,12 @@
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   resourceNames: [nexus-operator]
-  verbs: [get, update, patch]
+  verbs: [get, patch]
 # its own Deployment, which owns what it makes for the whole platform
 - apiGroups: [apps]
   resources: [deployments]
   resourceNames: [nexus-operator]
   verbs: [get]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch]
 {{- end -}}
 
 {{- define "nexus-gateway.rules" -}}
