@@ -45,3 +45,39 @@ def test_second_control_plane_starts_in_seconds_and_leaves_nothing(
     assert not folder.exists()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
     assert took < 30  # three seconds on an idle machine
+
+
+def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.yaml"
+    policy.write_text(
+        "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", encoding="utf-8"
+    )
+    began = time.monotonic()
+    with ControlPlane(
+        controllers="*", audit_policy=policy, api_server_flags=("--max-requests-inflight=77",)
+    ) as plane:
+        took = time.monotonic() - began
+        children = "/apis/apps/v1/namespaces/default/replicasets"
+        labels = {"app": "one"}
+        deployment = {
+            "metadata": {"name": "one"},
+            "spec": {
+                "selector": {"matchLabels": labels},
+                "template": {
+                    "metadata": {"labels": labels},
+                    "spec": {"containers": [{"name": "one", "image": "none"}]},
+                },
+            },
+        }
+        url = "/apis/apps/v1/namespaces/default/deployments"
+        assert plane.client.post(url, json=deployment).status_code == 201
+        deadline = time.monotonic() + 30
+        while not plane.client.get(children).json()["items"]:
+            assert time.monotonic() < deadline, "no ReplicaSet was made"
+            time.sleep(0.1)
+        assert '"objectRef":{"resource":"deployments"' in plane.audit_log.read_text()
+        assert plane.kubeconfig.stat().st_mode & 0o077 == 0
+        assert "--max-requests-inflight=77" in (
+            Path(f"/proc/{plane.pids()[1]}/cmdline").read_text().split("\0")
+        )
+    assert took < 30  # five seconds on an idle machine

@@ -5,11 +5,6 @@ package main
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"encoding/pem"
 	"fmt"
 	"os"
 	"sort"
@@ -40,13 +35,6 @@ var components = map[string]func() *cobra.Command{
 }
 
 func main() {
-	if len(os.Args) == 3 && os.Args[1] == "new-key" {
-		if err := newKey(os.Args[2]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
-		}
-		return
-	}
 	command := pick()
 	if command == nil {
 		names := make([]string, 0, len(components))
@@ -54,24 +42,10 @@ func main() {
 			names = append(names, name)
 		}
 		sort.Strings(names)
-		fmt.Fprintf(os.Stderr, "usage: kube COMPONENT [flags] | kube new-key FILE\ncomponents: %s\n", strings.Join(names, ", "))
+		fmt.Fprintf(os.Stderr, "usage: kube COMPONENT [flags]\ncomponents: %s\n", strings.Join(names, ", "))
 		os.Exit(2)
 	}
 	os.Exit(cli.Run(command()))
-}
-
-// newKey writes a private key for signing service account tokens, so that no openssl is needed.
-func newKey(path string) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	der, err := x509.MarshalECPrivateKey(key)
-	if err != nil {
-		return err
-	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: der})
-	return os.WriteFile(path, text, 0o600)
 }
 
 // pick takes the component's name off the arguments, so that each sees its own flags only.

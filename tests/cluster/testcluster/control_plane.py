@@ -18,6 +18,7 @@ from typing import Self
 import httpx
 
 from testcluster.binaries import binary
+from testcluster.certificates import signing_key, write_secret
 
 _READY_SECONDS = 60.0
 _STOP_SECONDS = 15.0
@@ -32,11 +33,17 @@ class ControlPlaneFailed(RuntimeError):
 
 @dataclass
 class ControlPlane:
-    """A context manager; inside it `client` speaks to the API server as system:masters."""
+    """A context manager; inside it `client` speaks to the API server as system:masters.
+
+    `controllers` names those to run beside (`garbage-collector-controller`, or `*` for all; without
+    a node, pods stay unscheduled); none: no process.  `audit_policy` is a policy file, with which
+    `audit_log` is written.  Flags go behind our own, which they may so override.
+    """
 
     controllers: str = ""
-    """Controllers to run beside, by their names (`garbage-collector-controller`); none: no process.
-    """
+    audit_policy: Path | None = None
+    api_server_flags: tuple[str, ...] = ()
+    controller_manager_flags: tuple[str, ...] = ()
     folder: Path = field(init=False)
     url: str = field(init=False, default="")
     token: str = field(init=False, repr=False, default_factory=lambda: secrets.token_urlsafe(32))
@@ -72,7 +79,7 @@ class ControlPlane:
         self._stop()
 
     def pids(self) -> list[int]:
-        """Return the process ids of etcd and the API server."""
+        """Return the process ids of etcd, the API server and the controller manager."""
         return [child.pid for _, child in self._children]
 
     def _start(self, etcd: Path, kube: Path) -> None:
@@ -90,10 +97,9 @@ class ControlPlane:
             ],
         )
         key = self.folder / "service-account.key"
-        subprocess.run([str(kube), "new-key", str(key)], check=True, timeout=_STOP_SECONDS)
+        write_secret(key, signing_key()[0])
         tokens = self.folder / "tokens.csv"
-        tokens.touch(mode=0o600)
-        tokens.write_text(f'{self.token},admin,admin,"system:masters"\n')
+        write_secret(tokens, f'{self.token},admin,admin,"system:masters"\n'.encode())
         self._run(
             "kube-apiserver",
             [
@@ -112,27 +118,46 @@ class ControlPlane:
                 "--service-cluster-ip-range=10.96.0.0/24",
                 "--endpoint-reconciler-type=none",
                 "--enable-priority-and-fairness=false",
+                *self._audit_flags(),
+                *self.api_server_flags,
             ],
         )
         self.url = f"https://127.0.0.1:{secure}"
         self._await_ready()
         if self.controllers:
-            self._run(
+            self._start_controllers(kube, key)
+
+    def _audit_flags(self) -> list[str]:
+        if self.audit_policy is None:
+            return []
+        policy = self.audit_policy.resolve()
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+
+    def _start_controllers(self, kube: Path, key: Path) -> None:
+        self._run(
+            "kube-controller-manager",
+            [
+                str(kube),
                 "kube-controller-manager",
-                [
-                    str(kube),
-                    "kube-controller-manager",
-                    f"--kubeconfig={self.kubeconfig}",
-                    f"--controllers={self.controllers}",
-                    "--leader-elect=false",
-                    "--secure-port=0",
-                ],
-            )
+                f"--kubeconfig={self.kubeconfig}",
+                f"--controllers={self.controllers}",
+                f"--service-account-private-key-file={key}",
+                f"--root-ca-file={self.folder / 'certificates' / 'apiserver.crt'}",
+                "--leader-elect=false",
+                "--secure-port=0",
+                *self.controller_manager_flags,
+            ],
+        )
 
     @property
     def kubeconfig(self) -> Path:
         """Path of a kubeconfig of system:masters."""
         return self.folder / "kubeconfig"
+
+    @property
+    def audit_log(self) -> Path:
+        """Path of what was asked of the API server, a JSON object a line."""
+        return self.folder / "audit.jsonl"
 
     def _write_kubeconfig(self, certificate: Path) -> None:
         config = {
@@ -148,8 +173,7 @@ class ControlPlane:
             ],
             "users": [{"name": "admin", "user": {"token": self.token}}],
         }
-        self.kubeconfig.touch(mode=0o600)
-        self.kubeconfig.write_text(json.dumps(config))
+        write_secret(self.kubeconfig, json.dumps(config).encode())
 
     def _run(self, name: str, command: list[str]) -> None:
         with (self.folder / f"{name}.log").open("wb") as log:
