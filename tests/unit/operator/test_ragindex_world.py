@@ -1,5 +1,6 @@
 """Whatever happens in whatever order, an index is synced by one run at a time and comes to rest."""
 
+from datetime import timedelta
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, settings
@@ -10,6 +11,7 @@ from small_world import World, happening, rag_index
 from nexus_api.meta import FORCE_RELEASE, SYNC_REQUESTED
 from nexus_api.ragindex import RagIndex, RagIndexStatus
 from nexus_operator.objects import name_of
+from nexus_operator.status.conditions import timestamp
 
 PHASES = st.sampled_from(["Succeeded", "Succeeded", "Failed", "Error"])
 
@@ -72,6 +74,12 @@ class IndexWorld(RuleBasedStateMachine):
     def sync_is_requested(self) -> None:
         self.requests += 1
         self.world.annotate(self.key, SYNC_REQUESTED, f"upload-{self.requests}")
+
+    @precondition(lambda self: self.present())
+    @happening(ago=st.sampled_from([-60, 0, 5, 29, 30, 31, 90, 7200]))
+    def object_is_told_of(self, ago: int) -> None:
+        told = timestamp(self.world.now - timedelta(seconds=ago))
+        self.world.annotate(self.key, SYNC_REQUESTED, told)
 
     @precondition(lambda self: self.present())
     @happening(
