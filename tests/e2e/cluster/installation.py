@@ -137,13 +137,20 @@ def stack_values() -> Manifest:
         "mlflow": {"enabled": False},
         "postgresql": {
             "image": _image(f"docker.io/{built('postgresql').reference}"),
-            "user": 65532,
             "resources": none,
         },
         "milvus": {
             "image": _image(f"docker.io/{built('milvus-lite').reference}"),
             "command": ["milvus-lite"],
-            "args": ["server", "--data-dir", "/data", "--host", "0.0.0.0", "--port", "19530"],
+            "args": [
+                "server",
+                "--data-dir",
+                "/var/lib/milvus",
+                "--host",
+                "0.0.0.0",
+                "--port",
+                "19530",
+            ],
             "healthPort": 0,
             "resources": none,
         },
