@@ -67,9 +67,9 @@ def remove(name: str) -> None:
         group = hierarchy / name
         if not group.exists():
             continue
-        inner = [path for path in group.rglob("*") if path.is_dir()]
-        for path in [*sorted(inner, reverse=True), group]:
-            _remove_one(path)
+        # What vanishes meanwhile is passed over: the kernel ends the groups of pods by itself.
+        for path, _, _ in os.walk(group, topdown=False):
+            _remove_one(Path(path))
 
 
 def exists(name: str) -> bool:
