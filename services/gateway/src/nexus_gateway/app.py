@@ -70,6 +70,7 @@ class Gateway:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        send = ending_connection(send) if self.services.draining else send
         exchange = Exchange(scope, receive, send)
         scope["nexus.began"] = time.perf_counter()
         try:
@@ -149,6 +150,17 @@ class Gateway:
         tenant = exchange.principal.tenant
         metrics.requests.labels(route, tenant, model, exchange.status).inc()
         metrics.seconds.labels(route).observe(time.perf_counter() - scope["nexus.began"])
+
+
+def ending_connection(send: Send) -> Send:
+    """Return `send` with every response telling the client to use another connection next."""
+
+    async def closing(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            message = {**message, "headers": [*message.get("headers", ()), CLOSE]}
+        await send(message)
+
+    return closing
 
 
 def _template(scope: Scope) -> str:

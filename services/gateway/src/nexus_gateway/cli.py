@@ -8,8 +8,6 @@ from collections.abc import Sequence
 
 from nexus_gateway.settings import SettingsError, parse
 
-GRACE_SECONDS = 20
-
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C.  Returns 2 for wrong settings."""
@@ -26,13 +24,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     from nexus_gateway.app import Gateway
     from nexus_gateway.auth import KeysError
     from nexus_gateway.services import Services
+    from nexus_gateway.serving import DrainingServer
 
     try:
         services = Services.build(settings)
     except (KeysError, ValueError) as error:
         sys.stderr.write(f"nexus-gateway: {error}\n")
         return 2
-    server = uvicorn.Server(
+    server = DrainingServer(
         uvicorn.Config(
             Gateway(services),
             host=settings.host,
@@ -40,11 +39,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             log_level=settings.log_level.lower(),
             access_log=False,
             server_header=False,
-            timeout_graceful_shutdown=GRACE_SECONDS,
+            timeout_graceful_shutdown=settings.grace_seconds,
             timeout_keep_alive=75,
             ws="none",
             lifespan="on",
-        )
+        ),
+        services,
+        drain_seconds=settings.drain_seconds,
     )
     server.run()
     return 0 if server.started else 1

@@ -39,6 +39,7 @@ class Services:
     knowledge: Knowledge
     answers: AnswerLog
     embedders: Embedders
+    draining: bool = False
     _in_flight: dict[tuple[str, str], int] = field(default_factory=dict)
 
     @classmethod

@@ -36,6 +36,8 @@ class Settings:
     max_in_flight: int = 256
     request_timeout: float = 300.0
     retrieval_threads: int = 8
+    drain_seconds: float = 0.0
+    grace_seconds: int = 20
 
     @property
     def loopback(self) -> bool:
@@ -79,6 +81,8 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Sett
         max_in_flight=given.max_in_flight,
         request_timeout=given.request_timeout,
         retrieval_threads=given.retrieval_threads,
+        drain_seconds=given.drain_seconds,
+        grace_seconds=given.grace_seconds,
     )
 
 
@@ -114,6 +118,12 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     option("max_in_flight", "requests in work for one model before 429", Settings.max_in_flight)
     option("request_timeout", "seconds for one request", Settings.request_timeout)
     option("retrieval_threads", "searches at a time", Settings.retrieval_threads)
+    option(
+        "drain_seconds",
+        "seconds after SIGTERM in which requests are still taken, while /readyz says no",
+        Settings.drain_seconds,
+    )
+    option("grace_seconds", "seconds then left to answers under way", Settings.grace_seconds)
     return parser
 
 

@@ -39,12 +39,11 @@ class ControlClient:
     """Lists, watches and annotates our own kinds.  One instance may serve many tasks."""
 
     def __init__(self, url: str, *, token_file: Path | None, ca_file: Path | None) -> None:
-        tls = None
-        if url.startswith("https:"):
-            tls = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        self._pool = Pool(tls=tls)
+        self._pool = Pool()
         self._target = Target.of(url)
         self._token_file = token_file
+        self._ca_file = ca_file
+        self._trusted: tuple[int, int] | None = None
 
     async def list(self, plural: str) -> tuple[list[Manifest], str]:
         """Return all objects of a kind in all namespaces, and the version of that list.
@@ -114,6 +113,7 @@ class ControlClient:
         self, method: str, path: str, body: bytes, headers: dict[str, str]
     ) -> Response:
         try:
+            self._trust()
             response = await self._pool.request(
                 method,
                 self._target,
@@ -123,7 +123,7 @@ class ControlClient:
                 within=TIMEOUT,
             )
         except (UpstreamUnreachable, UpstreamBroken, TimeoutError, OSError, ValueError) as error:
-            raise ControlUnavailable(f"{method} {path}: {error!r}") from error
+            raise ControlUnavailable(f"{method} {path}: {str(error) or repr(error)}") from error
         if response.status < 300:  # noqa: PLR2004 - HTTP success
             return response
         try:
@@ -136,6 +136,16 @@ class ControlClient:
             raise ControlGone(detail.decode(errors="replace"))
         text = detail.decode(errors="replace")
         raise ControlUnavailable(f"{method} {path}: HTTP {response.status} {text}")
+
+    def _trust(self) -> None:
+        """Read the authority's certificates anew when their file has changed."""
+        if not self._target.origin.tls or self._ca_file is None:
+            return
+        stat = self._ca_file.stat()
+        stamp = (stat.st_mtime_ns, stat.st_ino)
+        if stamp != self._trusted:
+            self._pool.tls = ssl.create_default_context(cafile=str(self._ca_file))
+            self._trusted = stamp
 
     def _authorization(self) -> dict[str, str]:
         """Read the token anew: a pod's token is replaced within the hour."""

@@ -18,10 +18,12 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 async def readyz(services: Shared) -> JSONResponse:
-    """Say whether requests can be served: routes known, stores open.
+    """Say whether requests should be sent here: routes known, stores open, no end in sight.
 
     A control API that is away does not make a gateway unready which has its routes.
     """
+    if services.draining:
+        return JSONResponse({"status": "draining"}, 503)
     waiting = []
     if not services.mirror.synced:
         waiting.append("the models and indexes are not known yet")

@@ -54,7 +54,7 @@ class Pool:
     def __init__(self, *, connect_timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> None:
         self._idle: dict[Origin, deque[Connection]] = {}
         self._connect_timeout = connect_timeout
-        self._tls = tls
+        self.tls = tls
         self._closed = False
 
     async def request(
@@ -112,7 +112,7 @@ class Pool:
                     lambda: Connection(give_back),
                     origin.host,
                     origin.port,
-                    ssl=(self._tls or ssl.create_default_context()) if origin.tls else None,
+                    ssl=(self.tls or ssl.create_default_context()) if origin.tls else None,
                 )
         except (OSError, TimeoutError) as error:
             raise UpstreamUnreachable(f"{origin.host}:{origin.port}: {error}") from error

@@ -1,0 +1,58 @@
+"""The gateway's account, and resources as the operator would leave them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gateway_scripted import index_manifest, model_manifest
+from testcluster.control_plane import ControlPlane
+
+ACCOUNT = "nexus-gateway"
+GROUP = "/apis/llmops.nexus/v1alpha1/namespaces/default"
+RULES = [
+    {
+        "apiGroups": ["llmops.nexus"],
+        "resources": ["ragindexes", "servingmodels"],
+        "verbs": ["list", "watch"],
+    },
+    {"apiGroups": ["llmops.nexus"], "resources": ["ragindexes"], "verbs": ["patch"]},
+]
+
+
+def token(api: ControlPlane) -> str:
+    """Return a token of the account, as the kubelet asks for one."""
+    answer = api.client.post(
+        f"/api/v1/namespaces/default/serviceaccounts/{ACCOUNT}/token",
+        json={"spec": {"expirationSeconds": 600}},
+    )
+    assert answer.status_code == 201, answer.text
+    given: str = answer.json()["status"]["token"]
+    return given
+
+
+def put_model(api: ControlPlane, name: str, url: str, **spec: Any) -> None:
+    """Create a model, or change it, and write the status that the operator would."""
+    _put(api, "servingmodels", model_manifest(name, url, **spec))
+
+
+def put_index(api: ControlPlane, name: str) -> None:
+    """Create an index."""
+    _put(api, "ragindexes", index_manifest(name))
+
+
+def _put(api: ControlPlane, plural: str, manifest: dict[str, Any]) -> None:
+    name = manifest["metadata"]["name"]
+    status = {
+        "apiVersion": manifest["apiVersion"],
+        "kind": manifest["kind"],
+        "metadata": {"name": name},
+        "status": manifest.pop("status"),
+    }
+    for path, body in {"": manifest, "/status": status}.items():
+        answer = api.client.patch(
+            f"{GROUP}/{plural}/{name}{path}",
+            params={"fieldManager": "test", "force": "true"},
+            headers={"content-type": "application/apply-patch+yaml"},
+            json=body,
+        )
+        assert answer.status_code in {200, 201}, answer.text
