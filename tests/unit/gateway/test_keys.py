@@ -121,3 +121,26 @@ async def test_tenants_never_see_each_other(tmp_path: Path) -> None:
         assert (await world.http.get(documents, headers=scraper)).status_code == 403
         for path in ("/", "/healthz", "/readyz"):
             assert (await world.http.get(path)).status_code == 200
+
+
+def test_keys_of_a_mounted_secret_are_read_again_when_the_kubelet_replaces_it(
+    tmp_path: Path,
+) -> None:
+    """The kubelet writes a new folder and moves the link `..data` to it."""
+    clock = Clock()
+
+    def mount(name: str, *entries: dict[str, Any]) -> None:
+        (tmp_path / name).mkdir()
+        write(tmp_path / name / "keys.json", *entries)
+        (tmp_path / "..new").symlink_to(name)
+        (tmp_path / "..new").rename(tmp_path / "..data")
+
+    mount("..2026_01", entry("old"))
+    (tmp_path / "keys.json").symlink_to("..data/keys.json")
+    keys = Keys(tmp_path / "keys.json", clock)
+    keys.identify("Bearer old")
+    mount("..2026_02", entry("new"))
+    clock.now += 3
+    keys.identify("Bearer new")
+    with pytest.raises(Unauthorized):
+        keys.identify("Bearer old")
