@@ -61,7 +61,8 @@ class Cluster:
         addons.build(self.config)  # minutes when cold: before the lock
         held = lock.acquire(patience)
         try:
-            leftovers.remove_all(self.config)  # of one that crashed
+            with lock.cleaning():
+                leftovers.remove_all(self.config)  # of one that crashed
             try:
                 self._start(held)
             except BaseException:
@@ -72,7 +73,8 @@ class Cluster:
 
     def down(self) -> None:
         """Remove a cluster, or what a crash left of one.  Raises LeftBehind."""
-        leftovers.remove_all(self.config)
+        with lock.cleaning():
+            leftovers.remove_all(self.config)
 
     def is_up(self) -> bool:
         """Return whether the cluster's parts run."""

@@ -8,24 +8,28 @@ import os
 import random
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from testcluster.errors import ClusterBusy
 
 _PATH = Path("/run/lock/llmops-nexus-cluster.lock")
+_CLEANING = _PATH.with_name("llmops-nexus-cluster-cleaning.lock")
 _POLL_SECONDS = 1.0
 
 
-def is_held(path: Path = _PATH) -> bool:
-    """Return whether a cluster runs, or is about to."""
-    if not path.exists():
-        return False
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-    return False
+@contextmanager
+def cleaning(path: Path = _CLEANING) -> Iterator[None]:
+    """Hold off others while a cluster is removed.
+
+    The cluster's own lock goes with its etcd, which ends before all of the cluster has: the next
+    one would start in the midst of the removal.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def acquire(patience: float, path: Path = _PATH) -> int:
