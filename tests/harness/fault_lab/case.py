@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from fault_lab.kinds import BY_KIND
 from fault_lab.laboratory import Laboratory
 from fault_lab.mirror import Place
 from fault_lab.normal import Snapshot, difference, snapshot
+from fault_lab.quick_loop import SPEED
 from fault_lab.subject import Subject
 from nexus_operator.settings import Settings
 
@@ -71,7 +73,7 @@ class Case:
             "metadata": {"name": name, **metadata},
             "spec": spec,
         }
-        await self._seen(await self.lab.client.create(found.path(self.namespace), manifest))
+        await self.seen(await self.lab.client.create(found.path(self.namespace), manifest))
 
     async def change(
         self, kind: str, name: str, patch: Manifest, *, subresource: str = ""
@@ -80,7 +82,7 @@ class Case:
         path = BY_KIND[kind].path(self.namespace, name, subresource)
         written = await self.lab.client.patch(path, patch)
         if not subresource:
-            await self._seen(written)
+            await self.seen(written)
         return written
 
     async def remove(self, one: Manifest) -> None:
@@ -153,8 +155,15 @@ class Case:
         """What stands for the names of the two namespaces in a snapshot."""
         return {self.namespace: "<ns>", self.platform: "<platform>"}
 
+    async def next_second(self) -> None:
+        """Wait until the real clock shows another second: objects are ordered by when they came,
+        and the API server notes that in whole seconds."""
+        rest = 1.01 - time.time() % 1
+        await asyncio.sleep(rest * SPEED)
+
     async def at_rest(self) -> None:
         """Start the operator anew, so that it looks at everything: it has to write nothing."""
+        self.proxy.script.paused = True
         await self.quiet()
         for subject in [one for one in self.subjects if one.running]:
             subject.kill()
@@ -163,7 +172,8 @@ class Case:
         actor = self.subjects[-1].tap.actor
         await self.record.until(lambda record: record.watches(actor) >= _OWN_KINDS)
         await self.quiet()
-        told = [str(one) for one in self.record.writes() if one.write > before]
+        self.proxy.script.paused = False
+        told = [str(one) for one in self.record.writes() if one.write > before and one.changed]
         if told:
             raise NotConverged(f"{self.label}: written at a resync: {', '.join(told)}")
 
@@ -185,7 +195,7 @@ class Case:
         await asyncio.sleep(RESTART_SECONDS)
         await self.start()
 
-    async def _seen(self, written: Manifest) -> None:
+    async def seen(self, written: Manifest) -> None:
         """Wait until the mirror shows what was written."""
         kind, name = written["kind"], written["metadata"]["name"]
         version = int(written["metadata"]["resourceVersion"])

@@ -25,9 +25,15 @@ _ALLOCATED = ("clusterIP", "clusterIPs", "healthCheckNodePort")
 _SCRIPTED = frozenset({"Deployment", "Workflow"})
 """Kinds whose status is written by the scenario."""
 
-_HOW_IT_CAME = ("llmops.nexus/applied-hash", "llmops.nexus/cause")
-"""Annotations that name the history of an object: the hash covers uids; and a run whose start was
-not witnessed is started again under its name as one that somebody asked for."""
+_HOW_IT_CAME = ("llmops.nexus/applied-hash", "llmops.nexus/cause", "llmops.nexus/attempt")
+"""Annotations that tell the history of an object: the hash covers uids; why a run was started, and
+how many had failed before it, is not known any more when the operator died between saying that it
+starts and starting it."""
+
+_CAUSE = re.compile(
+    r"(is running|is starting): (?:the spec has changed|somebody asked for it|"
+    r"its interval has passed|the one before did not end well|[a-z ]*first[a-z ]*)\."
+)
 
 
 def snapshot(places: Iterable[Place], names: dict[str, str]) -> Snapshot:
@@ -122,5 +128,6 @@ def _normal(kind: str, one: dict[str, Any], texts: dict[str, str]) -> dict[str, 
     text = json.dumps(value, sort_keys=True)
     for old in sorted(texts, key=len, reverse=True):
         text = text.replace(old, texts[old])
-    normal: dict[str, Any] = json.loads(_TIME.sub("<time>", text))
+    text = _CAUSE.sub(r"\1: <cause>.", _TIME.sub("<time>", text))
+    normal: dict[str, Any] = json.loads(text)
     return normal

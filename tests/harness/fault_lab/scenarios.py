@@ -19,10 +19,12 @@ async def index_life(case: Case) -> None:
     """Created, synced, changed and built anew, asked for again after a failure, deleted."""
     await case.create("RagIndex", "handbook", {"sync": {"interval": "720h"}})
     await case.checkpoint("synced", lambda: _is(case, "RagIndex", "Ready", "Searchable"))
+    await case.next_second()
     with case.actors.held("runs"):
         await case.change("RagIndex", "handbook", {"spec": {"chunking": {"maxTokens": 128}}})
         await case.checkpoint("rebuilding", lambda: len(case.all("Workflow")) == 2)
     await case.checkpoint("rebuilt", lambda: _synced(case))
+    await case.next_second()
     case.actors.outcomes.append(Outcome("Failed", _DEPENDENCY))
     await _annotate(case, "RagIndex", "handbook", _SYNC_REQUESTED, "request-1")
     await case.checkpoint("retried", lambda: _runs(case) == 4 and _synced(case))
@@ -46,6 +48,7 @@ async def index_by_hand(case: Case) -> None:
     await case.checkpoint("synced", lambda: _synced(case))
     await case.change("RagIndex", "handbook", {"spec": {"source": {"suspend": True}}})
     await case.checkpoint("suspended", lambda: _is(case, "RagIndex", "Synced", "Suspended"))
+    await case.next_second()
     await case.change(
         "RagIndex",
         "handbook",

@@ -62,8 +62,8 @@ class Kill:
 class KillEach:
     """The client dies at each write that it makes: the first time before it, the second after it.
 
-    From the third time on the very same write (its body, too) passes: some writes change nothing
-    by themselves and have to go before others.
+    From the third time on the very same write (its body, too, but for times) passes: some writes
+    change nothing by themselves and have to go before others.
     """
 
 

@@ -196,6 +196,8 @@ class FaultProxy:
     async def _forward(
         self, request: web.Request, body: bytes, exchange: Exchange
     ) -> web.StreamResponse:
+        if self._session.closed:
+            raise _Cut
         async with self._session.request(
             request.method,
             self._upstream + request.raw_path,

@@ -2,10 +2,13 @@
 
 import asyncio
 import hashlib
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fault_proxy.asked import Asked
+
+_TIME = re.compile(rb"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 @dataclass(kw_only=True)
@@ -18,6 +21,7 @@ class Exchange:
         asked: what was asked for.
         actor: who asked; a name that the proxy's owner gives to each start of a client.
         body_hash: SHA-256 of the request's body, in hexadecimal.
+        shape: the same of the body without its times: what a repeated write has in common.
         status: HTTP status that the client was sent; 0 while none was, or when it was cut off.
         forwarded: status by the API server; 0 when the request never got there.
         disturbed: the fault that met the request, in words; empty when none did.
@@ -28,6 +32,7 @@ class Exchange:
     asked: Asked
     actor: str
     body_hash: str
+    shape: str
     status: int = 0
     forwarded: int = 0
     disturbed: str = ""
@@ -61,6 +66,7 @@ class Record:
             asked=asked,
             actor=actor,
             body_hash=hashlib.sha256(body).hexdigest(),
+            shape=hashlib.sha256(_TIME.sub(b"", body)).hexdigest(),
         )
         self.exchanges.append(exchange)
         return exchange

@@ -27,21 +27,26 @@ class Script:
         """Take the faults and the clock that outages are measured by."""
         self._counters = [Counter(fault) for fault in faults]
         self._now = now
+        self.paused = False
+        """While this is set no new fault strikes."""
 
     @property
     def struck(self) -> int:
         """How many times a fault has struck."""
         return sum(one.done for one in self._counters)
 
+    def _active(self) -> list[Counter]:
+        return [] if self.paused else self._counters
+
     def kill(self, exchange: Exchange) -> Kill | None:
         """Return the kill that is due at this write."""
-        for one in self._counters:
+        for one in self._active():
             fault = one.fault
             if isinstance(fault, Kill) and exchange.write == fault.write and not one.done:
                 one.done += 1
                 return fault
             if isinstance(fault, KillEach):
-                what = f"{exchange.asked} {exchange.body_hash}"
+                what = f"{exchange.asked} {exchange.shape}"
                 times = one.known[what] = one.known.get(what, 0) + 1
                 if times <= len(_BEFORE_THEN_AFTER):
                     one.done += 1
@@ -51,7 +56,7 @@ class Script:
     def disturbance(self, asked: Asked) -> Answer | Stall | None:
         """Return the first error or stall that is due for a request; all of them count it."""
         due: Answer | Stall | None = None
-        for one in self._counters:
+        for one in self._active():
             fault = one.fault
             if not isinstance(fault, Answer | Stall) or not fault.match(asked):
                 continue
@@ -64,7 +69,7 @@ class Script:
     def outage(self, request_number: int) -> tuple[bool, bool]:
         """Return whether the API server is away now, and whether it has gone this moment."""
         away = began = False
-        for one in self._counters:
+        for one in self._active():
             fault = one.fault
             if not isinstance(fault, Outage):
                 continue
@@ -75,7 +80,7 @@ class Script:
 
     def stale(self, asked: Asked, writes: int) -> StaleReads | None:
         """Return how old the answer to a read is to be."""
-        for one in self._counters:
+        for one in self._active():
             fault = one.fault
             if not isinstance(fault, StaleReads) or not fault.match(asked):
                 continue
@@ -88,7 +93,7 @@ class Script:
 
     def event(self, asked: Asked) -> Events | None:
         """Return what happens to the next event of a watch."""
-        for one in self._counters:
+        for one in self._active():
             fault = one.fault
             if not isinstance(fault, Events) or not fault.match(asked):
                 continue
