@@ -39,6 +39,22 @@ class Cluster:
         answer = self.control_plane.client.post(self.url(one), params=_DRY, json=one)
         return "" if answer.is_success else str(answer.json()["message"])
 
+    def stored(self, one: Manifest) -> Manifest:
+        """Return an object as the API server would keep it, defaults and all."""
+        answer = self.control_plane.client.post(self.url(one), params=_DRY, json=one)
+        assert answer.is_success, answer.text
+        kept: Manifest = answer.json()
+        return kept
+
+    def serve(self, ours: list[Manifest]) -> None:
+        """Install definitions of ours, and learn where their kinds are."""
+        client = self.control_plane.client
+        for one in ours:
+            _make(client, _DEFINITIONS, one)
+        plurals = frozenset(one["spec"]["names"]["plural"] for one in ours)
+        _await_served(client, plurals, "llmops.nexus/v1alpha1")
+        self.paths.update(_paths(client))
+
     def get(self, api_version: str, kind: str, name: str) -> Manifest:
         which = {"apiVersion": api_version, "kind": kind, "metadata": {"name": name}}
         answer = self.control_plane.client.get(self.one(which))
@@ -54,7 +70,7 @@ def prepared(control_plane: ControlPlane, helm: Helm) -> Cluster:
         for one in json.loads(definitions(project).read_bytes())["items"]:
             if one["spec"]["names"]["plural"] in _USED:
                 _make(client, _DEFINITIONS, one)
-    _await_served(client, _USED)
+    _await_served(client, _USED, "argoproj.io/v1alpha1")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     _make(client, "/api/v1/namespaces", {
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels},
@@ -74,14 +90,14 @@ def _make(client: httpx.Client, collection: str, manifest: Manifest) -> None:
     assert answer.is_success, answer.text
 
 
-def _await_served(client: httpx.Client, plurals: frozenset[str]) -> None:
+def _await_served(client: httpx.Client, plurals: frozenset[str], group: str) -> None:
     """Wait until discovery names all kinds; asking for the definitions would move megabytes."""
     deadline = time.monotonic() + _SERVED_SECONDS
     missing = set(plurals)
     while missing:
         assert time.monotonic() < deadline, f"not served: {sorted(missing)}"
         time.sleep(_POLL_SECONDS)
-        answer = client.get("/apis/argoproj.io/v1alpha1")
+        answer = client.get(f"/apis/{group}")
         listed = answer.json().get("resources") or () if answer.is_success else ()
         missing = set(plurals) - {one["name"] for one in listed}
 

@@ -15,6 +15,7 @@ Name = Literal[
     "argo-events",
     "workflow-controller",
     "argoexec",
+    "argocd",
 ]
 NAMES: tuple[Name, ...] = get_args(Name)
 
@@ -93,4 +94,5 @@ PROGRAMS: dict[Name, Program] = {
     "argo-events": Program("argo-events", "github.com/argoproj/argo-events/cmd"),
     "workflow-controller": _argo("workflow-controller"),
     "argoexec": _argo("argoexec"),
+    "argocd": Program("argocd"),
 }
