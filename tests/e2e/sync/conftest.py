@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
+from children import free_port, listens
+from document_stores import Directories, DocumentStores, RealStores, store_servers
 
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.ledger import Document, Ledger, upgrade
@@ -43,7 +45,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
             pytest.skip(f"{script} is not installed beside this Python")
     root = tmp_path_factory.mktemp("services")
     cache = Path(os.environ.get("NEXUS_TEST_MODEL_CACHE", CACHE))
-    milvus, embedder = _free_port(), _free_port()
+    milvus, embedder = free_port(), free_port()
     children = [
         _child(
             root / "milvus.log",
@@ -57,7 +59,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
         ),
     ]
     try:
-        _until(lambda: _listens(milvus), children, root)
+        _until(lambda: listens(milvus), children, root)
         _until(lambda: _ready(embedder), children, root)
         yield Services(f"http://127.0.0.1:{milvus}", f"http://127.0.0.1:{embedder}", cache)
     finally:
@@ -76,18 +78,6 @@ def _child(log: Path, *command: object) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             [str(part) for part in command], stdout=stream, stderr=subprocess.STDOUT
         )
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def _listens(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.settimeout(0.5)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _ready(port: int) -> bool:
@@ -116,29 +106,24 @@ class Site:
     root: Path
     services: Services
     namespace: str
+    stores: DocumentStores
     index: str = "handbook"
     uid: str = "uid-1"
     spec: RagIndexSpec = field(default_factory=RagIndexSpec)
     runs: int = 0
 
-    @property
-    def bucket(self) -> Path:
-        return self.root / "bucket" / self.namespace / self.index
-
-    @property
-    def ledger_url(self) -> str:
-        return f"sqlite:///{self.root / 'ledger.db'}"
-
     def put(self, path: str, content: str | bytes) -> None:
-        """Store a document as a program would that writes beside and renames."""
-        target = self.bucket / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        partial = self.root / "partial"
-        partial.write_bytes(content.encode() if isinstance(content, str) else content)
-        partial.replace(target)
+        """Store a document whole."""
+        data = content.encode() if isinstance(content, str) else content
+        self.stores.put(f"{self.namespace}/{self.index}/{path}", data)
 
     def remove(self, path: str) -> None:
-        (self.bucket / path).unlink()
+        """Delete a document; fine when it is not there."""
+        self.stores.remove(f"{self.namespace}/{self.index}/{path}")
+
+    def holds(self, path: str) -> bool:
+        """Say whether the bucket has a document."""
+        return self.stores.holds(f"{self.namespace}/{self.index}/{path}")
 
     def begin(self, step: str, **arguments: str) -> subprocess.Popen[str]:
         """Start one step as a process."""
@@ -147,9 +132,7 @@ class Site:
             "PATH": os.environ["PATH"],
             "HOME": str(self.root),
             "TMPDIR": str(self.root),
-            "NEXUS_BUCKET_URL": f"file://{self.root / 'bucket'}",
-            "NEXUS_WORK_URL": f"file://{self.root / 'work'}",
-            "NEXUS_LEDGER_URL": self.ledger_url,
+            **self.stores.environment,
             "NEXUS_MILVUS_URI": self.services.milvus,
             "NEXUS_EMBEDDER_URL": self.services.embedder,
             "NEXUS_MODEL_CACHE": str(self.services.cache),
@@ -218,7 +201,7 @@ class Site:
         )
 
     def ledger(self) -> Ledger:
-        return Ledger(self.ledger_url)
+        return Ledger(self.stores.ledger_url)
 
     def documents(self) -> dict[str, Document]:
         ledger = self.ledger()
@@ -240,10 +223,21 @@ def vectors(services: Services) -> Iterator[VectorIndex]:
 _namespaces = iter(range(1, 10_000))
 
 
-@pytest.fixture
-def site(tmp_path: Path, services: Services) -> Site:
-    """An index that nobody has synced yet."""
-    made = Site(tmp_path, services, f"team{next(_namespaces)}")
-    made.bucket.mkdir(parents=True)
-    upgrade(made.ledger_url)
-    return made
+@pytest.fixture(scope="session")
+def real_stores() -> Iterator[RealStores]:
+    """MinIO and PostgreSQL for the session; skipped where a machine lacks them."""
+    with store_servers() as servers:
+        yield servers
+
+
+_numbers = count(1)
+
+
+@pytest.fixture(params=["directory and sqlite", "minio and postgresql"])
+def site(request: pytest.FixtureRequest, tmp_path: Path, services: Services) -> Site:
+    """An index that nobody has synced yet, on each kind of store."""
+    stores: DocumentStores = Directories(tmp_path)
+    if request.param != "directory and sqlite":
+        stores = request.getfixturevalue("real_stores").new(next(_numbers))
+    upgrade(stores.ledger_url)
+    return Site(tmp_path, services, f"team{next(_namespaces)}", stores)

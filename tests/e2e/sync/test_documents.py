@@ -199,7 +199,7 @@ def test_teardown_leaves_nothing_but_the_source(site: Any, vectors: VectorIndex)
     site.teardown()
     assert not vectors.has(collection)
     assert site.documents() == {}
-    assert (site.bucket / "pump.md").exists()
+    assert site.holds("pump.md")
     site.teardown()
     site.uid = "uid-2"
     assert site.sync()["documents"]["indexed"] == 1
