@@ -1,0 +1,27 @@
+"""Where the objects of the builders are put, and how they are asked about."""
+
+from typing import Any
+
+NAMESPACE = "builders"
+PLURALS = {
+    "Deployment": "deployments",
+    "Service": "services",
+    "PersistentVolumeClaim": "persistentvolumeclaims",
+    "PodDisruptionBudget": "poddisruptionbudgets",
+    "HorizontalPodAutoscaler": "horizontalpodautoscalers",
+    "NetworkPolicy": "networkpolicies",
+    "Workflow": "workflows",
+    "WorkflowTemplate": "workflowtemplates",
+    "ClusterWorkflowTemplate": "clusterworkflowtemplates",
+    "EventSource": "eventsources",
+    "Sensor": "sensors",
+}
+STRICT = {"fieldValidation": "Strict", "fieldManager": "test", "force": "true", "dryRun": "All"}
+APPLY = {"content-type": "application/apply-patch+yaml"}
+
+
+def url(one: Any) -> str:
+    version = one["apiVersion"]
+    root = f"/apis/{version}" if "/" in version else f"/api/{version}"
+    place = "" if one["kind"].startswith("Cluster") else f"/namespaces/{NAMESPACE}"
+    return f"{root}{place}/{PLURALS[one['kind']]}/{one['metadata']['name']}"
