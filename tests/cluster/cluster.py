@@ -25,6 +25,8 @@ def main() -> int:
         chosen.set_defaults(action=action)
         if name == "build":
             chosen.add_argument("programs", nargs="*", choices=[*NAMES, []], metavar="PROGRAM")
+        if name == "down":
+            chosen.add_argument("--force", action="store_true", help="even while it is in use")
         if name == "run":
             chosen.add_argument("command", nargs=argparse.REMAINDER, metavar="-- CMD")
     given = parser.parse_args()
@@ -46,8 +48,12 @@ def _build(given: argparse.Namespace) -> int:
 
 
 def _up(given: argparse.Namespace) -> int:
+    cluster = Cluster()
+    if cluster.is_up():
+        sys.stdout.write("a cluster is up already\n")
+        return 0
     began = time.monotonic()
-    Cluster().up()
+    cluster.up()
     sys.stdout.write(f"up in {time.monotonic() - began:.1f} s\n")
     return 0
 
@@ -55,7 +61,7 @@ def _up(given: argparse.Namespace) -> int:
 def _down(given: argparse.Namespace) -> int:
     began = time.monotonic()
     cluster = Cluster()
-    cluster.down()
+    cluster.down(force=given.force)
     if left := leftovers.found(cluster.config):
         sys.stderr.write(f"left behind: {', '.join(left)}\n")
         return 1

@@ -19,10 +19,21 @@ from typing import Any, Self
 
 import yaml
 
-from testcluster import addons, cgroups, control, daemons, leftovers, lock, network, node, render
+from testcluster import (
+    addons,
+    api,
+    cgroups,
+    control,
+    daemons,
+    leftovers,
+    lock,
+    network,
+    node,
+    render,
+)
 from testcluster import requirements as machine
 from testcluster.config import ClusterConfig
-from testcluster.errors import ClusterError, ClusterFailed
+from testcluster.errors import ClusterBusy, ClusterFailed
 from testcluster.tools import tools_folder
 
 _WAIT_FOR_ANOTHER = 3600.0
@@ -71,8 +82,17 @@ class Cluster:
         finally:
             os.close(held)  # etcd has it open
 
-    def down(self) -> None:
-        """Remove a cluster, or what a crash left of one.  Raises LeftBehind."""
+    def down(self, *, force: bool = False) -> None:
+        """Remove a cluster, or what a crash left of one.  Raises LeftBehind.
+
+        Raises ClusterBusy for one that another process made and still is at work with, unless
+        `force` is true.
+        """
+        if (user := lock.user()) and not force:
+            raise ClusterBusy(
+                f"the cluster is in use by process {user}, which made it: end that process, or "
+                "say `python tests/cluster/cluster.py down --force`"
+            )
         with lock.cleaning():
             leftovers.remove_all(self.config)
 
@@ -156,9 +176,9 @@ class Cluster:
 
     def _ready(self) -> bool:
         """Return whether the node takes pods, and the namespace `default` lets them be made."""
-        try:
-            self.get("serviceaccount", "default")
-            conditions = self.get("node", self.config.node_name)["status"].get("conditions", [])
-        except ClusterError:  # not made yet
+        account = api.read(self.config, "/api/v1/namespaces/default/serviceaccounts/default")
+        found = api.read(self.config, f"/api/v1/nodes/{self.config.node_name}")
+        if account is None or found is None:
             return False
+        conditions = found["status"].get("conditions", [])
         return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

@@ -1,15 +1,9 @@
 """Starts the control plane of a cluster: etcd, API server, controllers, scheduler."""
 
-import functools
-import subprocess
-from pathlib import Path
-
-from testcluster import commands, daemons, network, render
+from testcluster import api, commands, daemons, render
 from testcluster.binaries import binary
 from testcluster.certificates import Authority, signing_key, write_secret
 from testcluster.config import ClusterConfig
-
-_SECONDS = 10.0
 
 
 def prepare(config: ClusterConfig) -> None:
@@ -42,14 +36,6 @@ def start(config: ClusterConfig, lock: int) -> None:
     etcd = commands.etcd(config, binary("etcd"))
     daemons.start(config, "etcd", etcd, keep_open=(lock,))
     daemons.start(config, "kube-apiserver", commands.api_server(config, kube))
-    daemons.wait_until(config, "API server ready", functools.partial(_ready, config, kube))
+    daemons.wait_until(config, "API server ready", lambda: api.is_ready(config))
     daemons.start(config, "kube-controller-manager", commands.controller_manager(config, kube))
     daemons.start(config, "kube-scheduler", commands.scheduler(config, kube))
-
-
-def _ready(config: ClusterConfig, kube: Path) -> bool:
-    ask = [str(kube), "kubectl", f"--kubeconfig={config.admin_kubeconfig}", "get", "--raw=/readyz"]
-    done = subprocess.run(
-        network.inside(config, ask), check=False, capture_output=True, timeout=_SECONDS
-    )
-    return done.returncode == 0

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import subprocess
 import time
 from collections.abc import Callable, Mapping
@@ -44,28 +43,21 @@ def start(
 
 def running(config: ClusterConfig) -> dict[str, int]:
     """Return the process id of each part that runs, in the order in which they were started."""
-    files = sorted(_folder(config).glob("*"), key=lambda path: path.stat().st_mtime_ns)
-    found = {path.name: int(path.read_text() or 0) for path in files}
-    return {name: pid for name, pid in found.items() if _alive(config, pid)}
+    return {name: pid for name, pid in _started(config).items() if _alive(config, pid)}
 
 
-def stop(config: ClusterConfig, name: str, patience: float = 10.0) -> None:
-    """Ask a process to end and wait for it; nothing when it does not run."""
-    pid = running(config).get(name)
-    if pid is None:
-        return
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, signal.SIGTERM)
-    deadline = time.monotonic() + patience
-    while _alive(config, pid) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
+def reap(config: ClusterConfig) -> None:
+    """Take note of the end of processes that this one started, so that no zombies stay."""
+    for pid in _started(config).values():
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(pid, 0)
 
 
 def wait_until(
     config: ClusterConfig, what: str, holds: Callable[[], bool], *, seconds: float = 60.0
 ) -> None:
     """Wait for a condition.  Raises ClusterFailed when a process ends first, or time is up."""
-    expected = {path.name for path in _folder(config).glob("*")}
+    expected = _started(config).keys()
     deadline = time.monotonic() + seconds
     while not holds():
         if ended := expected - running(config).keys():
@@ -81,6 +73,13 @@ def last_words(config: ClusterConfig, name: str) -> str:
     log = config.logs / f"{name}.log"
     lines = log.read_text(errors="replace").strip().splitlines() if log.exists() else []
     return " | ".join(lines[-_LAST_LINES:]) or "it said nothing"
+
+
+def _started(config: ClusterConfig) -> dict[str, int]:
+    """Return the process id of each part that was started, in that order."""
+    files = sorted(_folder(config).glob("*"), key=lambda path: path.stat().st_mtime_ns)
+    notes = {path.name: path.read_text() for path in files}
+    return {name: int(note) for name, note in notes.items() if note}
 
 
 def _folder(config: ClusterConfig) -> Path:

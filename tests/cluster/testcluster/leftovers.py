@@ -9,7 +9,7 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
-from testcluster import cgroups
+from testcluster import cgroups, daemons
 from testcluster.config import ClusterConfig
 from testcluster.errors import LeftBehind
 
@@ -70,6 +70,8 @@ def found(config: ClusterConfig) -> list[str]:
 
 def _kill(config: ClusterConfig) -> None:
     cgroups.kill(config.name)
+    if config.folder.exists():
+        daemons.reap(config)
 
 
 def _remove_groups(config: ClusterConfig) -> None:

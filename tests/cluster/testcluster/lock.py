@@ -41,23 +41,54 @@ def acquire(patience: float, path: Path = _PATH) -> int:
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
     deadline = time.monotonic() + patience
     told = False
-    while True:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.pread(descriptor, 500, 0).decode(errors="replace").strip()
-            if time.monotonic() >= deadline:
-                os.close(descriptor)
-                raise ClusterBusy(
-                    f"a test cluster already runs on this machine ({holder}): wait for it, or end "
-                    "it with `python tests/cluster/cluster.py down`"
-                ) from None
-            if not told:
-                sys.stderr.write(f"waiting for the test cluster that runs here now ({holder})\n")
-                told = True
-            time.sleep(random.uniform(0.5, 1.5) * _POLL_SECONDS)
-        else:
-            os.ftruncate(descriptor, 0)
-            started = time.strftime("%H:%M:%S")
-            os.pwrite(descriptor, f"started {started} by process {os.getpid()}\n".encode(), 0)
-            return descriptor
+    while not _lock(descriptor):
+        if time.monotonic() >= deadline:
+            whose = _whose(descriptor)
+            os.close(descriptor)
+            raise ClusterBusy(
+                f"a test cluster already runs on this machine, {whose}: wait for it, or end it "
+                "with `python tests/cluster/cluster.py down`"
+            )
+        if not told:
+            sys.stderr.write(f"waiting for the test cluster that runs, {_whose(descriptor)}\n")
+            told = True
+        time.sleep(random.uniform(0.5, 1.5) * _POLL_SECONDS)
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()} {time.strftime('%H:%M:%S')}".encode(), 0)
+    return descriptor
+
+
+def user(path: Path = _PATH) -> int | None:
+    """Return the process that made the running cluster and still is at work with it, if any.
+
+    None when no cluster runs, when its maker ended, or when this process made it.
+    """
+    if not path.exists():
+        return None
+    descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        if _lock(descriptor):
+            return None
+        maker = int(_note(descriptor)[0])
+    finally:
+        os.close(descriptor)
+    return maker if maker != os.getpid() and Path(f"/proc/{maker}").exists() else None
+
+
+def _lock(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def _whose(descriptor: int) -> str:
+    maker, since = _note(descriptor)
+    return f"made at {since} by process {maker}"
+
+
+def _note(descriptor: int) -> tuple[str, str]:
+    """Return the maker's process id and the time; a lock that is just taken has no note yet."""
+    maker, _, since = os.pread(descriptor, 100, 0).decode(errors="replace").partition(" ")
+    return maker or "0", since or "this moment"

@@ -1,0 +1,332 @@
+"""The test cluster itself: pods, names, volumes, workflows, events; and that it leaves nothing.
+
+These tests have a cluster of their own, which is gone before the other files of this folder start.
+"""
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from testcluster import cgroups, daemons, leftovers
+from testcluster.binaries import BinaryMissing
+from testcluster.cluster import Cluster
+from testcluster.config import ClusterConfig
+from testcluster.errors import ClusterFailed, ClusterUnavailable
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
+
+POLICY = "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n"
+
+
+@dataclass(frozen=True)
+class Host:
+    """What a cluster must not change."""
+
+    links: str
+    rules: str
+    kernel: tuple[str, ...]
+    folders: tuple[bool, ...]
+
+    @classmethod
+    def now(cls) -> "Host":
+        settings = ("vm/overcommit_memory", "kernel/panic", "kernel/panic_on_oops")
+        folders = ("/run/netns", "/run/containerd", "/var/lib/cni", "/var/lib/kubelet")
+        return cls(
+            links=_said(["ip", "-oneline", "link", "show"]),
+            rules=_said(["iptables-save"]),
+            kernel=tuple((Path("/proc/sys") / name).read_text() for name in settings),
+            folders=tuple(Path(folder).exists() for folder in folders),
+        )
+
+
+@pytest.fixture(scope="module")
+def before() -> Host:
+    return Host.now()
+
+
+@pytest.fixture(scope="module")
+def own(before: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """A cluster of this file alone, with its services and an audit log."""
+    if os.environ.get("NEXUS_TEST_CLUSTER") == "running":
+        pytest.skip("a cluster that is to be kept runs here, and one is all that a machine has")
+    policy = tmp_path_factory.mktemp("audit") / "policy.yaml"
+    policy.write_text(POLICY, encoding="utf-8")
+    cluster = Cluster(ClusterConfig(audit_policy=policy))
+    try:
+        cluster.up()
+    except (BinaryMissing, ClusterUnavailable) as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+    yield cluster
+    cluster.down()
+
+
+def test_restricted_pod_runs_and_reaches_a_service_by_name(own: Cluster) -> None:
+    own.apply(
+        {
+            "apiVersion": "v1",
+            "kind": "Namespace",
+            "metadata": {
+                "name": "careful",
+                "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+            },
+        },
+        _pod("server", ["serve", ":8080"], labels={"app": "server"}),
+        {
+            "apiVersion": "v1",
+            "kind": "Service",
+            "metadata": {"name": "server", "namespace": "careful"},
+            "spec": {"selector": {"app": "server"}, "ports": [{"port": 80, "targetPort": 8080}]},
+        },
+    )
+    own.kubectl("wait", "-n", "careful", "pod/server", "--for=condition=Ready", "--timeout=60s")
+    own.apply(_pod("client", ["get", "http://server.careful.svc/hello"]))
+    assert _output(own, "client") == "/hello\n"
+    address = own.get("service", "server", "-n", "careful")["spec"]["clusterIP"]
+    with own.joined():
+        assert httpx.get(f"http://{address}/from-here", trust_env=False).text == "/from-here\n"
+
+
+def test_pod_that_breaks_the_namespaces_policy_is_refused(own: Cluster) -> None:
+    pod = _pod("bold", ["pause"])
+    pod["spec"]["hostNetwork"] = True
+    with pytest.raises(ClusterFailed, match=r"violates PodSecurity .*restricted"):
+        own.apply(pod)
+
+
+def test_name_outside_of_the_cluster_is_unknown_at_once(own: Cluster) -> None:
+    own.apply(_pod("outside", ["lookup", "registry.example.org"]))
+    began = time.monotonic()
+    own.kubectl(
+        "wait",
+        "-n",
+        "careful",
+        "pod/outside",
+        "--for=jsonpath={.status.phase}=Failed",
+        "--timeout=60s",
+    )
+    assert "no such host" in own.kubectl("logs", "-n", "careful", "outside")
+    assert time.monotonic() - began < 15
+
+
+def test_claims_are_bound_and_written_by_pods_that_are_not_root(own: Cluster) -> None:
+    claims = own.get("pvc", "-n", "test-services")["items"]
+    assert {claim["status"]["phase"] for claim in claims} == {"Bound"}
+    minio = next(claim for claim in claims if claim["metadata"]["name"] == "minio")
+    folder = own.config.volumes_folder / minio["spec"]["volumeName"]
+    assert folder.stat().st_mode & 0o777 == 0o777
+    assert {path.stat().st_uid for path in folder.iterdir()} == {65532}
+
+
+def test_workflow_of_two_steps_succeeds(own: Cluster) -> None:
+    own.apply(
+        *_role("default", "argoproj.io", "workflowtaskresults", ["create", "patch"]),
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": "Workflow",
+            "metadata": {"name": "two-steps", "namespace": "default"},
+            "spec": {
+                "entrypoint": "both",
+                "templates": [
+                    {
+                        "name": "both",
+                        "dag": {
+                            "tasks": [
+                                {"name": "first", "template": "step"},
+                                {"name": "second", "template": "step", "depends": "first"},
+                            ]
+                        },
+                    },
+                    {
+                        "name": "step",
+                        "container": {
+                            "image": "local/argoexec:test",
+                            "command": ["/bin/argoexec", "version"],
+                        },
+                    },
+                ],
+            },
+        },
+    )
+    own.kubectl(
+        "wait", "workflow/two-steps", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=90s"
+    )
+    nodes = own.get("workflow", "two-steps")["status"]["nodes"].values()
+    phases = {node["displayName"]: node["phase"] for node in nodes}
+    assert phases == {"two-steps": "Succeeded", "first": "Succeeded", "second": "Succeeded"}
+
+
+def test_event_reaches_an_object_through_the_bus(own: Cluster) -> None:
+    own.apply(
+        *_role("default", "", "configmaps", ["get", "patch"]),
+        *_event_objects(),
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named("target")},
+    )
+    for part in ("eventsource-name=hook", "sensor-name=hook"):
+        _eventually(lambda part=part: own.get("pods", "-l", part)["items"], f"a pod with {part}")
+        own.kubectl("wait", "pods", "-l", part, "--for=condition=Ready", "--timeout=120s")
+    address = own.get("service", "hook-eventsource-svc")["spec"]["clusterIP"]
+
+    def delivered() -> bool:
+        # Sent anew until it arrives: the Sensor subscribes some time after its pod is ready.
+        with own.joined():
+            httpx.post(f"http://{address}:12000/put", json={"key": "a.pdf"}, trust_env=False)
+        return bool(own.get("configmap", "target").get("data") == {"key": "a.pdf"})
+
+    _eventually(delivered, "the event in the object", pause=1.0)
+
+
+def test_audit_log_names_who_asked_for_what(own: Cluster) -> None:
+    log = own.config.audit_log.read_text(encoding="utf-8")
+    assert '"objectRef":{"resource":"workflows","namespace":"default","name":"two-steps"' in log
+
+
+def test_after_a_crash_nothing_is_left(own: Cluster, before: Host) -> None:
+    processes = cgroups.pids(own.config.name)
+    assert len(processes) > 10
+    running = daemons.running(own.config)
+    for name in ("etcd", "kubelet", "containerd"):
+        os.kill(running[name], signal.SIGKILL)
+    began = time.monotonic()
+    own.down()
+    took = time.monotonic() - began
+    assert leftovers.found(own.config) == []
+    # Shims and pods have no parent any more, and are taken note of by whoever adopts orphans.
+    _eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), "no process")
+    assert Host.now() == before
+    assert took < 60  # three seconds on an idle machine
+
+
+def _pod(name: str, arguments: list[str], labels: dict[str, str] | None = None) -> dict[str, Any]:
+    return {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": "careful", "labels": labels or {}},
+        "spec": {
+            "restartPolicy": "Never",
+            "securityContext": {
+                "runAsNonRoot": True,
+                "runAsUser": 65532,
+                "runAsGroup": 65532,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [
+                {
+                    "name": name,
+                    "image": "local/pod:test",
+                    "args": arguments,
+                    "securityContext": {
+                        "allowPrivilegeEscalation": False,
+                        "readOnlyRootFilesystem": True,
+                        "capabilities": {"drop": ["ALL"]},
+                    },
+                }
+            ],
+        },
+    }
+
+
+def _named(name: str) -> dict[str, str]:
+    return {"name": name, "namespace": "default"}
+
+
+def _role(account: str, group: str, resource: str, verbs: list[str]) -> list[dict[str, Any]]:
+    return [
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "Role",
+            "metadata": _named(resource),
+            "rules": [{"apiGroups": [group], "resources": [resource], "verbs": verbs}],
+        },
+        {
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": _named(resource),
+            "roleRef": {
+                "apiGroup": "rbac.authorization.k8s.io",
+                "kind": "Role",
+                "name": resource,
+            },
+            "subjects": [{"kind": "ServiceAccount", **_named(account)}],
+        },
+    ]
+
+
+def _event_objects() -> list[dict[str, Any]]:
+    """A bus on the cluster's NATS, a webhook, and a Sensor that writes into a ConfigMap."""
+    target = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named("target")}
+    bus = {
+        "url": "nats://nats.test-services.svc:4222",
+        "streamConfig": "maxMsgs: 1000\nmaxAge: 1h\nmaxBytes: -1\nreplicas: 1\nduplicates: 300s\n",
+    }
+    hook = {"put": {"port": "12000", "endpoint": "/put", "method": "POST"}}
+    trigger = {
+        "template": {
+            "name": "write",
+            "k8s": {
+                "operation": "patch",
+                "patchStrategy": "application/merge-patch+json",
+                "source": {"resource": target},
+                "parameters": [
+                    {"src": {"dependencyName": "put", "dataKey": "body.key"}, "dest": "data.key"}
+                ],
+            },
+        }
+    }
+    specs: dict[str, tuple[str, dict[str, Any]]] = {
+        "EventBus": ("default", {"jetstreamExotic": bus}),
+        "EventSource": (
+            "hook",
+            {"service": {"ports": [{"port": 12000, "targetPort": 12000}]}, "webhook": hook},
+        ),
+        "Sensor": (
+            "hook",
+            {
+                "template": {"serviceAccountName": "default"},
+                "dependencies": [{"name": "put", "eventSourceName": "hook", "eventName": "put"}],
+                "triggers": [trigger],
+            },
+        ),
+    }
+    return [
+        {
+            "apiVersion": "argoproj.io/v1alpha1",
+            "kind": kind,
+            "metadata": _named(name),
+            "spec": spec,
+        }
+        for kind, (name, spec) in specs.items()
+    ]
+
+
+def _output(cluster: Cluster, pod: str) -> str:
+    cluster.kubectl(
+        "wait",
+        "-n",
+        "careful",
+        f"pod/{pod}",
+        "--for=jsonpath={.status.phase}=Succeeded",
+        "--timeout=60s",
+    )
+    return cluster.kubectl("logs", "-n", "careful", pod)
+
+
+def _eventually(holds: Callable[[], object], what: str, pause: float = 0.2) -> None:
+    deadline = time.monotonic() + 90
+    while not holds():
+        assert time.monotonic() < deadline, f"not within 90 s: {what}"
+        time.sleep(pause)
+
+
+def _said(command: list[str]) -> str:
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20)
+    # Comments have the time, counters what passed.
+    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith("#"))
