@@ -1,5 +1,6 @@
 """What kubelet and Prometheus ask of the process: /healthz, /readyz, /metrics."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Self
@@ -32,8 +33,9 @@ class HealthServer:
     async def __aenter__(self) -> Self:
         self._runner = web.AppRunner(self._application, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, port=self._port).start()
-        self.port = int(self._runner.addresses[0][1])
+        listening = _listen(self._port)
+        await web.SockSite(self._runner, listening).start()
+        self.port = int(listening.getsockname()[1])
         return self
 
     async def __aexit__(
@@ -44,6 +46,14 @@ class HealthServer:
     ) -> None:
         if self._runner is not None:
             await self._runner.cleanup()
+
+
+def _listen(port: int) -> socket.socket:
+    """Open one socket for IPv4 and IPv6, where the machine has both."""
+    if socket.has_dualstack_ipv6():
+        address = ("::", port)
+        return socket.create_server(address, family=socket.AF_INET6, dualstack_ipv6=True)
+    return socket.create_server(("0.0.0.0", port))  # noqa: S104 - kubelet and Prometheus ask
 
 
 def _answering(question: Question) -> Callable[[web.Request], Awaitable[web.Response]]:
