@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def start(port: int, *flags: str, uri: str = URI) -> subprocess.Popen[str]:
+def start(
+    port: int, *flags: str, uri: str = URI, environ: Mapping[str, str] | None = None
+) -> subprocess.Popen[str]:
     cache = os.environ.get("NEXUS_TEST_MODEL_CACHE", Path.home() / ".cache/llmops-nexus/models")
     command = [
         sys.executable, "-m", "nexus_runtime.cli", "--model-uri", uri, "--served-name",
         "assistant", "--port", str(port), "--context-tokens", "1024", *flags,
     ]  # fmt: skip
-    environ = {**os.environ, "NEXUS_MODEL_CACHE": str(cache)}
+    environ = {**os.environ, "NEXUS_MODEL_CACHE": str(cache), **(environ or {})}
     return subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
 
 
@@ -143,6 +145,21 @@ def test_sigterm_lets_the_answer_in_work_finish() -> None:
     last = [json.loads(line[5:]) for line in lines if line.startswith("data:")][-1]
     assert last["stop"] is True
     assert last["tokens_predicted"] == 60
+
+
+def test_sigterm_while_the_model_is_fetched_ends_it_at_once() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as hub:  # takes the call and says nothing
+        hub.settimeout(60)
+        environ = {"HF_ENDPOINT": f"http://127.0.0.1:{hub.getsockname()[1]}"}
+        process = start(free_port(), uri="hf://acme/model/model.gguf", environ=environ)
+        try:
+            connection, _ = hub.accept()
+            with connection:
+                process.send_signal(signal.SIGTERM)
+                assert process.wait(timeout=10) == 128 + signal.SIGTERM
+        finally:
+            process.kill()
+            process.communicate()
 
 
 @pytest.mark.parametrize(

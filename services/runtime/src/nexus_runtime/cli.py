@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 
 from nexus_api.uri import BadUri
 from nexus_models import ModelError
@@ -42,7 +43,10 @@ class Options:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run until SIGTERM or SIGINT; 0 is a clean end, 1 a failure, 2 wrong usage."""
+    """Run until SIGTERM or SIGINT; 0 is a clean end, 1 a failure, 2 wrong usage.
+
+    A signal before the model is served ends it at once, with 128 and the signal's number.
+    """
     options = read_options(arguments, os.environ)
     level = os.environ.get("NEXUS_LOG_LEVEL", "INFO").upper()
     logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
@@ -50,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, _leave)  # nothing is served yet: a download may take an hour
     try:
         return _serve(options, stop, verbose=level == "DEBUG")
     except (ModelError, LlamaRuntimeError, BadUri) as error:
@@ -96,6 +100,10 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
     )
 
 
+def _leave(number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(128 + number)
+
+
 def _serve(options: Options, stop: threading.Event, *, verbose: bool) -> int:
     model = gguf_for(
         options.model_uri, options.weights, cache=options.cache, revision=options.revision
@@ -108,6 +116,8 @@ def _serve(options: Options, stop: threading.Event, *, verbose: bool) -> int:
         threads=options.threads, host=options.host, port=options.port, verbose=verbose,
     )  # fmt: skip
     server = start(settings)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
     _log.info(
         "%s is ready: %s, %d slots of %d tokens, %d threads",
         options.served_name, model.name, options.slots, context, options.threads,
