@@ -1,6 +1,7 @@
 """Runs an image as a restricted pod would: its own user, a read-only root, a fresh /tmp."""
 
 import json
+import shlex
 import subprocess
 import tarfile
 from collections.abc import Mapping
@@ -8,46 +9,47 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-# $1 root, $2 user, $3 folder for data or empty, $4 where it appears; the rest is the command.
-_ENTER = """
-set -e
-root=$1 user=$2 data=$3 place=$4
-shift 4
-mount --bind "$root" "$root"
-mount -o remount,bind,ro "$root"
-mount --rbind /dev "$root/dev"
-mount -t proc proc "$root/proc"
-mount -t tmpfs -o mode=1777 tmpfs "$root/tmp"
-for folder in /var/run/postgresql; do
-    [ ! -d "$root$folder" ] || mount -t tmpfs -o mode=1777 tmpfs "$root$folder"
-done
-if [ -n "$data" ]; then
-    mount -t tmpfs -o mode=755 tmpfs "$root/mnt"
-    mount --bind "$data" "$root$place"
-fi
-cd "$root"
-exec chroot --userspec="$user" "$root" "$@"
-"""
 _SECONDS = 90.0
+_ISOLATED = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
+_EMPTY = ("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs")
 
 
 @dataclass(frozen=True)
 class Sandbox:
-    """An unpacked image and what its configuration says."""
+    """An opened image and what its configuration says.
+
+    `volumes` are folders by the path that they are mounted at, None for an empty one.
+    """
 
     root: Path
     config: dict[str, Any]
-    data: Path | None = None
-    place: str = "/mnt"
+    volumes: Mapping[str, Path | None] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
 
     def command(self, *arguments: str) -> list[str]:
         """Return the command line that runs a program in the image; it dies with its parent."""
+        root, volumes = str(self.root), {"/tmp": None, **self.volumes}
         variables = [*self.config["Env"], *(f"{k}={v}" for k, v in self.variables.items())]
-        data = str(self.data or "")
-        enter = ["sh", "-c", _ENTER, "enter", str(self.root), self.config["User"], data, self.place]
-        isolated = ["unshare", "--mount", "--pid", "--fork", "--kill-child"]
-        return [*isolated, *enter, "env", "-i", *variables, *arguments]
+        place = f"--chdir={self.config.get('WorkingDir') or '/'}"
+        inside = ["env", "-i", place, *variables, *arguments]
+        steps = [
+            ["set", "-e"],
+            ["mkdir", "-p", *(root + path for path in volumes)],
+            ["mount", "--bind", root, root],
+            ["mount", "-o", "remount,bind,ro", root],
+            ["mount", "--rbind", "/dev", f"{root}/dev"],
+            ["mount", "-t", "proc", "proc", f"{root}/proc"],
+            *(
+                ["mount", "--bind", str(folder), root + path] if folder else [*_EMPTY, root + path]
+                for path, folder in volumes.items()
+            ),
+            ["exec", "chroot", f"--userspec={self.config['User']}", root, *inside],
+        ]
+        return [*_ISOLATED, "sh", "-c", "\n".join(map(shlex.join, steps))]
+
+    def entry_point(self, *arguments: str) -> list[str]:
+        """Return the command line that a pod with these arguments would run."""
+        return self.command(*self.config["Entrypoint"], *arguments)
 
     def run(self, *arguments: str) -> str:
         """Run a program to its end and return what it printed; fails with its errors."""
