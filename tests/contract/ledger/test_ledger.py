@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import text
 
 from nexus_knowledge.errors import (
     DocumentNotFound,
@@ -96,6 +97,28 @@ class TestTables:
         assert errors == []
         with Ledger(url) as ledger:
             assert ledger.counts(*KEY) == Counts()
+
+    def test_a_release_lives_on_with_the_tables_of_the_next(
+        self, ledger_url: str, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        engine = connect(ledger_url).execution_options(writes=True)
+        with engine.begin() as connection:
+            for statement in (
+                "ALTER TABLE documents ADD COLUMN later VARCHAR",
+                "ALTER TABLE indexes ADD COLUMN later INTEGER NOT NULL DEFAULT 0",
+                "CREATE TABLE later (id INTEGER PRIMARY KEY)",
+                "UPDATE alembic_version SET version_num = '9999'",
+            ):
+                connection.execute(text(statement))
+        upgrade(ledger_url)
+        assert "newer release" in caplog.text
+        with Ledger(ledger_url) as ledger:
+            sync(ledger, listed("a"))
+            assert ledger.counts(*KEY).indexed == 1
+        with engine.connect() as connection:
+            found = connection.scalar(text("SELECT version_num FROM alembic_version"))
+        assert found == "9999"
+        engine.dispose()
 
     def test_a_ledger_that_was_not_migrated_says_so(self, empty_url: str) -> None:
         with (

@@ -1,5 +1,6 @@
 """Transactions and migrations of the ledger's database."""
 
+import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -14,13 +15,19 @@ from nexus_knowledge.ledger.failures import errors
 from nexus_knowledge.ledger.tables import IndexRow
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
+_log = logging.getLogger(__name__)
 _ADVISORY_LOCK = 0x6E657875  # any number that is ours alone
 
 
 def upgrade(url: str) -> None:
-    """Bring the ledger's tables to this release; several at once, from any process, are fine."""
+    """Bring the ledger's tables to this release; several at once, from any process, are fine.
+
+    Tables of a newer release are left as they are, see ``nexus_knowledge.ledger.migrations``.
+    """
     from alembic import command
     from alembic.config import Config
+    from alembic.migration import MigrationContext
+    from alembic.script import ScriptDirectory
 
     engine = connect(url)
     try:
@@ -31,6 +38,11 @@ def upgrade(url: str) -> None:
             config = Config()
             config.set_main_option("script_location", str(_MIGRATIONS).replace("%", "%%"))
             config.attributes["connection"] = connection
+            ours = ScriptDirectory.from_config(config).get_current_head() or ""
+            theirs = MigrationContext.configure(connection).get_current_revision() or ""
+            if theirs > ours:  # numbers of one width
+                _log.warning("the ledger is of a newer release (%s after %s)", theirs, ours)
+                return
             command.upgrade(config, "head")
     finally:
         engine.dispose()
