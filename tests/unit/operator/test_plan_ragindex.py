@@ -2,15 +2,23 @@
 
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
+from unittest import mock
 
 import pytest
 from small_world import World, rag_index, report
 
 from nexus_api.meta import FINALIZER, FORCE_RELEASE, SYNC_REQUESTED
+from nexus_operator.cluster.errors import Conflict
 from nexus_operator.objects import annotations_of, name_of
 from nexus_operator.plan.schedule import back_off
+from nexus_operator.reconcile import carry_out
 from nexus_operator.status.runs import ATTEMPT, CAUSE
+
+
+class Killed(Exception):
+    """The operator dies here."""
 
 
 @pytest.fixture
@@ -207,6 +215,33 @@ def test_deletion_stops_syncs_then_tears_down_then_lets_go(world: World) -> None
     assert teardown["spec"]["workflowTemplateRef"]["name"] == "nexus-teardown"
     assert parameters(teardown)["policy"] == "Retain"
     world.end_run(teardown, "Succeeded")
+    world.reconcile(key)
+    assert world.get(key.ref) is None
+    assert world.workflows() == []
+
+
+def test_killed_between_the_end_of_its_teardown_and_its_release(world: World) -> None:
+    key = synced_index(world)
+    world.delete(key)
+    world.settle(key)
+    world.end_run(running(world), "Succeeded")
+    with mock.patch.object(carry_out, "_set_finalizers", side_effect=Killed), suppress(Killed):
+        world.reconcile(key)
+    assert world.workflows() == []  # nothing tells any more that the teardown ran, but the status
+    world.reconcile(key)
+    assert world.get(key.ref) is None
+    assert world.workflows() == []
+
+
+def test_a_child_that_could_not_be_deleted_holds_the_release_up(world: World) -> None:
+    key = synced_index(world)
+    world.delete(key)
+    world.settle(key)
+    world.end_run(running(world), "Succeeded")
+    busy = Conflict("the object is being changed by somebody else")
+    with mock.patch.object(world.cluster, "delete", side_effect=busy), pytest.raises(Conflict):
+        world.reconcile(key)
+    assert world.get(key.ref) is not None
     world.reconcile(key)
     assert world.get(key.ref) is None
     assert world.workflows() == []

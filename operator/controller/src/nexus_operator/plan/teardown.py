@@ -19,6 +19,9 @@ NO_WORKFLOWS = "ArgoWorkflowsMissing"
 LOOK_FOR_KINDS = timedelta(minutes=1)
 """How soon to look whether Argo Workflows is back."""
 
+RELEASED = "Released"
+"""Reason of Ready from when its data is released until the index is gone."""
+
 _SHORTEST_WAIT = timedelta(seconds=1)
 
 _WAY_OUT = (
@@ -39,7 +42,7 @@ def plan_teardown(index: RagIndex, seen: Seen, settings: Settings, now: datetime
         return _plan(index, now, "Stopping", "Its data is released.", delete=everything)
     if index.metadata.annotations.get(FORCE_RELEASE) == "true":
         message = "Released by annotation; vectors and ledger rows may be left behind."
-        return _plan(index, now, "Released", message, delete=everything, remove_finalizer=True)
+        return _plan(index, now, RELEASED, message, delete=everything, remove_finalizer=True)
     if "Workflow" in seen.missing:
         message = (
             "Argo Workflows, which would remove its data, is not installed in the cluster. "
@@ -52,10 +55,16 @@ def plan_teardown(index: RagIndex, seen: Seen, settings: Settings, now: datetime
         stopped = doomed(one for one in workflows if name_of(one) in syncs)
         return _plan(index, now, "Stopping", "Its sync runs are being stopped.", delete=stopped)
     tries = [run for run in runs if run.parameters.get("uid") == index.metadata.uid]
-    if any(run.state == "succeeded" for run in tries):
+    if _released(index) or any(run.state == "succeeded" for run in tries):
+        # The status says so first: the run that tells it goes before the finalizer does.
         message = "Its data is released."
-        return _plan(index, now, "Stopping", message, delete=everything, remove_finalizer=True)
+        return _plan(index, now, RELEASED, message, delete=everything, remove_finalizer=True)
     return _next_try(index, tries, settings, now)
+
+
+def _released(index: RagIndex) -> bool:
+    """Tell whether a teardown has succeeded before, though its run may be gone."""
+    return any(one.type == "Ready" and one.reason == RELEASED for one in index.status.conditions)
 
 
 def _next_try(index: RagIndex, tries: Sequence[Run], settings: Settings, now: datetime) -> Plan:

@@ -16,7 +16,7 @@ from nexus_operator.cluster.errors import (
     KindMissing,
 )
 from nexus_operator.cluster.protocol import Cluster
-from nexus_operator.objects import labels_of, ref_of
+from nexus_operator.objects import labels_of, ref_of, uid_of
 from nexus_operator.plan.model import Doomed, Plan, Seen
 from nexus_operator.reconcile.diff import needs_apply, stamped, status_patch
 from nexus_operator.reconcile.events import post_event
@@ -139,6 +139,9 @@ async def _delete(cluster: Cluster, one: Doomed) -> int:
     try:
         await cluster.delete(one.ref, uid=one.uid or None)
     except Conflict:
+        present = await cluster.get(one.ref)
+        if present is not None and uid_of(present) == one.uid:
+            raise  # it is there still, so what follows its deletion has to wait
         return 0  # another object took the name: not the one that was to go
     return 1
 
