@@ -13,7 +13,7 @@ from nexus_gateway.errors import NotReady
 from nexus_gateway.upstream import Pool
 
 if TYPE_CHECKING:
-    from nexus_gateway.engines.triton.channels import Channels
+    from nexus_gateway.engines.triton.upstream import Triton
 
 
 class Engines:
@@ -21,7 +21,7 @@ class Engines:
 
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
-        self._channels: Channels | None = None
+        self._triton: Triton | None = None
         self._loading = asyncio.Lock()
 
     async def upstream(self, route: ModelRoute) -> Upstream:
@@ -29,26 +29,22 @@ class Engines:
         if route.target is None:
             raise NotReady(f"model {route.asked_as!r} is not ready: {route.why_not}")
         if route.engine == "triton":
-            channels = await self._triton()
-            from nexus_gateway.engines.triton.upstream import TritonUpstream
-
-            return TritonUpstream(channels, route.target.origin, route.served_as)
+            servers = await self._servers()
+            return servers.upstream(route.target.origin, route.served_as)
         dialect = VLLM if route.engine == "vllm" else LLAMACPP
         return OpenAiHttp(self._pool, route.target, route.served_as, dialect)
 
-    async def _triton(self) -> Channels:
+    async def _servers(self) -> Triton:
         """Load gRPC beside the event loop, once: it takes most of a second and 30 MB."""
-        if self._channels is None:
+        if self._triton is None:
             async with self._loading:
-                if self._channels is None:
-                    module = "nexus_gateway.engines.triton.upstream"
-                    await asyncio.to_thread(importlib.import_module, module)
-                    from nexus_gateway.engines.triton.channels import Channels
-
-                    self._channels = Channels()
-        return self._channels
+                if self._triton is None:
+                    name = "nexus_gateway.engines.triton.upstream"
+                    module = await asyncio.to_thread(importlib.import_module, name)
+                    self._triton = module.Triton()
+        return self._triton
 
     async def stop(self) -> None:
         """Close the connections that are not the pool's."""
-        if self._channels is not None:
-            await self._channels.close()
+        if self._triton is not None:
+            await self._triton.close()

@@ -22,14 +22,29 @@ from nexus_gateway.upstream.pool import Origin
 
 # What the vLLM backend adds to its answers when it is asked to.
 COUNTS = ("return_num_input_tokens", "return_num_output_tokens", "return_finish_reason")
-CONTRACTS = Contracts()
+
+
+class Triton:
+    """All Triton servers: connections to them, and what is known of their models."""
+
+    def __init__(self) -> None:
+        self.channels = Channels()
+        self.contracts = Contracts()
+
+    def upstream(self, origin: Origin, model: str) -> TritonUpstream:
+        """Return one model of one server."""
+        return TritonUpstream(self, origin, model)
+
+    async def close(self) -> None:
+        """Close what is idle and keep nothing from now on."""
+        await self.channels.close()
 
 
 @dataclass(frozen=True)
 class TritonUpstream:
     """One model of one Triton server."""
 
-    channels: Channels
+    servers: Triton
     origin: Origin
     model: str
 
@@ -41,7 +56,9 @@ class TritonUpstream:
     async def send(self, path: str, body: Json, headers: Mapping[str, str]) -> Generated:
         """Start a generation and wait for its first piece.  Raises as `Upstream.send`."""
         try:
-            contract = await CONTRACTS.of(self.channels, self.origin, self.model)
+            contract = await self.servers.contracts.of(
+                self.servers.channels, self.origin, self.model
+            )
         except Failure as error:
             raise before_answer(self.model, error) from error
         asking = asking_of(path, body, contract.parameters)
@@ -50,7 +67,7 @@ class TritonUpstream:
             await generation.begin()
         except Failure as error:
             generation.end(sound=False)
-            CONTRACTS.forget(self.origin, self.model)
+            self.servers.contracts.forget(self.origin, self.model)
             raise before_answer(self.model, error) from error
         except BaseException:
             generation.end(sound=True)
@@ -85,7 +102,7 @@ class Generation:
 
     async def begin(self) -> None:
         """Send the request and wait until the first piece, or the end, has come."""
-        self._client = self.upstream.channels.take(self.upstream.origin)
+        self._client = self.upstream.servers.channels.take(self.upstream.origin)
         self._stream = self._client.stream_infer(self._requests(), headers=self.metadata)
         self._first = await self._next()
 
@@ -105,7 +122,7 @@ class Generation:
         if self._stream is not None:
             self._stream.cancel()
         if self._client is not None:
-            self.upstream.channels.give(self.upstream.origin, self._client, sound=sound)
+            self.upstream.servers.channels.give(self.upstream.origin, self._client, sound=sound)
 
     async def _next(self) -> str | None:
         """Return the text of the next response, None after the last."""
