@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
+from foreign import foreign_definitions
 from rendering import NAMESPACE, Helm, Manifest
 from testcluster.control_plane import ControlPlane
 from testcluster.definitions import Project, definitions
@@ -71,6 +72,12 @@ def prepared(control_plane: ControlPlane, helm: Helm) -> Cluster:
             if one["spec"]["names"]["plural"] in _USED:
                 _make(client, _DEFINITIONS, one)
     _await_served(client, _USED, "argoproj.io/v1alpha1")
+    foreign = foreign_definitions()
+    for one in foreign:
+        _make(client, _DEFINITIONS, one)
+    for group in ("monitoring.coreos.com/v1", "gateway.networking.k8s.io/v1"):
+        named = [one["spec"] for one in foreign if one["spec"]["group"] == group.split("/")[0]]
+        _await_served(client, frozenset(one["names"]["plural"] for one in named), group)
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     _make(client, "/api/v1/namespaces", {
         "apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels},
