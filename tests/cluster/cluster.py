@@ -9,9 +9,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from testcluster import daemons, leftovers, network
+from testcluster import addons, daemons, leftovers, network
 from testcluster.binaries import BinaryMissing, binary
 from testcluster.cluster import Cluster
+from testcluster.config import ClusterConfig
 from testcluster.errors import ClusterError
 from testcluster.programs import NAMES
 
@@ -44,6 +45,8 @@ def _build(given: argparse.Namespace) -> int:
         path = binary(name)
         sys.stdout.write(f"{path} ({time.monotonic() - began:.1f} s)\n")
         sys.stdout.flush()
+    if not given.programs:
+        addons.build(ClusterConfig())
     return 0
 
 
