@@ -1,8 +1,11 @@
 """Where the objects of the builders are put, and how they are asked about."""
 
+from pathlib import Path
 from typing import Any
 
 NAMESPACE = "builders"
+ROOT = Path(__file__).parents[3]
+BUILT = {path.stem: path for path in sorted((ROOT / "tests/unit/operator/golden").glob("*.yaml"))}
 PLURALS = {
     "Deployment": "deployments",
     "Service": "services",

@@ -9,14 +9,12 @@ import httpx
 import pytest
 import yaml
 from argo_fields import unknown_fields
-from builders_place import APPLY, NAMESPACE, STRICT, url
+from builders_place import APPLY, BUILT, NAMESPACE, ROOT, STRICT, url
 
 from nexus_operator.reconcile.diff import holds
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(2400)]
 
-ROOT = Path(__file__).parents[3]
-BUILT = {path.stem: path for path in sorted((ROOT / "tests/unit/operator/golden").glob("*.yaml"))}
 TEMPLATES = sorted((ROOT / "argo").glob("*.yaml"))
 
 
