@@ -18,7 +18,7 @@ from testcluster.static_images import STATIC_IMAGES, static_image
 TEST_SERVICES = "test-services"
 
 _MANIFESTS = Path(__file__).parents[1] / "manifests"
-_DEPLOYED_SECONDS = 120
+_PATIENCE_SECONDS = 300  # a machine may be busy with other tests
 
 
 class Applier(Protocol):
@@ -86,13 +86,15 @@ def wait(cluster: Applier) -> None:
     """Wait until everything answers.  Raises ClusterFailed."""
     if cluster.config.argo:
         kinds = [f"crd/{name}" for project in PROJECTS for name in definition_names(project)]
-        cluster.kubectl("wait", "--for=condition=Established", "--timeout=60s", *kinds)
+        cluster.kubectl(
+            "wait", "--for=condition=Established", f"--timeout={_PATIENCE_SECONDS}s", *kinds
+        )
         _start_workflow_controller(cluster.config)
     for namespace in _namespaces(cluster.config):
         cluster.kubectl(
             "wait",
             "--for=condition=Available",
-            f"--timeout={_DEPLOYED_SECONDS}s",
+            f"--timeout={_PATIENCE_SECONDS}s",
             f"--namespace={namespace}",
             "deployments",
             "--all",

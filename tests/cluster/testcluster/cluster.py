@@ -37,7 +37,7 @@ from testcluster.errors import ClusterBusy, ClusterFailed
 from testcluster.tools import tools_folder
 
 _WAIT_FOR_ANOTHER = 3600.0
-_COMMAND_SECONDS = 120.0
+_COMMAND_SECONDS = 600.0  # longer than what a command that waits is told
 
 
 class Cluster:
@@ -114,17 +114,23 @@ class Cluster:
     ) -> subprocess.CompletedProcess[str]:
         """Run a command inside the cluster's network, with KUBECONFIG set and kubectl on PATH.
 
-        `text` is its standard input.  Raises ClusterFailed when it fails and `check` is true.
+        `text` is its standard input.  Raises ClusterFailed when it fails and `check` is
+        true, and when it does not end in time.
         """
-        done = subprocess.run(
-            network.inside(self.config, command),
-            input=text,
-            check=False,
-            capture_output=True,
-            text=True,
-            timeout=seconds,
-            env=self.environment(),
-        )
+        try:
+            done = subprocess.run(
+                network.inside(self.config, command),
+                input=text,
+                check=False,
+                capture_output=True,
+                text=True,
+                timeout=seconds,
+                env=self.environment(),
+            )
+        except subprocess.TimeoutExpired as error:
+            raise ClusterFailed(
+                f"`{' '.join(command)}` did not end within {seconds:.0f} s"
+            ) from error
         if check and done.returncode != 0:
             said = (done.stderr or done.stdout).strip()
             raise ClusterFailed(f"`{' '.join(command)}` ended with {done.returncode}: {said}")
