@@ -1,10 +1,11 @@
 """buildah, with its images in a store of our own that can be thrown away as a whole."""
 
+import json
 import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from testcluster.cache import cache_folder
@@ -45,6 +46,15 @@ def buildah(*arguments: str, seconds: float = _SECONDS) -> str:
 def in_store(image: str) -> bool:
     """Return whether the store has an image of that name."""
     return bool(buildah("images", "--quiet", "--filter", f"reference={image}", seconds=60).strip())
+
+
+def sweep(kept: int) -> None:
+    """Remove the stages of old builds that no image rests on, all but the newest."""
+    stages = json.loads(buildah("images", "--filter", "dangling=true", "--json") or "[]") or []
+    stages.sort(key=lambda stage: stage["created"], reverse=True)
+    for stage in stages[kept:]:
+        with suppress(BuildFailed):  # a build at work may rest on it just now
+            buildah("rmi", stage["id"])
 
 
 def checked(

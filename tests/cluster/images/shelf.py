@@ -10,7 +10,7 @@ from pathlib import Path
 from testcluster.cache import cache_folder, cached
 
 from images import base, host
-from images.buildah import available, buildah, in_store, mounted
+from images.buildah import available, buildah, in_store, mounted, sweep
 from images.catalogue import Recipe, recipe
 from images.content import content_hash
 from images.errors import SourcesChanged
@@ -21,6 +21,7 @@ _ARCHIVE = "image.tar"
 _SBOM = "sbom.cdx.json"
 _ATTEMPTS = 3  # somebody may be at work on what is copied
 _KEPT = 2  # of each image: the one in use and the one before
+_STAGES_KEPT = 24  # what the next builds start from: one or two for each image
 _PUSH_SECONDS = 300.0
 
 
@@ -95,6 +96,7 @@ def _build(wanted: Recipe, key: str, archive: Path) -> None:
         buildah(
             "build",
             "--layers",
+            "--force-rm",
             "--isolation=chroot",
             "--pull-never",
             f"--build-arg=BASE_IMAGE={base.base_image()}",
@@ -115,7 +117,7 @@ def _build(wanted: Recipe, key: str, archive: Path) -> None:
 
 
 def _forget(name: str, current: Path) -> None:
-    """Remove all but the newest archives; the layers that are still used stay in the store."""
+    """Remove all but the newest archives; layers that are still used stay in the store."""
     others = [folder for folder in current.parent.iterdir() if folder != current]
     others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in others[_KEPT - 1 :]:
@@ -123,6 +125,7 @@ def _forget(name: str, current: Path) -> None:
         tag = f"docker.io/local/{name}:{folder.name}"
         if in_store(tag):
             buildah("rmi", "--force", tag, seconds=_PUSH_SECONDS)
+    sweep(_STAGES_KEPT)
 
 
 def remove_all() -> None:

@@ -3,7 +3,6 @@
 import importlib.util
 import re
 import stat
-import tomllib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,9 +71,6 @@ def test_its_configuration_says_who_and_what_it_is(name: str, shipped: Ship) -> 
     assert all(labels[f"org.opencontainers.image.{key}"] for key in LABELS)
     assert labels["org.opencontainers.image.title"] == name
     assert labels["org.opencontainers.image.version"] == VERSION
-    folder = recipe(name).dockerfile.parent
-    project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
-    assert labels["org.opencontainers.image.description"] == project["description"]
 
 
 def test_a_change_of_our_code_moves_a_small_layer_only(name: str, shipped: Ship) -> None:

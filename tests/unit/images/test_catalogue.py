@@ -62,6 +62,11 @@ class TestOurDockerfiles:
         for file in inputs(recipe(name).dockerfile, ROOT):
             assert str(file).startswith(let_in), file
 
+    def test_its_label_describes_it_as_its_distribution_does(self, name: str) -> None:
+        folder = recipe(name).dockerfile.parent
+        project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]
+        assert f'image.description="{project["description"]}"' in text(name)
+
     def test_its_entry_point_is_a_script_of_its_distribution(self, name: str) -> None:
         folder = recipe(name).dockerfile.parent
         scripts = tomllib.loads((folder / "pyproject.toml").read_text())["project"]["scripts"]
