@@ -12,13 +12,23 @@ sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "charts"), str(Path(
 
 from api_server import Cluster, prepared  # noqa: E402 - the path is set above
 from needs import program  # noqa: E402
-from rendering import Helm  # noqa: E402
+from rendering import PLATFORM, STACK, Helm, Manifest  # noqa: E402
 from testcluster.control_plane import ControlPlane  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def helm() -> Helm:
     return Helm(program("helm"))
+
+
+@pytest.fixture(scope="session")
+def platform(helm: Helm) -> list[Manifest]:
+    return helm.template(PLATFORM)
+
+
+@pytest.fixture(scope="session")
+def stack(helm: Helm) -> list[Manifest]:
+    return helm.template(STACK)
 
 
 @pytest.fixture(scope="session")

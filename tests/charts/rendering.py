@@ -17,6 +17,14 @@ NAMESPACE = "nexus-system"
 KUBERNETES = "1.34.4"
 _SECONDS = 60
 
+OWN_CREDENTIALS = {
+    "existingSecret": "",
+    "ledgerUrl": "postgresql+psycopg://nexus:s3cr3t-ledger@db/nexus",
+    "s3AccessKey": "s3cr3t-access",
+    "s3SecretKey": "s3cr3t-secret",
+    "milvusToken": "s3cr3t-token",
+}
+
 
 class HelmRefused(Exception):
     """Helm ended with an error; the message is what it said."""
@@ -80,3 +88,13 @@ def pod_specs(objects: Sequence[Manifest]) -> Iterator[tuple[str, Manifest]]:
             yield one["metadata"]["name"], one["spec"]
         elif one["kind"] in {"Deployment", "Job"}:
             yield one["metadata"]["name"], one["spec"]["template"]["spec"]
+
+
+def titles(objects: list[Manifest]) -> set[str]:
+    return {f"{one['kind']}/{one['metadata']['name']}" for one in objects}
+
+
+def settings_of(objects: list[Manifest]) -> Manifest:
+    text = named(objects, "ConfigMap", "nexus-operator")["data"]["settings.yaml"]
+    settings: Manifest = yaml.safe_load(text)
+    return settings

@@ -1,46 +1,25 @@
-"""What the charts render, by the values that they are given."""
+"""What the charts render: names, definitions, workflows, images, secrets, hooks."""
 
 import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from rendering import (
     NAMESPACE,
+    OWN_CREDENTIALS,
     PLATFORM,
     ROOT,
     STACK,
     Helm,
-    HelmRefused,
     Manifest,
     named,
     of_kind,
     pod_specs,
+    settings_of,
 )
-
-from nexus_operator.process.settings_file import read_settings
-from nexus_operator.settings import Images
-
-OWN_CREDENTIALS = {
-    "existingSecret": "",
-    "ledgerUrl": "postgresql+psycopg://nexus:s3cr3t-ledger@db/nexus",
-    "s3AccessKey": "s3cr3t-access",
-    "s3SecretKey": "s3cr3t-secret",
-    "milvusToken": "s3cr3t-token",
-}
-
-
-@pytest.fixture(scope="module")
-def platform(helm: Helm) -> list[Manifest]:
-    return helm.template(PLATFORM)
-
-
-@pytest.fixture(scope="module")
-def stack(helm: Helm) -> list[Manifest]:
-    return helm.template(STACK)
 
 
 @pytest.mark.parametrize("chart", [PLATFORM, STACK], ids=lambda path: path.name)
@@ -119,7 +98,7 @@ def test_cluster_templates_have_no_namespace(helm: Helm) -> None:
     templates = of_kind(objects, "ClusterWorkflowTemplate")
     assert templates
     assert all("namespace" not in one["metadata"] for one in templates)
-    assert _settings(objects)["workflowTemplateKind"] == "ClusterWorkflowTemplate"
+    assert settings_of(objects)["workflowTemplateKind"] == "ClusterWorkflowTemplate"
 
 
 def test_images_by_registry_tag_and_digest(helm: Helm) -> None:
@@ -134,7 +113,7 @@ def test_images_by_registry_tag_and_digest(helm: Helm) -> None:
     assert used["nexus-embedder"] == "mirror.example.org/llmops-nexus/nexus-embedder:2.0.0"
     for name, spec in pod_specs(objects):
         assert spec["imagePullSecrets"] == [{"name": "mirror"}], name
-    settings = _settings(objects)
+    settings = settings_of(objects)
     assert settings["images"]["llamacpp"].startswith("mirror.example.org/")
     assert settings["imagePullSecrets"] == ["mirror"]
 
@@ -197,91 +176,6 @@ def test_jobs_come_before_everything_and_need_nothing_of_it(helm: Helm) -> None:
         assert {"name": "tmp", "emptyDir": {}} in spec["volumes"]
 
 
-@pytest.mark.parametrize(
-    ("values", "gone"),
-    [
-        ({"jobs": {"migrate": {"enabled": False}}}, {"Job/nexus-migrate"}),
-        ({"jobs": {"makeBuckets": {"enabled": False}}}, {"Job/nexus-make-buckets"}),
-        ({"jobs": {"bucketNotify": {"enabled": False}}}, {"Job/nexus-bucket-notify"}),
-        ({"events": {"source": "minio"}}, {"Job/nexus-bucket-notify"}),
-        ({"eventBus": {"kind": "none"}}, {"EventBus/default"}),
-        ({"models": {"existingClaim": "x"}}, {"PersistentVolumeClaim/nexus-models"}),
-        (
-            {"gateway": {"podDisruptionBudget": {"enabled": False}}},
-            {"PodDisruptionBudget/nexus-gateway"},
-        ),
-        ({"gateway": {"apiKeys": {"anonymous": True}}}, {"Secret/nexus-gateway-keys"}),
-        ({"gateway": {"apiKeys": {"existingSecret": "x"}}}, {"Secret/nexus-gateway-keys"}),
-        (
-            {"events": {"source": "none"}},
-            {
-                "Job/nexus-bucket-notify", "EventBus/default", "ServiceAccount/nexus-events",
-                "ClusterRole/nexus-system-nexus-events", "NetworkPolicy/nexus-bucket",
-                "ClusterRoleBinding/nexus-system-nexus-events",
-                "ValidatingAdmissionPolicy/nexus-system-nexus-events",
-                "ValidatingAdmissionPolicyBinding/nexus-system-nexus-events",
-            },
-        ),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_what_is_switched_off_is_not_there(
-    helm: Helm, platform: list[Manifest], values: dict[str, Any], gone: set[str]
-) -> None:
-    assert _titles(platform) - _titles(helm.template(PLATFORM, values)) == gone
-
-
-@pytest.mark.parametrize("part", ["minio", "postgresql", "milvus", "mlflow", "nats"])
-def test_each_store_can_be_elsewhere(helm: Helm, part: str) -> None:
-    external = {
-        "ledgerUrl": "postgresql+psycopg://u:p@elsewhere/nexus",
-        "s3AccessKey": "elsewhere-key",
-        "s3SecretKey": "elsewhere-secret",
-    }
-    objects = helm.template(STACK, {part: {"enabled": False}, "external": external})
-    assert f"Deployment/nexus-{part}" not in _titles(objects)
-    platform = named(objects, "Secret", "nexus-platform")["stringData"]
-    assert (platform["NEXUS_LEDGER_URL"] == external["ledgerUrl"]) == (part == "postgresql")
-    assert (platform["NEXUS_S3_ACCESS_KEY"] == "elsewhere-key") == (part == "minio")
-
-
-def test_a_store_elsewhere_needs_its_credentials(helm: Helm) -> None:
-    with pytest.raises(HelmRefused, match=r"external\.ledgerUrl is needed"):
-        helm.template(STACK, {"postgresql": {"enabled": False}})
-    with pytest.raises(HelmRefused, match=r"external\.s3AccessKey is needed"):
-        helm.template(STACK, {"minio": {"enabled": False}})
-    with pytest.raises(HelmRefused, match=r"credentials\.ledgerUrl is needed"):
-        helm.template(PLATFORM, {"credentials": {"existingSecret": ""}})
-
-
-def test_secrets_of_the_stack_can_be_brought(helm: Helm, stack: list[Manifest]) -> None:
-    objects = helm.template(STACK, {"secrets": {"generate": False}})
-    assert not of_kind(objects, "Secret")
-    made = {one["metadata"]["name"] for one in of_kind(stack, "Secret")}
-    assert set(_secret_references(objects)) <= made
-
-
-def test_a_store_runs_another_program_when_told(helm: Helm) -> None:
-    values = {
-        "milvus": {
-            "image": {"registry": "", "repository": "local/milvus-lite", "tag": "test"},
-            "command": ["milvus-lite"],
-            "args": ["server", "--data-dir", "/var/lib/milvus"],
-            "healthPort": 0,
-        }
-    }
-    (container,) = dict(pod_specs(helm.template(STACK, values)))["nexus-milvus"]["containers"]
-    assert container["image"] == "local/milvus-lite:test"
-    assert container["command"] == ["milvus-lite"]
-    assert container["readinessProbe"]["tcpSocket"] == {"port": "main"}
-
-
-def test_replicas_are_left_to_the_autoscaler(helm: Helm) -> None:
-    objects = helm.template(PLATFORM, {"gateway": {"autoscaling": {"enabled": True}}})
-    assert "replicas" not in named(objects, "Deployment", "nexus-gateway")["spec"]
-    assert "HorizontalPodAutoscaler/nexus-gateway" in _titles(objects)
-
-
 def test_what_a_pod_was_started_with_rolls_it(helm: Helm, platform: list[Manifest]) -> None:
     changed = helm.template(PLATFORM, {"platform": {"milvusUri": "http://elsewhere:19530"}})
     for name in ("nexus-gateway", "nexus-embedder"):
@@ -297,70 +191,6 @@ def test_what_a_pod_was_started_with_rolls_it(helm: Helm, platform: list[Manifes
     )
 
 
-def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
-    values = {
-        "images": {"pullSecrets": ["registry"]},
-        "operator": {"watchNamespaces": ["a"], "engines": ["llamacpp", "vllm"]},
-        "profiles": {
-            "big": {
-                "limits": {"nvidia.com/gpu": "2"},
-                "nodeSelector": {"gpu": "h200"},
-                "tolerations": [{"key": "gpu", "operator": "Exists"}],
-                "runtimeClass": "nvidia",
-                "sharedMemory": "16Gi",
-            }
-        },
-        "modelCache": {"mode": "claim", "storageClass": "fast", "size": "80Gi"},
-        "platform": {"s3": {"endpoint": "https://s3.example.org"}, "bucketUrl": "s3://papers"},
-    }
-    config = named(helm.template(PLATFORM, values), "ConfigMap", "nexus-operator")
-    file = tmp_path / "settings.yaml"
-    file.write_text(config["data"]["settings.yaml"])
-    settings = read_settings(file)
-    assert settings.platform_namespace == NAMESPACE
-    assert settings.watch_namespaces == ("a",)
-    assert settings.engines == {"llamacpp", "vllm"}
-    assert settings.image_pull_secrets == ("registry",)
-    assert settings.profiles["big"].gpus() == 2
-    assert settings.profiles["big"].shared_memory == "16Gi"
-    assert settings.profiles.keys() == {"default", "gpu", "big"}
-    assert settings.model_cache.mode == "claim"
-    assert settings.events.source == "webhook"
-    assert settings.events.bucket == "papers"
-    assert (settings.events.endpoint, settings.events.insecure) == ("s3.example.org", False)
-    assert settings.events.credentials_secret == "nexus-platform"
-
-
-def test_images_that_the_chart_does_not_build_are_those_of_the_operator(
-    platform: list[Manifest],
-) -> None:
-    images = _settings(platform)["images"]
-    assert (images["vllm"], images["triton"]) == (Images().vllm, Images().triton)
-
-
-def test_namespaces_of_the_operator_bound_its_rights(helm: Helm) -> None:
-    objects = helm.template(PLATFORM, {"operator": {"watchNamespaces": ["a", "b"]}})
-    assert "ClusterRole/nexus-system-nexus-operator" not in _titles(objects)
-    bindings = of_kind(objects, "RoleBinding")
-    held = {
-        one["metadata"]["namespace"]
-        for one in bindings
-        if one["subjects"][0]["name"] == "nexus-operator"
-    }
-    assert held == {"a", "b", NAMESPACE}
-    assert _settings(objects)["watchNamespaces"] == ["a", "b"]
-
-
-def _titles(objects: list[Manifest]) -> set[str]:
-    return {f"{one['kind']}/{one['metadata']['name']}" for one in objects}
-
-
-def _settings(objects: list[Manifest]) -> Manifest:
-    text = named(objects, "ConfigMap", "nexus-operator")["data"]["settings.yaml"]
-    settings: Manifest = yaml.safe_load(text)
-    return settings
-
-
 def _hashes(deployment: Manifest) -> Manifest:
     hashes: Manifest = deployment["spec"]["template"]["metadata"]["annotations"]
     return hashes
@@ -368,14 +198,3 @@ def _hashes(deployment: Manifest) -> Manifest:
 
 def _words(secret: Manifest) -> Iterator[str]:
     yield from {**secret.get("stringData", {}), **secret.get("data", {})}.values()
-
-
-def _secret_references(body: object) -> Iterator[str]:
-    if isinstance(body, dict):
-        for key, value in body.items():
-            if key == "secretKeyRef" or (key == "secret" and isinstance(value, dict)):
-                yield value.get("name") or value["secretName"]
-            yield from _secret_references(value)
-    elif isinstance(body, list):
-        for one in body:
-            yield from _secret_references(one)

@@ -1,0 +1,71 @@
+"""What an administrator decides reaches the operator, and bounds its rights."""
+
+from pathlib import Path
+
+from rendering import (
+    NAMESPACE,
+    PLATFORM,
+    Helm,
+    Manifest,
+    named,
+    of_kind,
+    settings_of,
+    titles,
+)
+
+from nexus_operator.process.settings_file import read_settings
+from nexus_operator.settings import Images
+
+
+def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
+    values = {
+        "images": {"pullSecrets": ["registry"]},
+        "operator": {"watchNamespaces": ["a"], "engines": ["llamacpp", "vllm"]},
+        "profiles": {
+            "big": {
+                "limits": {"nvidia.com/gpu": "2"},
+                "nodeSelector": {"gpu": "h200"},
+                "tolerations": [{"key": "gpu", "operator": "Exists"}],
+                "runtimeClass": "nvidia",
+                "sharedMemory": "16Gi",
+            }
+        },
+        "modelCache": {"mode": "claim", "storageClass": "fast", "size": "80Gi"},
+        "platform": {"s3": {"endpoint": "https://s3.example.org"}, "bucketUrl": "s3://papers"},
+    }
+    config = named(helm.template(PLATFORM, values), "ConfigMap", "nexus-operator")
+    file = tmp_path / "settings.yaml"
+    file.write_text(config["data"]["settings.yaml"])
+    settings = read_settings(file)
+    assert settings.platform_namespace == NAMESPACE
+    assert settings.watch_namespaces == ("a",)
+    assert settings.engines == {"llamacpp", "vllm"}
+    assert settings.image_pull_secrets == ("registry",)
+    assert settings.profiles["big"].gpus() == 2
+    assert settings.profiles["big"].shared_memory == "16Gi"
+    assert settings.profiles.keys() == {"default", "gpu", "big"}
+    assert settings.model_cache.mode == "claim"
+    assert settings.events.source == "webhook"
+    assert settings.events.bucket == "papers"
+    assert (settings.events.endpoint, settings.events.insecure) == ("s3.example.org", False)
+    assert settings.events.credentials_secret == "nexus-platform"
+
+
+def test_images_that_the_chart_does_not_build_are_those_of_the_operator(
+    platform: list[Manifest],
+) -> None:
+    images = settings_of(platform)["images"]
+    assert (images["vllm"], images["triton"]) == (Images().vllm, Images().triton)
+
+
+def test_namespaces_of_the_operator_bound_its_rights(helm: Helm) -> None:
+    objects = helm.template(PLATFORM, {"operator": {"watchNamespaces": ["a", "b"]}})
+    assert "ClusterRole/nexus-system-nexus-operator" not in titles(objects)
+    bindings = of_kind(objects, "RoleBinding")
+    held = {
+        one["metadata"]["namespace"]
+        for one in bindings
+        if one["subjects"][0]["name"] == "nexus-operator"
+    }
+    assert held == {"a", "b", NAMESPACE}
+    assert settings_of(objects)["watchNamespaces"] == ["a", "b"]
