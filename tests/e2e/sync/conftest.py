@@ -230,6 +230,12 @@ def real_stores() -> Iterator[RealStores]:
         yield servers
 
 
+@pytest.fixture(scope="session")
+def site_class() -> type[Site]:
+    """The class, for tests that have stores of their own."""
+    return Site
+
+
 _numbers = count(1)
 
 

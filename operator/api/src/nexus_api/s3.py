@@ -83,6 +83,8 @@ class S3Access:
                 status_forcelist=_STATUSES,
                 allowed_methods=_REPEATABLE,
                 raise_on_status=False,
+                # MinIO asks for a minute while it starts, which takes it a second or two.
+                respect_retry_after_header=False,
             ),
             cert_reqs="CERT_REQUIRED",
             ca_certs=self.ca_file or certifi.where(),

@@ -36,7 +36,8 @@ def errors() -> Iterator[None]:
     except PoolTimeout as error:
         raise LedgerUnavailable("every connection to the ledger is busy") from error
     except DBAPIError as error:
-        state, reason = getattr(error.orig, "sqlstate", None), str(error.orig).strip()
+        state = getattr(error.orig, "sqlstate", None)
+        reason = " ".join(str(error.orig).split())  # libpq writes several lines
         if state in _OUTDATED or "no such table" in reason or "no such column" in reason:
             raise LedgerOutdated(
                 f"the ledger's tables are not those of this release ({reason}): migrate it first"
