@@ -68,7 +68,7 @@ def start(pod: Any, tmp_path: Path) -> Iterator[Any]:
     (tmp_path / "bucket").mkdir()
     children: list[Child] = []
 
-    def begin() -> tuple[Child, int]:
+    def begin(**given: str) -> tuple[Child, int]:
         port = free_port()
         environment = {
             **os.environ,
@@ -82,6 +82,7 @@ def start(pod: Any, tmp_path: Path) -> Iterator[Any]:
             "NEXUS_CONTROL_CA_FILE": str(pod.ca_file),
             "NEXUS_DRAIN_SECONDS": str(DRAIN_SECONDS),
             "NEXUS_GRACE_SECONDS": "30",
+            **given,
         }
         child = Child(
             [str(Path(sys.executable).parent / "nexus-gateway")],
@@ -184,6 +185,22 @@ async def test_second_signal_ends_it_without_waiting(start: Any) -> None:
     gateway.process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(gateway.process.wait, 10)
     assert time.monotonic() - began < DRAIN_SECONDS
+
+
+async def test_answer_that_outlasts_the_grace_ends_with_an_error(
+    runtime: Runtime, start: Any, pod: Any
+) -> None:
+    put_model(pod.api, "assistant", runtime.url)
+    gateway, port = start(NEXUS_DRAIN_SECONDS="0", NEXUS_GRACE_SECONDS="1")
+    await asyncio.to_thread(gateway.start)
+    streaming = asyncio.create_task(stream_of(f"http://127.0.0.1:{port}"))
+    await until(lambda: bool(runtime.seen(CHAT)))
+    assert gateway.process is not None
+    gateway.process.send_signal(signal.SIGTERM)
+    events = await asyncio.wait_for(streaming, 20)
+    assert json.loads(events[-1])["error"]["code"] == "stream_interrupted"
+    assert "[DONE]" not in events
+    await asyncio.to_thread(gateway.process.wait, 20)
 
 
 async def stream_of(url: str) -> list[str]:

@@ -31,5 +31,6 @@ def server(
 @pytest.fixture
 async def engine(tmp_path: Path, server: Server) -> AsyncIterator[Engine]:
     async with gateway_world(tmp_path) as world:
+        world.http.timeout = 120  # a large model on a small machine
         await route(world, server, "assistant", "ghost", *ALSO.get(server.engine, ()))
         yield Engine(server.engine, server, world)

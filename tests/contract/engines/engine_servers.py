@@ -152,9 +152,10 @@ def vllm(folder: Path, venv: Path, model: Path, adapter: Path) -> Server:
         folder / "vllm.log",
         {
             **told, "HOME": str(folder), "VLLM_CPU_KVCACHE_SPACE": "1",
-            "VLLM_LOGGING_LEVEL": "WARNING", "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
+            "VLLM_LOGGING_LEVEL": "WARNING", "TORCH_COMPILE_DISABLE": "1",
+            "PATH": f"{venv / 'bin'}:{os.environ['PATH']}",
         },
-        start_seconds=400, working=working,
+        start_seconds=500, working=working,
     )  # fmt: skip
 
 

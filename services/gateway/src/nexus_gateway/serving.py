@@ -21,7 +21,8 @@ class DrainingServer(uvicorn.Server):
     First `/readyz` answers 503 and every response ends its connection, while requests are still
     taken: Services and load balancers learn of the end later than the process does.
     `drain_seconds` on, nothing more is accepted.  Then answers that are being written get the
-    grace of uvicorn's configuration.  SIGINT, or a second SIGTERM, skips the first step.
+    grace of uvicorn's configuration; a stream that lasts longer ends with an error event.
+    SIGINT, or a second SIGTERM, skips the first step.
     """
 
     def __init__(self, config: uvicorn.Config, services: Services, *, drain_seconds: float) -> None:
@@ -38,10 +39,10 @@ class DrainingServer(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Take a signal; runs between two instructions of the event loop's own thread."""
         first = sig == signal.SIGTERM and not self._services.draining
+        self._services.draining = True
         if not first or not self._drain_seconds or self._loop is None:
             super().handle_exit(sig, frame)
             return
-        self._services.draining = True
         self._loop.call_soon_threadsafe(self._end_later, sig)
 
     def _end_later(self, sig: int) -> None:

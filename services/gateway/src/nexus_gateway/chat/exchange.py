@@ -11,7 +11,7 @@ from nexus_gateway.chat import upstream_errors
 from nexus_gateway.chat.answer import Answer, MalformedAnswer
 from nexus_gateway.chat.sse import EventBuffer, MalformedStream, event_of
 from nexus_gateway.engines import Reply
-from nexus_gateway.errors import GatewayError, UpstreamError
+from nexus_gateway.errors import GatewayError, NotReady, UpstreamError
 from nexus_gateway.services import Services
 from nexus_gateway.upstream import UpstreamBroken, UpstreamUnreachable
 from nexus_gateway.wire import JSON, Exchange
@@ -63,6 +63,11 @@ async def converse(
         if not exchange.status:
             raise refusal from error
         await _end_with(exchange, refusal, answer)
+    except asyncio.CancelledError:
+        if services.draining and exchange.status and not exchange.finished:
+            ending = NotReady("the gateway is being replaced", code="stream_interrupted")
+            await _end_with(exchange, ending, answer)
+        raise
 
 
 def _headers(exchange: Exchange, call: Call) -> dict[str, str]:
