@@ -49,6 +49,7 @@ def test_definitions_are_those_of_the_manifests(platform: list[Manifest]) -> Non
     assert len(sources) == 3
     for source in sources:
         source["metadata"]["annotations"] = {"helm.sh/resource-policy": "keep"}
+        source["metadata"]["labels"] = {"app.kubernetes.io/part-of": "llmops-nexus"}
         assert rendered[source["metadata"]["name"]] == source
 
 
