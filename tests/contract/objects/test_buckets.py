@@ -59,16 +59,21 @@ def test_the_steps_may_be_repeated(
         assert lines == [f"bucket {name}: {said}" for name in ("nexus", "nexus-work", "mlflow")]
     assert {one.name for one in client.list_buckets()} >= {"nexus", "nexus-work", "mlflow"}
     for said in ("notifies", "already notifies"):
-        assert cli.run(["bucket-notify", "--bucket=nexus", f"--target-arn={ARN}"]) == 0
+        assert cli.run(["bucket-notify", f"--target-arn={ARN}"]) == 0
         assert capsys.readouterr().err == f"bucket nexus {said} {ARN}\n"
     assert rules(notifier, "nexus") == [(ARN, list(EVENTS), None)]
 
 
 @pytest.mark.usefixtures("environment")
-def test_what_is_wrong_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_wrong_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert cli.run(["bucket-notify", "--bucket=nexus", "--target-arn=webhook"]) == 2
     assert cli.run(["bucket-notify", "--bucket=absent", f"--target-arn={ARN}"]) == 1
     assert "make-buckets" in capsys.readouterr().err
+    monkeypatch.setenv("NEXUS_BUCKET_URL", "file:///documents")
+    assert cli.run(["bucket-notify", f"--target-arn={ARN}"]) == 2
+    assert "no bucket that could notify" in capsys.readouterr().err
 
 
 def test_foreign_rules_stay_and_narrower_ones_of_ours_are_widened(notifier: MinioServer) -> None:
