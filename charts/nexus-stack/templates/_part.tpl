@@ -19,7 +19,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }
 
 {{- /* One part: its volume claim, its Deployment, its Service.
        (dict "root" $ "name" "minio" "port" 9000 "dataPath" "/data" "env" [YAML] "mounts" [YAML]
-       "volumes" [YAML] "probe" {handler} "annotations" {}) */ -}}
+       "volumes" [YAML] "probe" {handler} "liveness" {handler, default a connection}) */ -}}
 {{- define "stack.part" -}}
 {{- $part := index .root.Values .name -}}
 {{- $full := print "nexus-" .name -}}
@@ -76,10 +76,6 @@ spec:
     metadata:
       labels:
         {{- include "stack.labels" . | nindent 8 }}
-      {{- with .annotations }}
-      annotations:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
     spec:
       automountServiceAccountToken: false
       enableServiceLinks: false
@@ -136,7 +132,7 @@ spec:
             periodSeconds: 5
             timeoutSeconds: 3
           livenessProbe:
-            tcpSocket: {port: main}
+            {{- .liveness | default (dict "tcpSocket" (dict "port" "main")) | toYaml | nindent 12 }}
             periodSeconds: 10
             timeoutSeconds: 5
             failureThreshold: 6
