@@ -1,7 +1,9 @@
 """A view of what watches delivered: reads that cost no request, of objects in few bytes."""
 
+import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from datetime import timedelta
 from typing import NamedTuple
 
 import orjson
@@ -9,6 +11,9 @@ import orjson
 from nexus_api.meta import INDEX_LABEL, JOB_LABEL, MODEL_LABEL, Manifest
 from nexus_operator.cluster.protocol import Cluster, Manifests, Ref, WatchEvent
 from nexus_operator.objects import labels_of, ref_of
+
+DOUBTFUL = timedelta(minutes=10)
+"""How long an object counts as known without another word of it."""
 
 OWNER_LABELS = (INDEX_LABEL, MODEL_LABEL, JOB_LABEL)
 """Labels by which children are listed, and therefore found without looking at all of them."""
@@ -25,6 +30,7 @@ Owner = tuple[str, str]
 
 
 class _Kept(NamedTuple):
+    at: float
     version: int
     owners: tuple[Owner, ...]
     body: bytes
@@ -60,16 +66,23 @@ class View:
     """The Cluster protocol before another: what is watched is read from here, the rest from there.
 
     Two sorts of kinds.  Of a *complete* kind all labelled objects are here once its watches have
-    listed them, so lists are answered from here; of the others only single objects are, for as
+    listed them, so lists are answered from here; of a *single* kind only objects are, for as
     long as they are known.  A `get` that finds nothing here asks the cluster, since an object
     that lost its labels is not here.  Views may be old: plans are made for that, and every write
     to a resource of ours carries the version that was read.
     """
 
-    def __init__(self, cluster: Cluster, *, complete: Iterable[tuple[str, str]] = ()) -> None:
-        """Know nothing yet; `complete` kinds answer lists once `synced` says so."""
+    def __init__(
+        self,
+        cluster: Cluster,
+        *,
+        complete: Iterable[tuple[str, str]] = (),
+        single: Iterable[tuple[str, str]] = (),
+    ) -> None:
+        """Know nothing yet; `complete` kinds answer lists once their watches have listed."""
         self._cluster = cluster
         self._complete = frozenset(complete)
+        self._single = frozenset(single)
         self._shelves: defaultdict[tuple[str, str], _Shelf] = defaultdict(_Shelf)
         self._awaited: defaultdict[tuple[str, str], set[str | None]] = defaultdict(set)
 
@@ -112,6 +125,12 @@ class View:
         """Read this object from the cluster when it is asked for next."""
         self._shelves[ref.api_version, ref.kind].take((ref.namespace, ref.name))
 
+    def doubt(self, ref: Ref) -> None:
+        """Forget this object if nothing was heard of it for so long that a change may be lost."""
+        kept = self._shelves[ref.api_version, ref.kind].objects.get((ref.namespace, ref.name))
+        if kept is not None and time.monotonic() - kept.at > DOUBTFUL.total_seconds():
+            self.forget(ref)
+
     def synced(self) -> bool:
         """Return whether all watches that were announced have listed what is there."""
         return not any(self._awaited.values())
@@ -127,7 +146,10 @@ class View:
         kept = self._shelves[ref.api_version, ref.kind].objects.get((ref.namespace, ref.name))
         if kept is not None:
             return dict(orjson.loads(kept.body))
-        return await self._cluster.get(ref)
+        found = await self._cluster.get(ref)
+        if found is not None and (ref.api_version, ref.kind) in self._single:
+            self._put(self._shelves[ref.api_version, ref.kind], found, _version(found))
+        return found
 
     async def list(
         self,
@@ -201,7 +223,7 @@ class View:
         if before is None or before.version < version:
             slim = _projected(manifest)
             owners = tuple(_owners(labels_of(slim)))
-            shelf.put(place, _Kept(version, owners, orjson.dumps(slim)))
+            shelf.put(place, _Kept(time.monotonic(), version, owners, orjson.dumps(slim)))
 
     def _listed(
         self, shelf: _Shelf, key: tuple[str, str], namespace: str | None, version: int

@@ -16,6 +16,7 @@ from nexus_operator.cluster.view import View
 from nexus_operator.process.lease import Lease
 from nexus_operator.process.options import Options
 from nexus_operator.reconcile.controller import Controller
+from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.routes import CHILD_SELECTOR, Watched, children
 from nexus_operator.settings import Owner, Settings
 
@@ -82,6 +83,7 @@ class Operator:
         view = View(
             Fenced(self._cluster, self._lease),
             complete={(one.api_version, one.kind) for one in watching},
+            single={(API_VERSION, kind) for kind in KINDS},
         )
         for one in watching:
             view.expect(*one)

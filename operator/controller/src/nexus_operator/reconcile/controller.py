@@ -70,14 +70,14 @@ class Controller:
         """
         self._cluster: Cluster = cluster if view is None else view
         self._view = view
-        self._recorder = Recorder(self._cluster)
-        self._settings = settings
+                self._settings = settings
         self._clock = clock
         self._workers = workers
         self._routes = Routes()
         self._failures: Counter[Key] = Counter()
-        self._queue: KeyedQueue[Key] = KeyedQueue(on_time=self._forget)
+        self._queue: KeyedQueue[Key] = KeyedQueue(on_time=self._doubt)
         self._beats: dict[str, float] = {}
+        self._recorder = Recorder(self._cluster, busy=lambda: len(self._queue) > 0)
 
     def hint(self, event: WatchEvent, what: Watched) -> None:
         """Say that an object has changed; what it may concern is reconciled soon."""
@@ -129,10 +129,10 @@ class Controller:
             elif not looked_after or key.namespace in looked_after:
                 self._queue.add(key)
 
-    def _forget(self, key: Key) -> None:
-        """Have a resource read anew at its time: what no hint told of is found then."""
+    def _doubt(self, key: Key) -> None:
+        """Have a resource read anew that was long not heard of: a hint may have been lost."""
         if self._view is not None and key != PLATFORM:
-            self._view.forget(key.ref)
+            self._view.doubt(key.ref)
 
     async def _watch(self, what: Watched) -> None:
         since: str | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import datetime, timedelta
 
 from nexus_api.meta import Manifest
@@ -16,6 +17,8 @@ MOST = 1000
 """Events that may wait."""
 
 PAUSE = timedelta(milliseconds=20)
+YIELDS = 100
+"""Pauses after which an Event is posted although there is other work."""
 
 _LONGEST_NOTE = 1024
 
@@ -28,9 +31,10 @@ class Recorder:
     In a burst the children of resources come first; what does not fit is dropped and counted.
     """
 
-    def __init__(self, cluster: Cluster) -> None:
-        """Take the cluster; nothing is posted before `run`."""
+    def __init__(self, cluster: Cluster, busy: Callable[[], bool] = lambda: False) -> None:
+        """Take the cluster; while there is more urgent work, `busy`, an Event waits a little."""
         self._cluster = cluster
+        self._busy = busy
         self._waiting: asyncio.Queue[tuple[Manifest, Transition, datetime]] = asyncio.Queue(MOST)
 
     async def record(self, resource: Manifest, event: Transition, now: datetime) -> None:
@@ -45,8 +49,12 @@ class Recorder:
     async def run(self) -> None:
         """Post what is recorded, for ever."""
         while True:
-            await post_event(self._cluster, *await self._waiting.get())
-            await asyncio.sleep(PAUSE.total_seconds())
+            about, event, now = await self._waiting.get()
+            for _ in range(YIELDS):
+                await asyncio.sleep(PAUSE.total_seconds())
+                if not self._busy():
+                    break
+            await post_event(self._cluster, about, event, now)
 
 
 async def post_event(
