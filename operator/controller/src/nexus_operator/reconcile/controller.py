@@ -70,7 +70,7 @@ class Controller:
         """
         self._cluster: Cluster = cluster if view is None else view
         self._view = view
-                self._settings = settings
+        self._settings = settings
         self._clock = clock
         self._workers = workers
         self._routes = Routes()
