@@ -13,6 +13,7 @@ _STEPS = {
     "make-buckets": ("nexus_pipelines.make_buckets.cli", "make the platform's buckets"),
     "bucket-notify": ("nexus_pipelines.bucket_notify.cli", "have a bucket tell of its changes"),
     "model-fetch": ("nexus_pipelines.model_fetch.cli", "bring a model to a folder"),
+    "triton-repository": ("nexus_pipelines.triton_repository.cli", "tell Triton how to chat"),
     "model-mirror": ("nexus_pipelines.model_mirror.cli", "copy a model into a bucket"),
     "sync-plan": ("nexus_pipelines.sync_plan.cli", "find what changed in the bucket"),
     "ingest": ("nexus_pipelines.ingest.cli", "parse, chunk, embed and store one shard"),

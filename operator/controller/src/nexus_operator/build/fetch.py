@@ -27,19 +27,27 @@ def init_containers(model: ServingModel, settings: Settings) -> tuple[Manifest, 
     return (weights, *adapters)
 
 
-def _fetch(settings: Settings, name: str, uri: str, revision: str) -> Manifest:
-    arguments = [("--uri", uri), ("--to", folder(settings, uri, revision))]
-    if revision:
-        arguments.append(("--revision", revision))
+def pipelines_container(
+    name: str, args: list[str], settings: Settings, *mounts: Manifest
+) -> Manifest:
+    """Build an init container that runs one step of `nexus-pipelines`."""
     return {
         "name": name,
         "image": settings.images.pipelines,
         "command": ["nexus-pipelines"],
-        "args": ["model-fetch", *flags(arguments)],
+        "args": args,
         "env": environment(NEXUS_MODEL_CACHE=settings.model_cache.path, HOME="/tmp"),  # noqa: S108
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": restricted(),
-        "volumeMounts": [{"name": "models", "mountPath": settings.model_cache.path}, TMP],
+        "volumeMounts": [*mounts, TMP],
         "resources": {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}},
-        **credentials(settings),
     }
+
+
+def _fetch(settings: Settings, name: str, uri: str, revision: str) -> Manifest:
+    arguments = [("--uri", uri), ("--to", folder(settings, uri, revision))]
+    if revision:
+        arguments.append(("--revision", revision))
+    cache = {"name": "models", "mountPath": settings.model_cache.path}
+    built = pipelines_container(name, ["model-fetch", *flags(arguments)], settings, cache)
+    return {**built, **credentials(settings)}

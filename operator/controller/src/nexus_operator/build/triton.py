@@ -2,7 +2,8 @@
 
 The repository's two files are annotations of the pod, shown as files by a downwardAPI volume: so
 they are part of the pod template that a revision was released with, and need no object of their
-own that could be missing, changed or left over.
+own that could be missing, changed or left over.  An init container copies them to where Triton
+reads them, with the chat template that came with the weights.
 """
 
 import json
@@ -11,7 +12,7 @@ from collections.abc import Mapping
 from nexus_api.meta import GROUP, Manifest
 from nexus_api.servingmodel import ServingModel
 from nexus_operator.build.container import TMP, Runtime, environment, flags, probe, restricted
-from nexus_operator.build.fetch import folder, init_containers
+from nexus_operator.build.fetch import folder, init_containers, pipelines_container
 from nexus_operator.build.vllm import (
     HOURS_TO_LOAD,
     models,
@@ -26,6 +27,8 @@ GRPC_PORT = 8001
 METRICS_PORT = 8002
 
 REPOSITORY = "/repository"
+_STATED = "/stated"
+"""Where the init container finds the files that are stated here."""
 
 _ANNOTATIONS = {
     "config.pbtxt": f"{GROUP}/triton-config",
@@ -52,7 +55,6 @@ _OUTPUTS = (
 def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -> Runtime:
     """Build the container that serves the model; its probes allow two hours to load it."""
     ports = {"http": HTTP_PORT, "grpc": GRPC_PORT, "metrics": METRICS_PORT}
-    repository = f"{REPOSITORY}/{model.metadata.name}"
     container: Manifest = {
         "name": "triton",
         "image": settings.images.triton,
@@ -71,7 +73,7 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
         "volumeMounts": [
             models(settings),
             TMP,
-            {"name": "repository", "mountPath": repository, "readOnly": True},
+            {"name": "repository", "mountPath": REPOSITORY, "readOnly": True},
             *shared_memory_mounts(profile),
         ],
     }
@@ -80,8 +82,8 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
     files = repository_files(model, profile, weights)
     return Runtime(
         container={**container, "resources": resources} if resources else container,
-        init=init_containers(model, settings),
-        volumes=(_repository(), *shared_memory(profile)),
+        init=(*init_containers(model, settings), _write_repository(model, settings, weights)),
+        volumes=(_stated(), {"name": "repository", "emptyDir": {}}, *shared_memory(profile)),
         annotations={_ANNOTATIONS[path]: text for path, text in files.items()},
         progress_seconds=HOURS_TO_LOAD,
     )
@@ -126,9 +128,22 @@ def config_text(name: str, backend: str = "vllm") -> str:
     )
 
 
-def _repository() -> Manifest:
+def _write_repository(model: ServingModel, settings: Settings, weights: str) -> Manifest:
+    folder = f"{REPOSITORY}/{model.metadata.name}"
+    arguments = {"--weights": weights, "--config": _STATED, "--to": folder}
+    return pipelines_container(
+        "write-repository",
+        ["triton-repository", *flags(arguments.items())],
+        settings,
+        models(settings),
+        {"name": "stated", "mountPath": _STATED, "readOnly": True},
+        {"name": "repository", "mountPath": REPOSITORY},
+    )
+
+
+def _stated() -> Manifest:
     items = [
         {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
         for path, annotation in _ANNOTATIONS.items()
     ]
-    return {"name": "repository", "downwardAPI": {"items": items}}
+    return {"name": "stated", "downwardAPI": {"items": items}}

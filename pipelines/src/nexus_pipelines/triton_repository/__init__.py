@@ -1,0 +1,1 @@
+"""A Triton model repository that knows how its model is spoken to."""
