@@ -22,11 +22,16 @@ from .site import Site  # noqa: E402
 
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
-    """A running cluster; this thread is inside its network as long as it runs."""
+    """A running cluster; this thread is inside its network as long as it runs.
+
+    With NEXUS_TEST_CLUSTER=running, one that `make cluster-up` started is used as it is and left so.
+    """
     made = Cluster(ClusterConfig(test_services=False))
+    found = os.environ.get("NEXUS_TEST_CLUSTER") == "running"
     try:
         built("nexus-operator")
-        made.up()
+        if not found:
+            made.up()
     except (BinaryMissing, ClusterUnavailable, ImageMissing) as error:
         if os.environ.get("CI") == "true":
             raise
@@ -35,7 +40,8 @@ def cluster() -> Iterator[Cluster]:
         with made.joined():
             yield made
     finally:
-        made.down()
+        if not found:
+            made.down()
 
 
 @pytest.fixture(scope="session")

