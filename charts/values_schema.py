@@ -1,5 +1,5 @@
 # ruff: noqa: INP001 - a command of its own, in no package
-"""Write values.schema.json of each chart from the comments of its values.yaml.
+"""Write the schema of each chart's values, and their reference, from comments of values.yaml.
 
     python charts/values_schema.py [--check]
 
@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from values_reference import reference
 
 CHARTS = Path(__file__).parent
+REFERENCE = CHARTS.parent / "docs" / "reference" / "chart-values.md"
 _QUANTITY = {"type": ["string", "integer"], "pattern": r"^[0-9.]+([EPTGMk]i?|m)?$"}
 _QUANTITIES = {"type": "object", "additionalProperties": {"$ref": "#/$defs/quantity"}}
 _IMAGE = {
@@ -126,10 +128,13 @@ class _Reader:
     def _part(self, value: yaml.MappingNode) -> dict[str, Any]:
         """Return the schema of a part: the shared fields by reference, the others by default."""
         shared = SHAPES["part"]["properties"]
-        own = {
-            key.value: True if key.value in shared else self._value_schema(key, one)
-            for key, one in value.value
-        }
+        own: dict[str, Any] = {}
+        for key, one in value.value:
+            own[key.value] = self._value_schema(key, one)
+            if key.value in shared:
+                own[key.value] = {
+                    name: text for name, text in own[key.value].items() if name == "description"
+                }
         return {
             "allOf": [{"$ref": "#/$defs/part"}],
             "properties": own,
@@ -205,16 +210,20 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--check", action="store_true", help="write nothing")
     check = parser.parse_args().check
-    stale = []
-    for values in sorted(CHARTS.glob("*/values.yaml")):
-        target = values.with_name("values.schema.json")
-        wanted = json.dumps(schema(values), indent=2) + "\n"
-        if target.exists() and target.read_text(encoding="utf-8") == wanted:
-            continue
-        stale.append(target)
-        if not check:
-            target.write_text(wanted, encoding="utf-8")
+    schemas = {values: schema(values) for values in sorted(CHARTS.glob("*/values.yaml"))}
+    wanted = {
+        values.with_name("values.schema.json"): json.dumps(made, indent=2) + "\n"
+        for values, made in schemas.items()
+    }
+    wanted[REFERENCE] = reference(schemas)
+    stale = [
+        target
+        for target, text in wanted.items()
+        if not target.exists() or target.read_text(encoding="utf-8") != text
+    ]
     for target in stale:
+        if not check:
+            target.write_text(wanted[target], encoding="utf-8")
         verb = "is stale: run python charts/values_schema.py" if check else "written"
         sys.stdout.write(f"{target.relative_to(CHARTS.parent)} {verb}\n")
     return 1 if check and stale else 0

@@ -6,13 +6,22 @@ from typing import Any
 
 import pytest
 from rendering import CHARTS, PLATFORM, STACK, Helm, HelmRefused
-from values_schema import BadComment, schema
+from values_reference import reference
+from values_schema import REFERENCE, BadComment, schema
 
 
 @pytest.mark.parametrize("chart", [PLATFORM, STACK], ids=lambda path: path.name)
 def test_the_schema_is_that_of_the_values(chart: Path) -> None:
     written = json.loads((chart / "values.schema.json").read_text())
     assert written == schema(chart / "values.yaml"), "run python charts/values_schema.py"
+
+
+def test_the_reference_is_that_of_the_values() -> None:
+    schemas = {values: schema(values) for values in sorted(CHARTS.glob("*/values.yaml"))}
+    page = reference(schemas)
+    assert REFERENCE.read_text() == page, "run python charts/values_schema.py"
+    assert "| `gateway.replicas` | At least 1. | `2` |" in page
+    assert "| `minio.notify.endpoint` |" in page
 
 
 @pytest.mark.parametrize(
