@@ -1,0 +1,149 @@
+"""The view: what watches told, what it answers, and that it never keeps what is gone."""
+
+from collections import Counter
+from typing import Any
+
+import pytest
+from fake_cluster import FakeCluster
+
+from nexus_api.meta import API_VERSION, INDEX_LABEL
+from nexus_operator.cluster.errors import NotFound
+from nexus_operator.cluster.protocol import Ref, WatchEvent
+from nexus_operator.cluster.view import View
+
+WORKFLOW = ("argoproj.io/v1alpha1", "Workflow")
+OWNED = {INDEX_LABEL: "handbook"}
+
+
+class Counted(FakeCluster):
+    """Counts what is read from it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[str] = Counter()
+
+    async def get(self, ref: Ref) -> Any:
+        self.reads["get"] += 1
+        return await super().get(ref)
+
+    async def list(self, *args: Any, **kwargs: Any) -> Any:
+        self.reads["list"] += 1
+        return await super().list(*args, **kwargs)
+
+
+def workflow(name: str, version: int = 0) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"name": name, "namespace": "platform", "labels": OWNED}
+    if version:
+        metadata["resourceVersion"] = str(version)
+    return {"apiVersion": WORKFLOW[0], "kind": WORKFLOW[1], "metadata": metadata, "spec": {}}
+
+
+def bookmark(version: int) -> WatchEvent:
+    return WatchEvent("BOOKMARK", {"metadata": {"resourceVersion": str(version)}})
+
+
+def viewed(*listed: dict[str, Any], at: int = 100) -> tuple[View, Counted]:
+    cluster = Counted()
+    view = View(cluster, complete=[WORKFLOW], single=[(API_VERSION, "RagIndex")])
+    view.expect(*WORKFLOW, None)
+    for one in listed:
+        view.feed(*WORKFLOW, WatchEvent("ADDED", one))
+    view.feed(*WORKFLOW, bookmark(at))
+    return view, cluster
+
+
+async def names(view: View) -> list[str]:
+    found = await view.list(*WORKFLOW, namespace="platform", labels=OWNED)
+    return [one["metadata"]["name"] for one in found]
+
+
+async def test_lists_come_from_the_view_once_it_is_complete() -> None:
+    cluster = Counted()
+    view = View(cluster, complete=[WORKFLOW])
+    view.expect(*WORKFLOW, None)
+    await cluster.create(workflow("a"))
+    assert not view.synced()
+    assert await names(view) == ["a"]
+    assert cluster.reads["list"] == 1
+    view.feed(*WORKFLOW, WatchEvent("ADDED", workflow("a", 101)))
+    view.feed(*WORKFLOW, bookmark(101))
+    assert view.synced()
+    assert await names(view) == ["a"]
+    assert cluster.reads["list"] == 1
+
+
+async def test_a_new_listing_finds_what_vanished_unheard() -> None:
+    view, _ = viewed(workflow("a", 90), workflow("b", 91))
+    view.expect(*WORKFLOW, None)
+    view.feed(*WORKFLOW, WatchEvent("ADDED", workflow("b", 91)))
+    gone = view.feed(*WORKFLOW, bookmark(120))
+    assert [one["metadata"]["name"] for one in gone] == ["a"]
+    assert await names(view) == ["b"]
+
+
+async def test_what_was_written_during_a_listing_is_kept() -> None:
+    view, cluster = viewed()
+    view.expect(*WORKFLOW, None)
+    made = await view.create(workflow("a"))
+    assert int(made["metadata"]["resourceVersion"]) > 100
+    assert view.feed(*WORKFLOW, bookmark(100)) == []
+    assert await names(view) == ["a"]
+    assert cluster.reads["list"] == 0
+
+
+async def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
+    view, cluster = viewed()
+    made = await cluster.create(workflow("a"))
+    version = int(made["metadata"]["resourceVersion"])
+    view.feed(*WORKFLOW, WatchEvent("ADDED", made))
+    view.feed(*WORKFLOW, WatchEvent("DELETED", workflow("a", version + 5)))
+    await view.patch(Ref(*WORKFLOW, "platform", "a"), {})
+    assert await names(view) == []
+
+
+async def test_an_older_event_does_not_undo_a_newer_one() -> None:
+    view, _ = viewed()
+    newer = {**workflow("a", 205), "spec": {"suspend": True}}
+    view.feed(*WORKFLOW, WatchEvent("MODIFIED", newer))
+    view.feed(*WORKFLOW, WatchEvent("MODIFIED", workflow("a", 204)))
+    found = await view.get(Ref(*WORKFLOW, "platform", "a"))
+    assert found is not None
+    assert found["spec"] == {"suspend": True}
+
+
+async def test_a_resource_that_cannot_be_patched_is_forgotten() -> None:
+    view, cluster = viewed()
+    index = {
+        "apiVersion": API_VERSION,
+        "kind": "RagIndex",
+        "metadata": {"name": "handbook", "namespace": "default", "resourceVersion": "7"},
+    }
+    ref = Ref(API_VERSION, "RagIndex", "default", "handbook")
+    view.feed(API_VERSION, "RagIndex", WatchEvent("ADDED", index))
+    assert await view.get(ref) == index
+    with pytest.raises(NotFound):
+        await view.patch(ref, {"status": {}}, subresource="status")
+    assert await view.get(ref) is None
+    assert cluster.reads["get"] == 1
+
+
+async def test_what_is_large_and_never_read_is_not_kept() -> None:
+    heavy = workflow("a", 90)
+    heavy["metadata"]["annotations"] = {
+        "kubectl.kubernetes.io/last-applied-configuration": "x" * 1000,
+        "mine": "1",
+    }
+    heavy["status"] = {"phase": "Running", "storedTemplates": {"x": "y" * 1000}}
+    view, _ = viewed(heavy)
+    found = await view.get(Ref(*WORKFLOW, "platform", "a"))
+    assert found is not None
+    assert found["metadata"]["annotations"] == {"mine": "1"}
+    assert found["status"] == {"phase": "Running"}
+
+
+async def test_a_kind_that_is_not_installed_is_not_waited_for() -> None:
+    cluster = Counted()
+    view = View(cluster, complete=[WORKFLOW])
+    view.expect(*WORKFLOW, None)
+    view.give_up(*WORKFLOW, None)
+    assert view.synced()
