@@ -3,35 +3,44 @@
 import logging
 import os
 import ssl
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from testcluster.binaries import BinaryMissing, binary
-from testcluster.control_plane import ControlPlane
-
 from fault_lab.install import install_kinds
 from fault_lab.laboratory import Server
+from testcluster.binaries import BinaryMissing, Name, binary
+from testcluster.control_plane import ControlPlane
 
 ROOT = Path(__file__).parents[3]
 CRDS = sorted((ROOT / "manifests" / "crds").glob("*.yaml"))
 
 
-@pytest.fixture(scope="session")
-def server() -> Iterator[Server]:
-    """A running API server; without its binaries the tests are skipped, never in CI."""
+def needed(*names: Name) -> None:
+    """Skip the test when a program of the test cluster is missing; never in CI."""
     try:
-        binary("etcd")
-        binary("kube")
+        for name in names:
+            binary(name)
     except BinaryMissing as error:
         if os.environ.get("CI") == "true":
             raise
         pytest.skip(str(error))
+
+
+def server_of(plane: ControlPlane) -> Server:
+    """How to reach an API server as somebody who may do everything."""
+    certificate = plane.folder / "certificates" / "apiserver.crt"
+    return Server(plane.url, plane.token, ssl.create_default_context(cafile=str(certificate)))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A running API server with our kinds and Argo's."""
+    needed("etcd", "kube")
     with ControlPlane() as plane:
         install_kinds(plane.client, CRDS)
-        certificate = plane.folder / "certificates" / "apiserver.crt"
-        tls = ssl.create_default_context(cafile=str(certificate))
-        yield Server(plane.url, plane.token, tls)
+        yield server_of(plane)
 
 
 class ErrorLog(logging.Handler):
@@ -53,3 +62,14 @@ def errors() -> Iterator[ErrorLog]:
     logger.addHandler(handler)
     yield handler
     logger.removeHandler(handler)
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
+    """Print figures of a run, whether it passes or not: they are what the documents state."""
+
+    def say(figures: object) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{figures}\n")
+
+    return say

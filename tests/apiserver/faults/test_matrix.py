@@ -1,5 +1,7 @@
 """Every scenario comes to the same end whatever disturbs it, and does no harm on the way."""
 
+from collections.abc import Callable
+
 import pytest
 from fault_lab.laboratory import Server, laboratory
 from fault_lab.matrix import Outcome, run_matrix
@@ -13,7 +15,7 @@ from .conftest import ErrorLog
 @pytest.mark.apiserver
 @pytest.mark.timeout(900)
 def test_every_scenario_under_every_disturbance(
-    server: Server, errors: ErrorLog, record_property: pytest.FixtureRequest
+    server: Server, errors: ErrorLog, tell: Callable[[object], None]
 ) -> None:
     variations = all_once()
 
@@ -22,7 +24,7 @@ def test_every_scenario_under_every_disturbance(
             return await run_matrix(lab, SCENARIOS, variations)
 
     outcomes = run_quickly(run())
-    print(f"\n{_summary(outcomes)}")
+    tell(_summary(outcomes))
     assert len(outcomes) == len(SCENARIOS) * len(variations)
     broken = [str(one) for one in outcomes if one.problems]
     assert not broken, "\n".join(broken)

@@ -1,5 +1,6 @@
 """No change of a spec wedges the operator: it is refused with a reason, or it converges."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ def bases() -> dict[str, dict[str, object]]:
 @pytest.mark.apiserver
 @pytest.mark.timeout(600)
 def test_every_field_of_every_kind_is_refused_or_converges(
-    server: Server, errors: ErrorLog
+    server: Server, errors: ErrorLog, tell: Callable[[object], None]
 ) -> None:
     ways: dict[str, list[list[Mutation]]] = {}
     for kind in BASE_SPECS:
@@ -44,7 +45,7 @@ def test_every_field_of_every_kind_is_refused_or_converges(
             return await lead_all(case, ways, bases())
 
     tally = run_quickly(run())
-    print(f"\n{tally}")
+    tell(tally)
     assert tally.transitions >= LEAST
     assert tally.converged >= 200, "most changes are refused: the values drawn are poor"
     assert not tally.problems, "\n".join(tally.problems)

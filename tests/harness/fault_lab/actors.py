@@ -68,6 +68,8 @@ class Actors:
                 await self._end(one)
             elif one["kind"] == "Deployment" and "rollouts" not in self._held:
                 await self._make_ready(one)
+            elif one["kind"] == "PersistentVolumeClaim":
+                await self._release(one)
             await self._collect(one)
         except Refused as problem:
             if problem.code not in _GONE_OR_CHANGED:
@@ -92,6 +94,12 @@ class Actors:
         present = deployment.get("status") or {}
         if any(present.get(key, 0) != value for key, value in status.items()):
             await self.client.patch(_path(deployment, "status"), {"status": status})
+
+    async def _release(self, claim: Manifest) -> None:
+        """Let a claim go that no pod uses, as its protection controller does."""
+        metadata = claim["metadata"]
+        if metadata.get("deletionTimestamp") and metadata.get("finalizers"):
+            await self.client.patch(_path(claim), {"metadata": {"finalizers": None}})
 
     async def _collect(self, one: Manifest) -> None:
         """Delete what no owner is left of, as the garbage collector does."""

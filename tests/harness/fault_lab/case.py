@@ -3,10 +3,10 @@
 import asyncio
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeAlias
 
 from fault_proxy import FaultProxy, Record
 from fault_proxy.faults import Fault
@@ -18,16 +18,25 @@ from fault_lab.kinds import BY_KIND
 from fault_lab.laboratory import Laboratory
 from fault_lab.mirror import Place
 from fault_lab.normal import Snapshot, difference, snapshot
-from fault_lab.quick_loop import SPEED
-from fault_lab.subject import Subject
+from fault_lab.quick_loop import real_seconds
+from fault_lab.subject import Operator, Subject
 from nexus_operator.settings import Settings
 
-QUIET_SECONDS = 5.0
-"""Seconds of the loop's clock without a request after which the operator counts as at rest."""
+QUIET_SECONDS = 0.5
+"""Real seconds without a request after which the operator counts as at rest."""
 
 RESTART_SECONDS = 1.0
 
 _OWN_KINDS = 3
+
+
+Starter: TypeAlias = Callable[[Laboratory, Settings, Tap], Awaitable[Operator]]
+"""Starts one operator that looks after the settings' namespaces through a tap."""
+
+
+async def inside(lab: Laboratory, settings: Settings, tap: Tap) -> Operator:
+    """Start the operator in this process, as somebody who may do everything."""
+    return Subject(tap, lab.token, settings, lab.clock)
 
 
 class NotConverged(AssertionError):
@@ -47,8 +56,9 @@ class Case:
     proxy: FaultProxy
     actors: Actors
     settings: Settings
+    starter: Starter
     checkpoints: dict[str, Snapshot] = field(default_factory=dict)
-    subjects: list[Subject] = field(default_factory=list)
+    subjects: list[Operator] = field(default_factory=list)
     starting: list[asyncio.Task[None]] = field(default_factory=list)
     _starts: Any = field(default_factory=lambda: itertools.count(1))
 
@@ -141,9 +151,9 @@ class Case:
     async def quiet(self) -> None:
         """Wait until the operator has asked for nothing for a while."""
         while True:
-            before = len(self.record.exchanges)
-            await asyncio.sleep(QUIET_SECONDS)
-            if len(self.record.exchanges) == before:
+            before = self.record.busy
+            await asyncio.sleep(real_seconds(QUIET_SECONDS))
+            if self.record.busy == before:
                 return
 
     def snapshot(self) -> Snapshot:
@@ -159,7 +169,7 @@ class Case:
         """Wait until the real clock shows another second: objects are ordered by when they came,
         and the API server notes that in whole seconds."""
         rest = 1.01 - time.time() % 1
-        await asyncio.sleep(rest * SPEED)
+        await asyncio.sleep(real_seconds(rest))
 
     async def at_rest(self) -> None:
         """Start the operator anew, so that it looks at everything: it has to write nothing."""
@@ -182,7 +192,7 @@ class Case:
     async def start(self) -> None:
         """Start an operator; there may be more than one."""
         tap = await self.proxy.open(f"start-{next(self._starts)}")
-        self.subjects.append(Subject(tap, self.lab.token, self.settings, self.lab.clock))
+        self.subjects.append(await self.starter(self.lab, self.settings, tap))
 
     def killed(self, tap: Tap) -> None:
         """Carry out what the script asks for: the operator dies and comes again."""
@@ -220,8 +230,13 @@ async def opened(
     operators: int = 1,
     patience: float = 600.0,
     settings: Settings | None = None,
+    starter: Starter = inside,
+    everywhere: bool = False,
 ) -> AsyncIterator[Case]:
-    """Open a case with its operators running; at the end they are stopped."""
+    """Open a case with its operators running; at the end they are stopped.
+
+    They look after the case's own namespace, or `everywhere` after all.
+    """
     namespace, platform = await lab.namespaces()
     case: Case | None = None
 
@@ -229,17 +244,17 @@ async def opened(
         assert case is not None
         case.killed(tap)
 
-    scoped = replace(
-        settings or Settings(on_kubernetes=True),
-        platform_namespace=platform,
-        watch_namespaces=(namespace,),
-    )
+    scoped = replace(settings or Settings(on_kubernetes=True), platform_namespace=platform)
+    if not everywhere:
+        scoped = replace(scoped, watch_namespaces=(namespace,))
     proxy = FaultProxy(lab.url, tls=lab.tls, script=script, on_kill=on_kill)
     places = (lab.mirror.places[namespace], lab.mirror.places[platform])
     actors = Actors(lab.client, places, lab.clock)
     entered: AbstractAsyncContextManager[FaultProxy] = proxy
     async with entered:
-        case = Case(lab, label, namespace, platform, expected, patience, proxy, actors, scoped)
+        case = Case(
+            lab, label, namespace, platform, expected, patience, proxy, actors, scoped, starter
+        )
         acting = asyncio.create_task(actors.run())
         try:
             for _ in range(operators):

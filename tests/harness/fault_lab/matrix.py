@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from fault_proxy.faults import Fault
 
-from fault_lab.case import Case, NotConverged, opened
+from fault_lab.case import Case, NotConverged, Starter, inside, opened
 from fault_lab.laboratory import Laboratory
 from fault_lab.normal import Snapshot
 from fault_lab.oracle import deletions, violations
@@ -64,7 +64,9 @@ async def undisturbed(lab: Laboratory, scenario: str) -> Baseline:
     return Baseline(scenario, case.checkpoints, deleted, writes, len(case.record.exchanges))
 
 
-async def disturbed(lab: Laboratory, baseline: Baseline, variation: Variation) -> Outcome:
+async def disturbed(
+    lab: Laboratory, baseline: Baseline, variation: Variation, *, starter: Starter = inside
+) -> Outcome:
     """Run a scenario under a disturbance and judge it."""
     label = f"{baseline.scenario} / {variation.label}"
     problems: list[str] = []
@@ -77,6 +79,7 @@ async def disturbed(lab: Laboratory, baseline: Baseline, variation: Variation) -
             expected=baseline.checkpoints,
             operators=variation.operators,
             patience=variation.patience,
+            starter=starter,
         ) as case:
             await SCENARIOS[baseline.scenario](case)
     except NotConverged as problem:

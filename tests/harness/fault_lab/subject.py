@@ -8,6 +8,7 @@ which is harder than what the process lets happen.
 import asyncio
 from collections.abc import Callable
 from datetime import datetime
+from typing import Protocol
 
 from fault_proxy.proxy import Tap
 
@@ -17,6 +18,22 @@ from nexus_operator.cluster.view import View
 from nexus_operator.reconcile.controller import Controller
 from nexus_operator.reconcile.routes import CHILD_SELECTOR, children
 from nexus_operator.settings import Settings
+
+
+class Operator(Protocol):
+    """One start of the operator behind one tap of the proxy."""
+
+    tap: Tap
+
+    @property
+    def running(self) -> bool:
+        """Whether it runs; an operator that ended by itself has crashed."""
+
+    def kill(self) -> None:
+        """End it without giving it a chance to say anything more."""
+
+    async def end(self) -> None:
+        """Stop it as a SIGTERM would and wait; raises what it crashed of."""
 
 
 class Subject:

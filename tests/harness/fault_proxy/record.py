@@ -81,6 +81,11 @@ class Record:
         """The number of writes so far."""
         return self._writes
 
+    @property
+    def busy(self) -> int:
+        """The number of requests so far that do more than keep a Lease."""
+        return sum(one.asked.resource != "leases" for one in self.exchanges)
+
     def writes(self) -> Iterator[Exchange]:
         """Yield the writes in order."""
         return (one for one in self.exchanges if one.write)
