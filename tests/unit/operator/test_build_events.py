@@ -1,14 +1,22 @@
 """The shared listener on the bucket, against golden YAML, and what its expressions let pass."""
 
+import json
 import re
+from random import Random
 from typing import Any
 from urllib.parse import quote_plus
 
 import pytest
 from golden_files import assert_golden
+from hypothesis import example, given
+from hypothesis import strategies as st
+from small_world import rag_index
 
 from nexus_api.meta import Manifest
+from nexus_api.ragindex import RagIndex
 from nexus_operator.build.events import Watched, event_source, sensor
+from nexus_operator.plan.model import Seen
+from nexus_operator.plan.platform import plan_platform
 from nexus_operator.settings import Events, Owner, Settings
 
 PLACED = [
@@ -76,6 +84,31 @@ def test_objects_are_told_to_the_indexes_that_have_them(escape: Any) -> None:
         "toplevel.txt": [],
         "default/handbook/": [],
     }
+
+
+@given(
+    prefixes=st.lists(st.text(st.characters(codec="utf-8"), max_size=480), max_size=40),
+    seed=st.randoms(),
+)
+@example(prefixes=["&" * 100] * 40, seed=Random(1))
+@example(prefixes=["é" * 50] * 40, seed=Random(1))
+@example(prefixes=["a" * 100] * 40, seed=Random(1))
+def test_listener_fits_its_pod_and_follows_from_the_indexes_alone(
+    prefixes: list[str], seed: Any
+) -> None:
+    """The pod gets the whole Sensor as one environment variable, in base64."""
+    indexes = []
+    for number, text in enumerate(prefixes):
+        manifest = rag_index(f"index-{number}")
+        if text:
+            manifest["spec"] = {"source": {"prefix": f"default/{text}/"}}
+        indexes.append(RagIndex.model_validate(manifest))
+    plan = plan_platform(indexes, settings("webhook"), Seen())
+    assert len(plan.apply) == (2 if indexes else 0)
+    for one in plan.apply:
+        assert len(json.dumps(one)) * 4 / 3 < 128 * 1024
+    seed.shuffle(indexes)
+    assert plan_platform(indexes, settings("webhook"), Seen()) == plan
 
 
 def test_listener_is_the_same_whatever_the_order_of_the_indexes() -> None:

@@ -16,7 +16,11 @@ LOOK_FOR_KINDS = timedelta(minutes=1)
 """How soon to look whether Argo Events was installed meanwhile."""
 
 MOST_ELSEWHERE = 32
-"""Indexes with a prefix of their own that are told of objects: the Sensor's pod holds no more."""
+"""Indexes with a prefix of their own that are told of objects."""
+
+MOST_PREFIX_BYTES = 4096
+"""All their prefixes together: a Sensor's pod gets its specification as one environment variable,
+of which Linux takes 128 KiB, and each prefix stands in it four times, escaped in three ways."""
 
 
 def plan_platform(indexes: Iterable[RagIndex], settings: Settings, seen: Seen) -> Plan:
@@ -51,9 +55,16 @@ def listens(index: RagIndex) -> bool:
 
 
 def elsewhere(indexes: Iterable[RagIndex]) -> tuple[Watched, ...]:
-    """Return the first indexes, in the order of their names, that have a prefix of their own."""
+    """Return the first indexes, by name, that have a prefix of their own and for which is room."""
     placed = sorted(one for index in indexes if (one := own_place(index)) is not None)
-    return tuple(placed[:MOST_ELSEWHERE])
+    told: list[Watched] = []
+    room = MOST_PREFIX_BYTES
+    for one in placed:
+        size = len(one.prefix.encode())
+        if len(told) < MOST_ELSEWHERE and size <= room:
+            told.append(one)
+            room -= size
+    return tuple(told)
 
 
 def own_place(index: RagIndex) -> Watched | None:
