@@ -8,6 +8,7 @@ gateway's whole work is this one loop.
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections import deque
 from collections.abc import Callable
 from typing import cast
@@ -17,6 +18,10 @@ import httptools
 HIGH_WATER = 256 * 1024
 LOW_WATER = 64 * 1024
 MAX_HEAD = 64 * 1024
+
+# A machine that is gone says nothing: without these a stream from it would wait for its time limit.
+# Seconds of silence before the first probe, between probes, and how many go unanswered.
+KEEPALIVE = {"TCP_KEEPIDLE": 15, "TCP_KEEPINTVL": 5, "TCP_KEEPCNT": 3}
 
 
 class UpstreamBroken(Exception):
@@ -180,6 +185,7 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         # Not isinstance: the transports of uvloop, which uvicorn may choose, have another base.
         self._transport = cast("asyncio.Transport", transport)
+        _keep_alive(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         if not self._in_use or self._parser is None:
@@ -241,3 +247,10 @@ class Connection(asyncio.Protocol):
     def on_message_complete(self) -> None:
         self._keep_alive = bool(self._parser and self._parser.should_keep_alive())
         self.complete = True
+
+
+def _keep_alive(connected: socket.socket) -> None:
+    connected.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for name, value in KEEPALIVE.items():
+        if (option := getattr(socket, name, None)) is not None:  # not every system has them all
+            connected.setsockopt(socket.IPPROTO_TCP, option, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import ssl
 from collections import deque
 from collections.abc import Mapping
@@ -13,6 +14,7 @@ from nexus_gateway.upstream.connection import Connection, Response, UpstreamBrok
 
 IDLE_SECONDS = 30.0
 IDLE_PER_ORIGIN = 128
+LONGEST_USE = 60.0  # a Service gives a new connection the chance of a new replica
 PORTS = {"http": 80, "https": 443, "grpc": 8001, "grpcs": 8001}
 
 
@@ -51,9 +53,16 @@ class Target(NamedTuple):
 class Pool:
     """Open connections by origin; a request takes one and its response gives it back."""
 
-    def __init__(self, *, connect_timeout: float = 5.0, tls: ssl.SSLContext | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        connect_timeout: float = 5.0,
+        longest_use: float = LONGEST_USE,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
         self._idle: dict[Origin, deque[Connection]] = {}
         self._connect_timeout = connect_timeout
+        self._longest_use = longest_use
         self.tls = tls
         self._closed = False
 
@@ -97,10 +106,12 @@ class Pool:
 
     async def _connect(self, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()
+        # With some jitter: what was opened together is not to be closed together.
+        until = loop.time() + self._longest_use * random.uniform(0.5, 1.0)  # noqa: S311
 
         def give_back(connection: Connection) -> None:
             idle = self._idle.setdefault(origin, deque())
-            if self._closed or len(idle) >= IDLE_PER_ORIGIN:
+            if self._closed or len(idle) >= IDLE_PER_ORIGIN or loop.time() >= until:
                 connection.close()
                 return
             connection.idle_since = loop.time()

@@ -7,14 +7,16 @@ each connection: every request would then go to the same pod for ever.
 from __future__ import annotations
 
 import asyncio
+import random
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tritonclient.grpc.aio import InferenceServerClient
 
-from nexus_gateway.upstream.pool import Origin
+from nexus_gateway.upstream.pool import LONGEST_USE, Origin
 
 IDLE_SECONDS = 30.0
 IDLE_PER_ORIGIN = 32
@@ -35,6 +37,7 @@ class Channels:
 
     def __init__(self) -> None:
         self._idle: dict[Origin, deque[tuple[float, Any]]] = {}
+        self._until: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._closing: set[asyncio.Task[None]] = set()
         self._closed = False
 
@@ -47,17 +50,21 @@ class Channels:
                 return client
             self._drop(client)
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
-        return InferenceServerClient(
+        client = InferenceServerClient(
             f"{host}:{origin.port}", ssl=origin.tls, channel_args=list(OPTIONS)
         )
+        self._until[client] = now + LONGEST_USE * random.uniform(0.5, 1.0)  # noqa: S311 - jitter
+        return client
 
     def give(self, origin: Origin, client: Any, *, sound: bool) -> None:
         """Take a client back; one that is not sound is closed."""
         idle = self._idle.setdefault(origin, deque())
-        if not sound or self._closed or len(idle) >= IDLE_PER_ORIGIN:
+        now = asyncio.get_running_loop().time()
+        full = len(idle) >= IDLE_PER_ORIGIN
+        if not sound or full or self._closed or now >= self._until[client]:
             self._drop(client)
         else:
-            idle.append((asyncio.get_running_loop().time(), client))
+            idle.append((now, client))
 
     @asynccontextmanager
     async def one(self, origin: Origin) -> AsyncIterator[Any]:
