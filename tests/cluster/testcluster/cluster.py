@@ -45,6 +45,7 @@ class Cluster:
 
     def __init__(self, config: ClusterConfig | None = None) -> None:
         self.config = config or ClusterConfig()
+        self._made = False
 
     def __enter__(self) -> Self:
         self.up()
@@ -71,6 +72,7 @@ class Cluster:
         machine.check(self.config)
         addons.build(self.config)  # minutes when cold: before the lock
         held = lock.acquire(patience)
+        self._made = True
         try:
             with lock.cleaning():
                 leftovers.remove_all(self.config)  # of one that crashed
@@ -89,6 +91,8 @@ class Cluster:
         `force` is true.
         """
         if (user := lock.user()) and not force:
+            if self._made:  # and it is gone, since there is another's by now
+                return
             raise ClusterBusy(
                 f"the cluster is in use by process {user}, which made it: end that process, or "
                 "say `python tests/cluster/cluster.py down --force`"
