@@ -53,8 +53,19 @@ def sweep(kept: int) -> None:
     stages = json.loads(buildah("images", "--filter", "dangling=true", "--json") or "[]") or []
     stages.sort(key=lambda stage: stage["created"], reverse=True)
     for stage in stages[kept:]:
-        with suppress(BuildFailed):  # a build at work may rest on it just now
-            buildah("rmi", stage["id"])
+        remove(stage["id"])
+
+
+def tags(name: str) -> list[str]:
+    """Return every name with its tag that an image of this name has in the store."""
+    listed = json.loads(buildah("images", "--filter", f"reference={name}", "--json") or "[]") or []
+    return [tag for found in listed for tag in found["names"] if tag.startswith(f"{name}:")]
+
+
+def remove(image: str) -> None:
+    """Remove an image from the store, unless a build or a test at work rests on it just now."""
+    with suppress(BuildFailed):
+        buildah("rmi", image)
 
 
 def checked(

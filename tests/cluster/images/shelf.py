@@ -10,7 +10,7 @@ from pathlib import Path
 from testcluster.cache import cache_folder, cached
 
 from images import base, host
-from images.buildah import available, buildah, in_store, mounted, sweep
+from images.buildah import available, buildah, in_store, mounted, remove, sweep, tags
 from images.catalogue import Recipe, recipe
 from images.content import content_hash
 from images.errors import SourcesChanged
@@ -117,14 +117,15 @@ def _build(wanted: Recipe, key: str, archive: Path) -> None:
 
 
 def _forget(name: str, current: Path) -> None:
-    """Remove all but the newest archives; layers that are still used stay in the store."""
+    """Remove all but the newest archives, and of the store what stands for none of those left."""
     others = [folder for folder in current.parent.iterdir() if folder != current]
     others.sort(key=lambda folder: folder.stat().st_mtime, reverse=True)
     for folder in others[_KEPT - 1 :]:
         shutil.rmtree(folder)
-        tag = f"docker.io/local/{name}:{folder.name}"
-        if in_store(tag):
-            buildah("rmi", "--force", tag, seconds=_PUSH_SECONDS)
+    left = {folder.name for folder in current.parent.iterdir()}
+    for tag in tags(f"docker.io/local/{name}"):
+        if tag.rpartition(":")[2] not in left:
+            remove(tag)
     sweep(_STAGES_KEPT)
 
 
