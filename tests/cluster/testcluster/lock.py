@@ -42,7 +42,8 @@ def acquire(patience: float, path: Path = _PATH) -> int:
     deadline = time.monotonic() + patience
     told = False
     while not _lock(descriptor):
-        if time.monotonic() >= deadline:
+        own = int(_note(descriptor)[0]) == os.getpid()  # waiting for oneself would never end
+        if own or time.monotonic() >= deadline:
             whose = _whose(descriptor)
             os.close(descriptor)
             raise ClusterBusy(

@@ -74,7 +74,9 @@ def test_second_cluster_waits_and_says_for_whom(
     first = lock.acquire(0, path)
     with pytest.raises(ClusterBusy, match=rf"by process {os.getpid()}: wait .* down`"):
         lock.acquire(0, path)
-    assert lock.user(path) is None  # this process made it
+    with pytest.raises(ClusterBusy):
+        lock.acquire(3600, path)  # its own, which it is not left to wait for
+    assert lock.user(path) is None
     os.close(first)
     os.close(lock.acquire(0, path))
     with pytest.raises(ClusterBusy):
@@ -84,6 +86,7 @@ def test_second_cluster_waits_and_says_for_whom(
 
 def _wait_for_a_held_lock(path: Path) -> None:
     held = lock.acquire(0, path)
+    path.write_text("1 12:00:00")
     try:
         lock.acquire(0.1, path)
     finally:
