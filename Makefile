@@ -73,6 +73,10 @@ cluster-status: .venv/dev.stamp ## What of the test cluster runs
 images: .venv/dev.stamp ## Build every image and its SBOM with buildah (root)
 	@$(BIN)/python tests/cluster/images/build.py
 
+.PHONY: engines
+engines: .venv/dev.stamp ## Install the real Triton and vLLM for their tests (2.4 GB)
+	@$(BIN)/python tests/contract/engines/engine_venvs.py triton vllm
+
 .PHONY: soak
 soak: .venv/dev.stamp ## Longer fault sweeps than CI has time for
 	@$(BIN)/pytest -q tests/soak
@@ -103,3 +107,9 @@ bench: .venv/dev.stamp ## Figures, each beside its peer
 	@$(BIN)/python tests/bench/runtime.py
 	@$(BIN)/python tests/bench/retrieval.py
 	@$(BIN)/python tests/bench/whole_platform.py
+	@$(BIN)/python tests/bench/gateway.py
+	@$(BIN)/python tests/bench/operator_burst.py
+
+.PHONY: bench-cluster
+bench-cluster: .venv/dev.stamp ## Uploads on a real cluster, one by one and in a burst (root)
+	@$(BIN)/python tests/bench/on_cluster.py
