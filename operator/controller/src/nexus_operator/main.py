@@ -13,7 +13,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -100,6 +100,8 @@ async def _frame(stop: asyncio.Event, operator: Operator, halt: asyncio.Event) -
             ready_flag=ready,
             stop_flag=halt,
             memo=operator,
+            # Else kopf asks for the user's name, and the user of a container has none.
+            identity=cast("Any", "nexus-operator"),
         )
     finally:
         heeding.cancel()
