@@ -11,7 +11,13 @@ from nexus_api.duration import parse_duration
 from nexus_api.quantity import parse_bytes
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.chunks import Chunk
-from nexus_knowledge.errors import KnowledgeError, ObjectChanged, ObjectNotFound, ObjectTooLarge
+from nexus_knowledge.errors import (
+    KnowledgeError,
+    ObjectChanged,
+    ObjectNotFound,
+    ObjectTooLarge,
+    ObjectUnreadable,
+)
 from nexus_knowledge.ids import chunk_id
 from nexus_knowledge.ledger.types import Failed, Ready, WorkItem
 from nexus_knowledge.objects import ObjectStore, read_listed
@@ -50,6 +56,9 @@ class Reader:
             return Failed(item.document_id, item.generation, str(failure.reason), failure.message)
         except (ObjectChanged, ObjectNotFound):
             return Left(item)
+        except ObjectUnreadable as error:
+            message = f"{error}; let the platform read it and store it again"
+            return Failed(item.document_id, item.generation, "Unreadable", message)
         except (KnowledgeError, StepError):
             raise
         except Exception as error:  # noqa: BLE001  one document must never stop the others

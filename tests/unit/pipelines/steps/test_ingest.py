@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_knowledge.chunks import Chunk
-from nexus_knowledge.errors import EmbedderUnavailable
+from nexus_knowledge.errors import EmbedderUnavailable, ObjectUnreadable
 from nexus_knowledge.ledger import DocumentState, Failed, Ready, WorkItem
 from nexus_pipelines.errors import DimensionMismatch, ParserUnavailable, Unverified
 from nexus_pipelines.ingest.batches import batches
@@ -97,6 +97,27 @@ def test_a_file_over_the_limit_is_not_even_read(desk: Any) -> None:
     desk.sync()
     (document,) = desk.ledger.documents(*desk.key).documents
     assert document.state is DocumentState.INDEXED, "tried again when the limits changed"
+
+
+def test_an_object_that_may_not_be_read_fails_and_the_rest_goes_on(
+    desk: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    desk.put("open.txt", "the pump is new")
+    desk.put("closed.txt", "the valve is hot")
+    opened = type(desk.bucket).open
+
+    def refuse(store: Any, key: str) -> Any:
+        if key.endswith("closed.txt"):
+            raise ObjectUnreadable(f"object {key!r} may not be touched: AccessDenied")
+        return opened(store, key)
+
+    monkeypatch.setattr(type(desk.bucket), "open", refuse)
+    desk.sync()
+    documents = {d.path: d for d in desk.ledger.documents(*desk.key).documents}
+    assert documents["open.txt"].state == DocumentState.INDEXED
+    closed = documents["closed.txt"]
+    assert (closed.state, closed.reason) == (DocumentState.FAILED, "Unreadable")
+    assert "AccessDenied; let the platform read it" in closed.message
 
 
 def test_an_error_of_ours_fails_one_document_only(
