@@ -216,7 +216,8 @@ def test_word_and_pdf_come_with_pages_and_sections(site: Any, vectors: VectorInd
     document.save(buffer)
     site.put("boiler.docx", buffer.getvalue())
     site.sync()
-    view = site.ledger().view(site.namespace, site.index)
+    with site.ledger() as ledger:
+        view = ledger.view(site.namespace, site.index)
     (found,) = vectors.search_dense(view.collection, np.ones((1, 384), np.float32), 3)
     assert found[0].chunk.section == "Boiler"
     assert found[0].chunk.text == "Boiler\n\nThe boiler is descaled every winter."
