@@ -43,6 +43,13 @@
   verbs: [get, create, patch]
 {{- end -}}
 
+{{- define "nexus.discoveryRules" -}}
+# kopf notices when our definitions come or go
+- apiGroups: [apiextensions.k8s.io]
+  resources: [customresourcedefinitions]
+  verbs: [list, watch]
+{{- end -}}
+
 {{- define "nexus.operatorPlatformRules" -}}
 - apiGroups: [argoproj.io]
   resources: [workflows]
