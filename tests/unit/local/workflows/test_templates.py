@@ -49,7 +49,10 @@ def test_every_workflow_is_bounded_and_restricted(name: str) -> None:
     assert "{{workflow.parameters.index}}" in spec["synchronization"]["mutexes"][0]["name"]
     assert spec["serviceAccountName"] == "nexus-pipelines"
     assert spec["securityContext"]["runAsNonRoot"] is True
-    assert json.loads(spec["podSpecPatch"]) == {"enableServiceLinks": False}
+    patch = yaml.safe_load(spec["podSpecPatch"])
+    assert patch["enableServiceLinks"] is False
+    for container in (*patch["initContainers"], *patch["containers"]):
+        assert container["securityContext"]["allowPrivilegeEscalation"] is False
     for part in spec["templates"]:
         if "container" in part:
             assert part["container"]["command"] == ["nexus-pipelines"]

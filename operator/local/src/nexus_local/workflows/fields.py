@@ -134,6 +134,7 @@ POD_SPEC_PATCH: Keys = {
     **inert("priorityClassName", "securityContext", "runtimeClassName", "enableServiceLinks"),
     **inert("terminationGracePeriodSeconds", "topologySpreadConstraints"),
     "containers": [inert("name", "resources", "securityContext", "imagePullPolicy")],
+    "initContainers": [inert("name", "resources", "securityContext", "imagePullPolicy")],
 }
 
 
