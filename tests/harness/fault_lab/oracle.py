@@ -56,19 +56,24 @@ def _two_syncs(history: list[Change]) -> Iterator[str]:
 
 def _service_to_unready(history: list[Change]) -> Iterator[str]:
     """Yield each time a Service was led to a revision that was not ready while another was."""
+    ever = {_revision(one.object) for one in history if one.kind == "Deployment"}
     ready: dict[str, bool] = {}
     selected: dict[str, str] = {}
     for change in history:
         if change.kind == "Deployment":
-            revision = change.object["metadata"].get("labels", {}).get(_REVISION, "")
-            ready[revision] = change.type != "DELETED" and _ready(change.object)
+            ready[_revision(change.object)] = change.type != "DELETED" and _ready(change.object)
         if change.kind != "Service" or change.type == "DELETED":
             continue
         revision = (change.object["spec"].get("selector") or {}).get(_REVISION, "")
         before, selected[change.name] = selected.get(change.name), revision
-        made_up = revision not in ready  # by hand
-        if revision != before and not made_up and not ready[revision] and any(ready.values()):
+        made_up = revision not in ever  # by hand
+        answers = ready.get(revision, False)
+        if revision != before and not made_up and not answers and any(ready.values()):
             yield f"Service {change.name} was led to revision {revision}, which was not ready"
+
+
+def _revision(deployment: Manifest) -> str:
+    return str((deployment["metadata"].get("labels") or {}).get(_REVISION, ""))
 
 
 def _live_deleted(case: Case) -> Iterator[str]:

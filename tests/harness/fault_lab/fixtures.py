@@ -1,0 +1,79 @@
+"""Fixtures of the tests that use the laboratory: an API server of their own, the error log."""
+
+import logging
+import os
+import ssl
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from fault_lab.install import install_kinds
+from fault_lab.laboratory import Server
+
+ROOT = Path(__file__).parents[3]
+sys.path.insert(0, str(ROOT / "tests" / "cluster"))
+
+from testcluster.binaries import BinaryMissing, Name, binary  # noqa: E402 - the path is set above
+from testcluster.control_plane import ControlPlane  # noqa: E402
+
+CRDS = sorted((ROOT / "manifests" / "crds").glob("*.yaml"))
+
+
+def needed(*names: Name) -> None:
+    """Skip the test when a program of the test cluster is missing; never in CI."""
+    try:
+        for name in names:
+            binary(name)
+    except BinaryMissing as error:
+        if os.environ.get("CI") == "true":
+            raise
+        pytest.skip(str(error))
+
+
+def server_of(plane: ControlPlane) -> Server:
+    """How to reach an API server as somebody who may do everything."""
+    certificate = plane.folder / "certificates" / "apiserver.crt"
+    return Server(plane.url, plane.token, ssl.create_default_context(cafile=str(certificate)))
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """A running API server with our kinds and Argo's."""
+    needed("etcd", "kube")
+    with ControlPlane() as plane:
+        install_kinds(plane.client, CRDS)
+        yield server_of(plane)
+
+
+class ErrorLog(logging.Handler):
+    """Keeps what the operator logs as an error."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.lines.append(self.format(record))
+
+
+@pytest.fixture
+def errors() -> Iterator[ErrorLog]:
+    """What the operator logs as errors during a test."""
+    handler = ErrorLog()
+    logger = logging.getLogger("nexus_operator")
+    logger.addHandler(handler)
+    yield handler
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
+    """Print figures of a run, whether it passes or not: they are what the documents state."""
+
+    def say(figures: object) -> None:
+        with capsys.disabled():
+            sys.stdout.write(f"\n{figures}\n")
+
+    return say
