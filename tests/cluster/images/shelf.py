@@ -21,7 +21,7 @@ _ARCHIVE = "image.tar"
 _SBOM = "sbom.cdx.json"
 _ATTEMPTS = 3  # somebody may be at work on what is copied
 _KEPT = 2  # of each image: the one in use and the one before
-_STAGES_KEPT = 24  # what the next builds start from: one or two for each image
+_STAGES_KEPT = 12  # what the next builds start from; every layer is looked through at each step
 _PUSH_SECONDS = 300.0
 
 

@@ -35,9 +35,9 @@ print(len(sys.modules))
 def own_packages(name: str) -> list[str]:
     """Return the packages of ours that an image copies."""
     text = recipe(name).dockerfile.read_text()
-    sources = re.findall(r"^COPY (\S+/src) ", text, re.MULTILINE)
+    folders = re.findall(r"^COPY (\S+) \1$", text, re.MULTILINE)
     root = recipe(name).context
-    return [path.name for source in sources for path in (root / source).iterdir() if path.is_dir()]
+    return [path.parent.name for one in folders for path in (root / one).glob("src/*/py.typed")]
 
 
 def packages_folder(sandbox: Sandbox) -> Path:
