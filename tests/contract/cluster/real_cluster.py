@@ -86,22 +86,6 @@ def wipe(client: httpx.Client) -> None:
                     client.delete(f"{path}/{name}")
 
 
-def wipe_fast(client: httpx.Client) -> None:
-    """Take away thousands of objects: finalizers one by one, the rest a collection at a time."""
-    for collection in COLLECTIONS:
-        for namespace in NAMESPACES:
-            path = collection.format(namespace)
-            for item in client.get(path).json()["items"]:
-                if item["metadata"].get("finalizers"):
-                    client.patch(
-                        f"{path}/{item['metadata']['name']}",
-                        json={"metadata": {"finalizers": None}},
-                        headers={"content-type": "application/merge-patch+json"},
-                    )
-            if not path.endswith("/services"):
-                client.delete(path)
-
-
 def _made_by_test(client: httpx.Client, path: str) -> list[str]:
     names = [str(item["metadata"]["name"]) for item in client.get(path).json()["items"]]
     return [name for name in names if name != "kubernetes"]  # the API server's own Service

@@ -65,6 +65,7 @@ async def carry_out(
         wanted_finalizers = [*_finalizers(resource), FINALIZER]
         resource = await _set_finalizers(cluster, resource, wanted_finalizers)
         writes += 1
+    known = bool(resource.get("status"))
     resource, written = await _write_status(cluster, resource, plan)
     writes += written
     refusals: list[str] = []
@@ -77,6 +78,8 @@ async def carry_out(
     for one in plan.delete:
         writes += await _delete(cluster, one)
     for event in plan.events if written else ():
+        if not known and not event.warning:
+            continue  # a new resource starts well: that is no news
         await (record or partial(post_event, cluster))(resource, event, now)
     if plan.remove_finalizer:
         kept = [name for name in _finalizers(resource) if name != FINALIZER]
