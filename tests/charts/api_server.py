@@ -14,7 +14,10 @@ from testcluster.definitions import Project, definitions
 _SERVED_SECONDS = 60
 _POLL_SECONDS = 0.05
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_USED = frozenset({"workflowtemplates", "clusterworkflowtemplates", "eventbus"})
+_USED = frozenset(
+    {"workflowtemplates", "clusterworkflowtemplates", "workflows"}
+    | {"eventbus", "eventsources", "sensors"}
+)
 _PROJECTS: tuple[Project, ...] = ("argo-workflows", "argo-events")
 _DRY = {"dryRun": "All", "fieldValidation": "Strict"}
 
@@ -34,6 +37,10 @@ class Cluster:
 
     def one(self, one: Manifest) -> str:
         return f"{self.url(one)}/{one['metadata']['name']}"
+
+    def namespace(self, name: str) -> None:
+        made = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
+        _make(self.control_plane.client, "/api/v1/namespaces", made)
 
     def judge(self, one: Manifest) -> str:
         """Return why the API server would refuse an object; empty when it takes it."""
@@ -122,3 +129,17 @@ def _paths(client: httpx.Client) -> dict[tuple[str, str], str]:
                 scope = "/namespaces/{namespace}" if resource["namespaced"] else ""
                 found[version, resource["kind"]] = f"{base}{scope}/{resource['name']}"
     return found
+
+
+def kubeconfig_of(control_plane: ControlPlane, token: str) -> Manifest:
+    """Return a kubeconfig of whoever has a token."""
+    authority = control_plane.folder / "certificates" / "apiserver.crt"
+    server = {"server": control_plane.url, "certificate-authority": str(authority)}
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "test",
+        "clusters": [{"name": "test", "cluster": server}],
+        "users": [{"name": "test", "user": {"token": token}}],
+        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
+    }

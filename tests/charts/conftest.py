@@ -10,7 +10,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "charts"), str(Path(__file__).parent)]
 
-from api_server import Cluster, prepared  # noqa: E402 - the path is set above
+from api_server import Cluster, kubeconfig_of, prepared  # noqa: E402 - the path is set above
 from needs import program  # noqa: E402
 from rendering import PLATFORM, STACK, Helm, Manifest  # noqa: E402
 from testcluster.control_plane import ControlPlane  # noqa: E402
@@ -38,18 +38,5 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
         program(name)
     with ControlPlane() as control_plane:
         kubeconfig = tmp_path_factory.mktemp("helm") / "kubeconfig"
-        kubeconfig.write_text(yaml.safe_dump(_kubeconfig(control_plane)))
+        kubeconfig.write_text(yaml.safe_dump(kubeconfig_of(control_plane, control_plane.token)))
         yield prepared(control_plane, Helm(program("helm"), kubeconfig))
-
-
-def _kubeconfig(control_plane: ControlPlane) -> dict[str, object]:
-    authority = control_plane.folder / "certificates" / "apiserver.crt"
-    server = {"server": control_plane.url, "certificate-authority": str(authority)}
-    return {
-        "apiVersion": "v1",
-        "kind": "Config",
-        "current-context": "test",
-        "clusters": [{"name": "test", "cluster": server}],
-        "users": [{"name": "test", "user": {"token": control_plane.token}}],
-        "contexts": [{"name": "test", "context": {"cluster": "test", "user": "test"}}],
-    }
