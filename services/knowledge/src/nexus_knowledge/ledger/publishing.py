@@ -26,6 +26,8 @@ from nexus_knowledge.ledger.types import (
 )
 from nexus_knowledge.ledger.versions import go_live, retire, retire_collection
 
+_BATCH = 500  # values in one IN list
+
 
 class Publishing(Database):
     """The second and third step of a sync."""
@@ -63,7 +65,10 @@ class Publishing(Database):
             row = self._index(session, tenant, index)
             if row is None:
                 return [Settled.SUPERSEDED for _ in outcomes]
-            return [self._settle(session, row, outcome, collection) for outcome in outcomes]
+            versions = _versions(session, [outcome.document_id for outcome in outcomes])
+            return [
+                self._settle(session, row, outcome, collection, versions) for outcome in outcomes
+            ]
 
     @transaction
     def publish(self, tenant: str, index: str, uid: str, *, collection: str) -> Published:
@@ -105,9 +110,15 @@ class Publishing(Database):
             )
 
     def _settle(
-        self, session: Session, index: IndexRow, outcome: Ready | Failed, collection: str
+        self,
+        session: Session,
+        index: IndexRow,
+        outcome: Ready | Failed,
+        collection: str,
+        versions: dict[tuple[str, int], VersionRow],
     ) -> Settled:
-        version = session.get(VersionRow, (outcome.document_id, outcome.generation))
+        key = (outcome.document_id, outcome.generation)
+        version = versions.get(key)
         if version is None:
             # A late writer may have written, or made the collection anew, after its garbage was
             # collected: queue it again.
@@ -128,6 +139,7 @@ class Publishing(Database):
                 version.title = outcome.title
             else:
                 self._fail(session, version, outcome)
+                del versions[key]
         return Settled.ACCEPTED
 
     def _fail(self, session: Session, version: VersionRow, outcome: Failed) -> None:
@@ -142,20 +154,39 @@ class Publishing(Database):
 
     def _flip(self, session: Session, index: IndexRow, collection: str) -> int:
         now = self._clock()
+        chosen = (
+            VersionRow.index_id == index.id,
+            VersionRow.collection == collection,
+            VersionRow.state == VersionState.READY,
+        )
         ready = session.execute(
             select(VersionRow, DocumentRow)
             .join(DocumentRow, DocumentRow.document_id == VersionRow.document_id)
-            .where(
-                VersionRow.index_id == index.id,
-                VersionRow.collection == collection,
-                VersionRow.state == VersionState.READY,
+            .where(*chosen)
+        ).all()
+        # Those that make room are held in memory: asked for one by one, each would be a question
+        # to a server that may be far away, while the index is locked.
+        before = session.scalars(
+            select(VersionRow).where(
+                VersionRow.state == VersionState.LIVE,
+                VersionRow.document_id.in_(select(VersionRow.document_id).where(*chosen)),
             )
-        )
-        flipped = 0
-        for version, document in ready:
-            go_live(session, document, version, now)
-            flipped += 1
-        return flipped
+        ).all()
+        with session.no_autoflush:
+            for version, document in ready:
+                go_live(session, document, version, now)
+        del before
+        return len(ready)
+
+
+def _versions(session: Session, documents: Sequence[str]) -> dict[tuple[str, int], VersionRow]:
+    """Read all versions of documents with few queries."""
+    found: dict[tuple[str, int], VersionRow] = {}
+    for first in range(0, len(documents), _BATCH):
+        wanted = VersionRow.document_id.in_(documents[first : first + _BATCH])
+        for row in session.scalars(select(VersionRow).where(wanted)):
+            found[row.document_id, row.generation] = row
+    return found
 
 
 def _waiting(session: Session, index: IndexRow, collection: str) -> int:
