@@ -8,12 +8,13 @@ of several operators runs at all (`nexus_operator.process.operator`).
 """
 
 import asyncio
+import itertools
 import logging
 import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any, cast
+from typing import Any
 
 import kopf
 
@@ -25,6 +26,7 @@ from nexus_operator.process.kopf_parts import NoDiffs, NoProgress, kopf_connecti
 from nexus_operator.process.logs import configure_logs
 from nexus_operator.process.operator import Operator
 from nexus_operator.process.options import Options, parse_options
+from nexus_operator.reconcile.controller import retry_delay
 
 log = logging.getLogger(__name__)
 
@@ -83,7 +85,21 @@ async def run(options: Options) -> None:
 
 
 async def _frame(stop: asyncio.Event, operator: Operator, halt: asyncio.Event) -> None:
-    """Run kopf until `halt` is set; signals stay ours, since the Lease goes first at a stop."""
+    """Run kopf until `halt` is set, anew when it trips over an answer of the API server."""
+    for failures in itertools.count(1):
+        try:
+            await _run_kopf(stop, operator, halt)
+        except Exception:  # kopf ends at what our own watches survive
+            if halt.is_set():
+                return
+            log.exception("kopf ended and is started again")
+            await asyncio.sleep(retry_delay(failures).total_seconds())
+        else:
+            return
+
+
+async def _run_kopf(stop: asyncio.Event, operator: Operator, halt: asyncio.Event) -> None:
+    """Run kopf; signals stay ours, since the Lease goes first at a stop."""
     namespaces = operator.settings.watch_namespaces
     ready = asyncio.Event()
 
@@ -100,8 +116,6 @@ async def _frame(stop: asyncio.Event, operator: Operator, halt: asyncio.Event) -
             ready_flag=ready,
             stop_flag=halt,
             memo=operator,
-            # Else kopf asks for the user's name, and the user of a container has none.
-            identity=cast("Any", "nexus-operator"),
         )
     finally:
         heeding.cancel()
