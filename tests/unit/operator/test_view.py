@@ -127,6 +127,13 @@ async def test_a_resource_that_cannot_be_patched_is_forgotten() -> None:
     assert cluster.reads["get"] == 1
 
 
+async def test_a_child_that_cannot_be_patched_stays_in_lists() -> None:
+    view, _ = viewed(workflow("a", 90))
+    with pytest.raises(NotFound):
+        await view.patch(Ref(*WORKFLOW, "platform", "a"), {"spec": {}})
+    assert await names(view) == ["a"]
+
+
 async def test_what_is_large_and_never_read_is_not_kept() -> None:
     heavy = workflow("a", 90)
     heavy["metadata"]["annotations"] = {

@@ -39,8 +39,10 @@ def deployment(
         "selector": {"matchLabels": selector(model, revision)},
         "template": template,
     }
+    spec["strategy"] = {"type": "RollingUpdate"}
     if model.spec.release.strategy == "Recreate":
-        spec["strategy"] = {"type": "Recreate"}
+        # The defaults of a rolling update, which the server filled in before, have to go.
+        spec["strategy"] = {"type": "Recreate", "rollingUpdate": None}
     return {
         "apiVersion": "apps/v1",
         "kind": "Deployment",

@@ -122,7 +122,12 @@ class View:
         return []
 
     def forget(self, ref: Ref) -> None:
-        """Read this object from the cluster when it is asked for next."""
+        """Read this object from the cluster when it is asked for next.
+
+        One of a complete kind stays: lists would lack it, and no event may ever bring it back.
+        """
+        if (ref.api_version, ref.kind) in self._complete:
+            return
         self._shelves[ref.api_version, ref.kind].take((ref.namespace, ref.name))
 
     def doubt(self, ref: Ref) -> None:
