@@ -106,14 +106,9 @@ class Actors:
         owners = {owner["uid"] for owner in one["metadata"].get("ownerReferences") or ()}
         if not owners or one["metadata"].get("deletionTimestamp"):
             return
-        alive = {
-            other["metadata"]["uid"] for place in self.places for other in place.objects.values()
-        }
         # An owner that the mirror has never shown may be news that is still on its way.
-        known = {
-            change.object["metadata"]["uid"] for place in self.places for change in place.history
-        }
-        if not owners & alive and owners <= known:
+        gone = not any(owners & place.alive for place in self.places)
+        if gone and all(any(owner in place.known for place in self.places) for owner in owners):
             options = {"preconditions": {"uid": one["metadata"]["uid"]}}
             await self.client.delete(_path(one), **options)
 

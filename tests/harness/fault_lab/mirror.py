@@ -28,6 +28,10 @@ class Place:
         self.objects: dict[tuple[str, str], Manifest] = {}
         self.history: list[Change] = []
         self.versions: dict[tuple[str, str], int] = {}
+        self.alive: set[str] = set()
+        """Uids of the objects that are there."""
+        self.known: set[str] = set()
+        """Uids of all objects that ever were."""
         self.listeners: list[Callable[[], None]] = []
 
     def take(self, change: Change) -> None:
@@ -35,10 +39,14 @@ class Place:
         key = (change.kind, change.name)
         self.history.append(change)
         self.versions[key] = change.version
+        uid = change.object["metadata"]["uid"]
+        self.known.add(uid)
         if change.type == "DELETED":
             self.objects.pop(key, None)
+            self.alive.discard(uid)
         else:
             self.objects[key] = change.object
+            self.alive.add(uid)
         for listener in self.listeners:
             listener()
 
