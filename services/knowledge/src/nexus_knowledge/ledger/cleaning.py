@@ -14,7 +14,7 @@ from nexus_knowledge.ledger.tables import (
     VersionState,
 )
 from nexus_knowledge.ledger.types import DocumentState, Garbage
-from nexus_knowledge.ledger.versions import purge, remove, retire_collection
+from nexus_knowledge.ledger.versions import purge, remove, retire_collection, versions_of
 
 _BATCH = 500  # values in one IN list
 
@@ -147,10 +147,12 @@ class Cleaning(Database):
                 return True
             row.uid, row.tearing_down = uid, True
             row.revision += 1
+            versions = versions_of(session, row)
             for document in session.scalars(
                 select(DocumentRow).where(DocumentRow.index_id == row.id)
-            ):
-                remove(session, row, document, self._clock())
+            ).all():
+                mine = versions.get(document.document_id, [])
+                remove(session, row, document, self._clock(), mine)
             for collection in {row.active_collection, row.wanted_collection} - {None}:
                 retire_collection(session, row, str(collection))
             row.active_collection = row.active_fingerprint = None

@@ -140,12 +140,16 @@ class _Planner:
 
     def remove_vanished(self) -> None:
         """Take out the documents that the listing does not show."""
+        versions: dict[str, list[VersionRow]] = {}
+        for row in self.versions.values():
+            versions.setdefault(row.document_id, []).append(row)
         for name, document in self.documents.items():
             if name in self.seen or document.touched > self.token:
                 continue
             document.tombstone_etag = document.tombstone_modified = None
             if document.state != DocumentState.DELETING:
-                remove(self.session, self.index, document, self.now)
+                mine = versions.get(name, [])
+                remove(self.session, self.index, document, self.now, mine)
                 self.removed += 1
 
     def _add(self, name: str, listed: Listed) -> DocumentRow:

@@ -1,5 +1,6 @@
 """How documents and versions change: the few moves that every part of the protocol is made of."""
 
+from collections.abc import Iterable
 from datetime import datetime
 
 from sqlalchemy import delete, exists, select
@@ -38,8 +39,25 @@ def retire_pending(session: Session, document: DocumentRow) -> None:
             retire(session, version)
 
 
-def remove(session: Session, index: IndexRow, document: DocumentRow, now: datetime) -> None:
-    """Take a document out: not cited from this transaction on, its chunks garbage."""
+def versions_of(session: Session, index: IndexRow) -> dict[str, list[VersionRow]]:
+    """Read the versions of all documents of an index at once, by document."""
+    found: dict[str, list[VersionRow]] = {}
+    for row in session.scalars(select(VersionRow).where(VersionRow.index_id == index.id)):
+        found.setdefault(row.document_id, []).append(row)
+    return found
+
+
+def remove(
+    session: Session,
+    index: IndexRow,
+    document: DocumentRow,
+    now: datetime,
+    versions: Iterable[VersionRow] | None = None,
+) -> None:
+    """Take a document out: not cited from this transaction on, its chunks garbage.
+
+    ``versions`` are all of the document's, where the caller has read them for many at once.
+    """
     if document.live_generation is not None:
         index.revision += 1
     document.state = DocumentState.DELETING
@@ -48,8 +66,10 @@ def remove(session: Session, index: IndexRow, document: DocumentRow, now: dateti
     document.chunks = 0
     document.updated_at = now
     forget_failure(document)
-    versions = select(VersionRow).where(VersionRow.document_id == document.document_id)
-    for version in session.scalars(versions):
+    if versions is None:
+        mine = VersionRow.document_id == document.document_id
+        versions = session.scalars(select(VersionRow).where(mine))
+    for version in versions:
         retire(session, version)
 
 
