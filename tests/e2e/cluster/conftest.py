@@ -24,7 +24,7 @@ from .site import Site  # noqa: E402
 def cluster() -> Iterator[Cluster]:
     """A running cluster; this thread is inside its network as long as it runs.
 
-    With NEXUS_TEST_CLUSTER=running, one that `make cluster-up` started is used as it is and left so.
+    With NEXUS_TEST_CLUSTER=running, the one that `make cluster-up` started is used and left so.
     """
     made = Cluster(ClusterConfig(test_services=False))
     found = os.environ.get("NEXUS_TEST_CLUSTER") == "running"

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,16 @@ class Installation:
         self._helm("install", "nexus-stack", CHARTS / "nexus-stack", stack_values(self._images))
         self._helm("install", "nexus", CHARTS / "llmops-nexus", platform_values(self._images))
 
-    def upgrade(self, values: Manifest) -> None:
-        """Upgrade the platform with some values changed."""
-        self._helm(
-            "upgrade", "nexus", CHARTS / "llmops-nexus", {**platform_values(self._images), **values}
-        )
+    def upgrade(self) -> None:
+        """Upgrade the platform to images of other names, as a new release has them."""
+        for name in OWN:
+            image = self._images[name]
+            newer = replace(image, reference=f"{image.reference}-next")
+            names = [f"docker.io/{one.reference}" for one in (image, newer)]
+            socket = f"--address={self.cluster.config.containerd_socket}"
+            self.cluster.run(["ctr", socket, "--namespace=k8s.io", "images", "tag", *names])
+            self._images[name] = newer
+        self._helm("upgrade", "nexus", CHARTS / "llmops-nexus", platform_values(self._images))
 
     def _helm(self, verb: str, release: str, chart: Path, values: Manifest) -> None:
         self.site.helm(

@@ -5,9 +5,10 @@ fail with it, since each begins where the one before ended.
 """
 
 import io
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
 
 from .installation import Installation
-from .site import PLATFORM, TENANT, Site, eventually
+from .site import PLATFORM, TENANT, Manifest, Site, eventually
 
 ROOT = Path(__file__).parents[3]
 KEY = f"{TENANT}/handbook/pumps/standby.pdf"
@@ -87,26 +88,42 @@ def test_a_pdf_in_the_bucket_is_answered_from_with_a_citation(site: Site) -> Non
 
 def test_the_notice_came_through_argo_events(site: Site) -> None:
     """The interval of the index is five minutes: so soon, only the notice can have asked."""
-    index = site.get("ragindex", "handbook")
-    asked = index["metadata"]["annotations"]["llmops.nexus/sync-requested-at"]
+    selector = f"llmops.nexus/index=handbook,llmops.nexus/namespace={TENANT}"
+
+    def workflows() -> list[Manifest]:
+        found = site.items("workflows", "-n", PLATFORM, "-l", selector)
+        return found if all((one.get("status") or {}).get("finishedAt") for one in found) else []
+
+    ended = eventually(workflows, what="the end of the syncs")
+    assert {one["status"]["phase"] for one in ended} == {"Succeeded"}
+    index = eventually(lambda: synced(site), what="the request in the status")
     conditions = {one["type"]: one for one in index["status"]["conditions"]}
     assert conditions["Notified"]["status"] == "True", conditions["Notified"]
-    assert index["status"]["lastSyncRequest"] == asked
-    workflows = site.items(
-        "workflows",
-        "-n",
-        PLATFORM,
-        "-l",
-        f"llmops.nexus/index=handbook,llmops.nexus/namespace={TENANT}",
-    )
-    assert workflows
-    assert {one["status"]["phase"] for one in workflows} == {"Succeeded"}
+
+
+def synced(site: Site) -> Manifest:
+    """Return the index once its last sync is the one that the notice asked for."""
+    index = site.get("ragindex", "handbook")
+    asked = index["metadata"]["annotations"]["llmops.nexus/sync-requested-at"]
+    return index if index["status"].get("lastSyncRequest") == asked else {}
 
 
 def test_a_replaced_object_changes_the_answer(site: Site) -> None:
     put(site, MONTHLY)
     eventually(lambda: "first Friday" in cited(site), what="the answer from the new version")
     assert "Tuesday" not in cited(site)
+
+
+def test_the_command_line_speaks_to_the_cluster(site: Site) -> None:
+    context = site.kubectl("config", "current-context").strip()
+    nexus = ["env", f"NEXUS_API_KEY={site.key()}", sys.executable, "-m", "nexus_local"]
+
+    def said(*words: str) -> str:
+        return site.cluster.run([*nexus, *words, "--context", context], seconds=120).stdout
+
+    assert "handbook" in said("get", "ragindexes")
+    assert DOCUMENT in said("documents", "--index", "handbook")
+    assert DOCUMENT in said("ask", QUESTION, "--model", "assistant")
 
 
 def test_a_deleted_object_is_never_cited_again(site: Site) -> None:
@@ -144,24 +161,38 @@ def test_a_child_deleted_by_hand_comes_back(site: Site) -> None:
 
 @contextmanager
 def load(site: Site) -> Iterator[list[str]]:
-    """Ask for embeddings and models without a pause; the failures, by what was said."""
+    """Ask without a pause, for models and for streamed answers; yields what went wrong."""
     failures: list[str] = []
     stop = threading.Event()
-    url, key = site.gateway(), site.key()
+    key = site.key()
 
-    def ask() -> None:
-        with httpx.Client(headers={"authorization": f"Bearer {key}"}, timeout=60) as client:
+    def models(client: httpx.Client) -> None:
+        # A new connection each time, as many users would: a rolling update must not depend on one
+        # that was opened before.
+        client.get("/v1/models", headers={"connection": "close"}).raise_for_status()
+
+    def answers(client: httpx.Client) -> None:
+        body = {
+            "model": "assistant",
+            "messages": [{"role": "user", "content": "Who signs the test sheet?"}],
+            "stream": True,
+        }
+        with client.stream("POST", "/v1/chat/completions", json=body) as answer:
+            answer.raise_for_status()
+            said = "".join(answer.iter_text())
+        if "[DONE]" not in said:
+            failures.append(f"a stream broke off: {said[-200:]}")
+
+    def ask(question: Callable[[httpx.Client], None]) -> None:
+        headers = {"authorization": f"Bearer {key}"}
+        with httpx.Client(base_url=site.gateway(), headers=headers, timeout=120) as client:
             while not stop.is_set():
                 try:
-                    # A new connection each time, as many users would: a rolling update must not
-                    # depend on one that was opened before.
-                    answer = client.get(f"{url}/v1/models", headers={"connection": "close"})
-                    if answer.is_error:
-                        failures.append(f"{answer.status_code} {answer.text[:200]}")
+                    question(client)
                 except httpx.HTTPError as error:
                     failures.append(repr(error))
 
-    threads = [threading.Thread(target=ask) for _ in range(4)]
+    threads = [threading.Thread(target=ask, args=(one,)) for one in (models, models, answers)]
     for thread in threads:
         thread.start()
     try:
@@ -169,18 +200,27 @@ def load(site: Site) -> Iterator[list[str]]:
     finally:
         stop.set()
         for thread in threads:
-            thread.join(timeout=90)
+            thread.join(timeout=150)
+
+
+def running(site: Site) -> set[str]:
+    """Return the runtimes' pods, without those that are being ended."""
+    return {
+        one["metadata"]["uid"]
+        for one in site.items("pods", "-n", TENANT)
+        if "deletionTimestamp" not in one["metadata"]
+    }
 
 
 def test_an_upgrade_fails_no_request_and_restarts_no_runtime(
     site: Site, installation: Installation
 ) -> None:
-    pods = {one["metadata"]["uid"] for one in site.items("pods", "-n", TENANT)}
+    pods = running(site)
     with load(site) as failures:
-        installation.upgrade({"gateway": {"env": {"NEXUS_LOG_LEVEL": "DEBUG"}}})
+        installation.upgrade()
         site.kubectl("rollout", "status", "-n", PLATFORM, "deployment/nexus-gateway")
     assert failures == []
-    assert {one["metadata"]["uid"] for one in site.items("pods", "-n", TENANT)} == pods
+    assert running(site) == pods
 
 
 def test_deleted_resources_leave_nothing(site: Site) -> None:
