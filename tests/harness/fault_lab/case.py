@@ -264,7 +264,9 @@ async def opened(
             if acting.done():
                 acting.result()
         finally:
+            ending = [acting, *case.starting]
+            for task in ending:
+                task.cancel()
+            await asyncio.gather(*ending, return_exceptions=True)
             for one in case.subjects:
                 one.kill()
-            acting.cancel()
-            await asyncio.gather(acting, return_exceptions=True)
