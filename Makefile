@@ -35,6 +35,9 @@ COMPILE := $(UV) pip compile -q --universal --generate-hashes --python-version 3
 lock: $(UV) ## Resolve anew and pin every distribution by hash
 	@$(COMPILE) --upgrade tests/requirements.in $(foreach d,$(DISTS),$(d)/pyproject.toml) -o tests/requirements.txt
 	@for d in $(DISTS); do $(COMPILE) -c tests/requirements.txt $$d/pyproject.toml -o $$d/requirements.txt || exit 1; done
+	@echo hatchling==1.27.0 | $(COMPILE) -c tests/requirements.txt - -o requirements-build.txt
+	@$(COMPILE) -c tests/requirements.txt tests/cluster/images/milvus-lite/requirements.in -o tests/cluster/images/milvus-lite/requirements.txt
+	@$(COMPILE) tests/cluster/images/mlflow/requirements.in -o tests/cluster/images/mlflow/requirements.txt
 
 .PHONY: install
 install: .venv/dev.stamp ## Install the platform and the test tools into .venv
@@ -93,12 +96,14 @@ format: .venv/dev.stamp ## Rewrite the code in the one style
 	@$(BIN)/ruff check --fix -q . ; $(BIN)/ruff format -q .
 
 .PHONY: generate
-generate: .venv/platform.stamp ## Write manifests/crds from the pydantic models
+generate: .venv/platform.stamp ## Write definitions, schemas and reference pages from their sources
 	@$(BIN)/nexus-api generate --docs docs/reference/resources.md manifests/crds
+	@$(BIN)/python charts/values_schema.py
 
 .PHONY: check-generated
 check-generated: .venv/platform.stamp ## Fail when a generated file is stale
 	@$(BIN)/nexus-api generate --check --docs docs/reference/resources.md manifests/crds
+	@$(BIN)/python charts/values_schema.py --check
 
 .PHONY: bench
 bench: .venv/dev.stamp ## Figures, each beside its peer
