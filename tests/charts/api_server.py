@@ -49,7 +49,12 @@ class Cluster:
 
     def stored(self, one: Manifest) -> Manifest:
         """Return an object as the API server would keep it, defaults and all."""
-        answer = self.control_plane.client.post(self.url(one), params=_DRY, json=one)
+        answer = self.control_plane.client.patch(
+            self.one(one),
+            params={"dryRun": "All", "fieldManager": "argocd-controller", "force": "true"},
+            json=one,
+            headers={"content-type": "application/apply-patch+yaml"},
+        )
         assert answer.is_success, answer.text
         kept: Manifest = answer.json()
         return kept
