@@ -103,7 +103,7 @@ async def run_matrix(
     scenarios: Iterable[str],
     variations: Sequence[Variation],
     *,
-    at_a_time: int = 10,
+    at_a_time: int = 14,
 ) -> list[Outcome]:
     """Run every scenario under every variation, some at a time, most of which wait."""
     room = asyncio.Semaphore(at_a_time)
