@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import kopf
 
@@ -105,6 +105,7 @@ async def _run_kopf(stop: asyncio.Event, operator: Operator, halt: asyncio.Event
 
     async def heed() -> None:
         await ready.wait()
+        operator.framed = True
         _heed_signals(stop)
 
     heeding = asyncio.create_task(heed())
@@ -116,9 +117,12 @@ async def _run_kopf(stop: asyncio.Event, operator: Operator, halt: asyncio.Event
             ready_flag=ready,
             stop_flag=halt,
             memo=operator,
+            # Else kopf asks for the user's name, and the user of a container has none.
+            identity=cast("Any", "nexus-operator"),
         )
     finally:
         heeding.cancel()
+        operator.framed = False
         _heed_signals(stop)
 
 

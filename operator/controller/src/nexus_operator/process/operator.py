@@ -48,6 +48,8 @@ class Operator:
         self._lease = Lease(self._cluster, options.settings.platform_namespace, options.identity)
         self._controller: Controller | None = None
         self._view: View | None = None
+        self.framed = False
+        """Whether kopf is there to tell what happens to our kinds."""
 
     async def run(self, frame: Frame, stop: asyncio.Event) -> None:
         """Run until `stop` is set; the Lease is released then."""
@@ -75,6 +77,8 @@ class Operator:
         """Return why it neither reconciles nor stands by, nothing when it does."""
         if self._view is not None and not self._view.synced():
             return "the children are still being listed"
+        if self._view is not None and not self.framed:
+            return "our own kinds are not watched"
         return ""
 
     async def _turn(self, frame: Frame, stop: asyncio.Event) -> None:
