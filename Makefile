@@ -82,7 +82,7 @@ engines: .venv/dev.stamp ## Install the real Triton and vLLM for their tests (2.
 
 .PHONY: soak
 soak: .venv/dev.stamp ## Longer fault sweeps than CI has time for
-	@$(BIN)/pytest -q tests/soak
+	@$(BIN)/pytest -q tests/soak --timeout 7200
 
 .PHONY: lint
 lint: .venv/dev.stamp ## Style, types and import layers
