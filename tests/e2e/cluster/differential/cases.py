@@ -163,6 +163,10 @@ def random_case(number: int, image: str) -> Case:
     return Case(f"dag-{number}", spec, script)
 
 
+RESTRICTED: Manifest = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+}
 POD: Manifest = {
     "serviceAccountName": "nexus-pipelines",
     "securityContext": {
@@ -171,6 +175,12 @@ POD: Manifest = {
         "runAsGroup": 65532,
         "seccompProfile": {"type": "RuntimeDefault"},
     },
+    "podSpecPatch": json.dumps(
+        {
+            "initContainers": [{"name": "init", "securityContext": RESTRICTED}],
+            "containers": [{"name": "wait", "securityContext": RESTRICTED}],
+        }
+    ),
 }
 
 
@@ -189,10 +199,7 @@ def _step(name: str, image: str, *, retries: int) -> Manifest:
                 "--out={{outputs.parameters.out.path}}",
             ],
             "envFrom": [{"configMapRef": {"name": "nexus-platform"}}],
-            "securityContext": {
-                "allowPrivilegeEscalation": False,
-                "capabilities": {"drop": ["ALL"]},
-            },
+            "securityContext": RESTRICTED,
         },
     }
     if retries:
