@@ -39,9 +39,10 @@ def pids(name: str) -> set[int]:
     """Return every process of the cluster: its daemons, their shims, its pods."""
     found: set[int] = set()
     for hierarchy in _hierarchies():
-        for listing in (hierarchy / name).rglob("cgroup.procs"):
+        # Not by rglob, which stumbles over a group that goes while it looks.
+        for group, _, _ in os.walk(hierarchy / name):
             try:
-                found.update(int(pid) for pid in listing.read_text().split())
+                found.update(int(pid) for pid in Path(group, "cgroup.procs").read_text().split())
             except OSError:  # the group went, or is of threads
                 continue
     return found - {0}
