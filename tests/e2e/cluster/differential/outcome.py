@@ -33,4 +33,6 @@ def outcome(workflow: Manifest) -> Manifest:
 
 
 def _parameters(side: Manifest | None) -> dict[str, str]:
-    return {one["name"]: str(one.get("value", "")) for one in (side or {}).get("parameters") or ()}
+    """Return the parameters that have a value: Argo lists those never written, too."""
+    parameters = (side or {}).get("parameters") or ()
+    return {one["name"]: str(one["value"]) for one in parameters if "value" in one}
