@@ -22,10 +22,10 @@ import httpx
 import yaml
 
 ROOT = Path(__file__).parents[2]
-sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "tests" / "e2e")]
+sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "tests")]
 
-from cluster.installation import Installation  # noqa: E402 - the path is set above
-from cluster.site import PLATFORM, TENANT, Site  # noqa: E402
+from e2e.cluster.installation import Installation  # noqa: E402 - the path is set above
+from e2e.cluster.site import PLATFORM, TENANT, Site  # noqa: E402
 from testcluster.cluster import Cluster  # noqa: E402
 from testcluster.config import ClusterConfig  # noqa: E402
 
