@@ -10,6 +10,7 @@ or waited at the most, how many ran in all, and when the last file could be foun
 
 import argparse
 import io
+import ssl
 import statistics
 import sys
 import time
@@ -24,10 +25,11 @@ import yaml
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "tests")]
 
-from e2e.cluster.installation import Installation  # noqa: E402 - the path is set above
-from e2e.cluster.site import PLATFORM, TENANT, Site  # noqa: E402
 from testcluster.cluster import Cluster  # noqa: E402
 from testcluster.config import ClusterConfig  # noqa: E402
+
+from e2e.cluster.installation import Installation  # noqa: E402 - the path is set above
+from e2e.cluster.site import PLATFORM, TENANT, Site  # noqa: E402
 
 PARTS = ("annotated", "workflow", "ended", "searchable")
 INDEX: dict[str, Any] = {
@@ -154,13 +156,14 @@ def main() -> None:
         cluster.kubectl("wait", "-n", TENANT, "ragindex/bench", "--for=condition=Ready")
         config = yaml.safe_load(cluster.kubeconfig.read_text(encoding="utf-8"))
         place, user = config["clusters"][0]["cluster"], config["users"][0]["user"]
+        tls = ssl.create_default_context(cafile=place["certificate-authority"])
+        tls.load_cert_chain(user["client-certificate"], user["client-key"])
         site = installation.site
         key = {"authorization": f"Bearer {site.key()}"}
         with (
             httpx.Client(
                 base_url=place["server"],
-                verify=place["certificate-authority"],
-                cert=(user["client-certificate"], user["client-key"]),
+                verify=tls,
                 timeout=30,
             ) as api,
             httpx.Client(base_url=site.gateway(), headers=key, timeout=30) as search,
