@@ -5,6 +5,7 @@ fail with it, since each begins where the one before ended.
 """
 
 import io
+import json
 import sys
 import threading
 import time
@@ -131,6 +132,53 @@ def test_a_deleted_object_is_never_cited_again(site: Site) -> None:
     eventually(lambda: not cited(site), what="no citation of the deleted document")
     for _ in range(5):
         assert not cited(site)
+
+
+def test_helm_finds_the_installation_working(site: Site) -> None:
+    said = site.helm("test", "nexus", "-n", PLATFORM, "--timeout=120s")
+    assert "Phase:          Succeeded" in said
+
+
+def test_uploads_whose_notices_are_lost_are_found_by_the_interval(site: Site) -> None:
+    """The upgrade below tells the store about notices again."""
+    site.store().delete_bucket_notification("nexus")
+    interval = json.dumps({"spec": {"sync": {"interval": "10s"}}})
+    site.kubectl("patch", "-n", TENANT, "ragindex/handbook", "--type=merge", f"--patch={interval}")
+    before = synced(site)["metadata"]["annotations"]["llmops.nexus/sync-requested-at"]
+    put(site, WEEKLY)
+    eventually(lambda: "Tuesday" in cited(site), what="an answer without a notice")
+    after = site.get("ragindex", "handbook")["metadata"]["annotations"]
+    assert after["llmops.nexus/sync-requested-at"] == before
+
+
+def test_stores_that_die_during_a_sync_lose_nothing_and_double_nothing(site: Site) -> None:
+    names = [f"{TENANT}/handbook/many/{number:03}.md" for number in range(60)]
+    for number, name in enumerate(names):
+        put(site, f"# Valve {number}\n\nValve {number} closes at {number} bar.\n".encode(), name)
+    for part in ("nexus-milvus", "nexus-minio", "nexus-postgresql"):
+        eventually(lambda: working(site), what="a sync at work")
+        site.kubectl("delete", "pods", "-n", PLATFORM, "--force", *pods_of(site, part))
+        site.kubectl("rollout", "status", "-n", PLATFORM, f"deployment/{part}", "--timeout=120s")
+    eventually(
+        lambda: (
+            site.get("ragindex", "handbook")["status"]["documents"]
+            == {"total": 61, "indexed": 61, "pending": 0, "failed": 0}
+        ),
+        what="all documents, once each",
+        seconds=300,
+    )
+
+
+def working(site: Site) -> bool:
+    """Whether a sync of the index runs now."""
+    found = site.items("workflows", "-n", PLATFORM, "-l", "llmops.nexus/index=handbook")
+    return any(not (one.get("status") or {}).get("finishedAt") for one in found)
+
+
+def pods_of(site: Site, part: str) -> list[str]:
+    """Return the names of a Deployment's pods."""
+    names = [one["metadata"]["name"] for one in site.items("pods", "-n", PLATFORM)]
+    return [name for name in names if name.startswith(f"{part}-")]
 
 
 def test_kubectl_scale_adds_a_replica(site: Site) -> None:
