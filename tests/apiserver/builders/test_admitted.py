@@ -89,7 +89,7 @@ def test_template_is_bounded_in_time_number_and_rights(path: Path) -> None:
     (mutex,) = spec["synchronization"]["mutexes"]
     assert mutex["name"].startswith("index.{{workflow.parameters.namespace}}.")
     assert spec["serviceAccountName"] == "nexus-pipelines"
-    assert json.loads(spec["podSpecPatch"]) == {"enableServiceLinks": False}
+    assert yaml.safe_load(spec["podSpecPatch"])["enableServiceLinks"] is False
 
 
 @pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: path.stem)
@@ -97,6 +97,7 @@ def test_pods_of_a_template_are_admitted_under_restricted(
     restricted: httpx.Client, path: Path
 ) -> None:
     spec = read(path)["spec"]
+    patch = yaml.safe_load(spec["podSpecPatch"])
     steps = [one for one in spec["templates"] if "container" in one]
     assert steps
     for step in steps:
@@ -104,10 +105,15 @@ def test_pods_of_a_template_are_admitted_under_restricted(
         pod = {
             "metadata": {"generateName": "step-"},
             "spec": {
-                "containers": [container],
                 "securityContext": spec["securityContext"],
                 "volumes": spec["volumes"],
-                **json.loads(spec["podSpecPatch"]),
+                "enableServiceLinks": patch["enableServiceLinks"],
+                # Argo adds its own containers, to which the patch gives what is asked of all.
+                "initContainers": [{"image": "argoexec", **one} for one in patch["initContainers"]],
+                "containers": [
+                    container,
+                    *({"image": "argoexec", **one} for one in patch["containers"]),
+                ],
             },
         }
         pods = f"/api/v1/namespaces/{NAMESPACE}/pods"
