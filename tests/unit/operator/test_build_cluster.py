@@ -167,3 +167,11 @@ def test_every_pod_is_restricted_and_every_name_fits(
         assert one["securityContext"]["readOnlyRootFilesystem"] is True
         assert {mount["name"] for mount in one["volumeMounts"]} <= mounted
         assert not one["image"].endswith(":latest")
+
+
+@pytest.mark.parametrize(("asked", "made"), [(1, 8), (8, 8), (9, 16), (24, 32), (256, 256)])
+def test_vllm_makes_room_for_the_next_power_of_two(asked: int, made: int) -> None:
+    runtime = {"engine": "vllm", "profile": "gpus", "maxLoraRank": asked}
+    weights = {"uri": "hf://org/model", "adapters": ADAPTERS}
+    arguments = container(released(model(runtime=runtime, model=weights)))["args"]
+    assert arguments[arguments.index("--max-lora-rank") + 1] == str(made)

@@ -65,17 +65,8 @@ class Runtime(Model):
     """Longest prompt and answer together, for each slot."""
     slots: Annotated[int, Field(ge=1, le=1024)] = 1
     """Requests that one replica answers at the same time: a few on a CPU, hundreds on a GPU."""
-    max_lora_rank: Annotated[
-        int,
-        Field(
-            ge=8,
-            le=256,
-            json_schema_extra=dict(
-                checked(Rule("self in [8, 16, 32, 64, 128, 256]", "must be a power of two"))
-            ),
-        ),
-    ] = 16
-    """Largest rank of an adapter; room for it is set aside at the start."""
+    max_lora_rank: Annotated[int, Field(ge=1, le=256)] = 16
+    """Largest rank of an adapter; room for it, up to the next power of two, is set aside."""
 
 
 class Autoscaling(Model):

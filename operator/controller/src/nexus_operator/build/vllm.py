@@ -98,7 +98,7 @@ def _lora(model: ServingModel, settings: Settings) -> list[str]:
     if not adapters:
         return []
     room = {
-        "--max-lora-rank": str(model.spec.runtime.max_lora_rank),
+        "--max-lora-rank": str(_room(model.spec.runtime.max_lora_rank)),
         "--max-loras": str(len(adapters)),
     }
     modules = [literal(f"{one.name}={folder(settings, one.uri)}") for one in adapters]
@@ -111,3 +111,8 @@ def _environment(model: ServingModel) -> list[Manifest]:
         # Adapters come and go without a restart; only the gateway can reach the routes for it.
         variables["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
     return environment(**variables)
+
+
+def _room(rank: int) -> int:
+    """Return the smallest rank that vLLM makes room for and that holds this one."""
+    return max(8, 1 << (rank - 1).bit_length())
