@@ -11,6 +11,9 @@ from fault_lab.scenarios import SCENARIOS
 from fault_lab.variations import all_once
 
 
+# An operator that is killed in this process leaves its connections as they are.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 @pytest.mark.apiserver
 @pytest.mark.timeout(900)
 def test_every_scenario_under_every_disturbance(
