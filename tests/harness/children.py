@@ -1,5 +1,7 @@
 """Servers that tests start as children on loopback, and may kill and start again."""
 
+import os
+import signal
 import socket
 import subprocess
 import time
@@ -56,6 +58,7 @@ class Child:
                 group=self.user,
                 extra_groups=[] if self.user is not None else None,
                 cwd=self.log.parent,
+                start_new_session=True,
             )
 
     def wait_ready(self) -> None:
@@ -68,9 +71,9 @@ class Child:
             time.sleep(0.02)
 
     def kill(self) -> None:
-        """Kill it as a lost machine would."""
+        """Kill it as a lost machine would, and all that it started."""
         if self.process is not None:
-            self.process.kill()
+            os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 

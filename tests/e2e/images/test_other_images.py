@@ -13,7 +13,9 @@ import psycopg
 import pytest
 from children import Child, free_port, listens
 from pymilvus import MilvusClient
+from pymilvus.exceptions import MilvusException
 from sandbox import Sandbox
+from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 Unpack = Callable[[str], Sandbox]
 
@@ -101,6 +103,14 @@ def test_postgresql_keeps_its_rows_over_a_kill(
     assert PASSWORD not in (tmp_path / "log").read_text()
 
 
+@retry(
+    retry=retry_if_exception_type(MilvusException), stop=stop_after_delay(30), wait=wait_fixed(1)
+)
+def loaded_again(client: MilvusClient) -> None:
+    """Load the collection; gRPC waits a little before it asks again who did not answer before."""
+    client.load_collection("kept")
+
+
 def test_milvus_lite_keeps_its_rows_over_a_kill(unpacked: Unpack, tmp_path: Path) -> None:
     image = unpacked("milvus-lite")
     data, port = volume(tmp_path / "data", image.config["User"]), free_port()
@@ -116,7 +126,7 @@ def test_milvus_lite_keeps_its_rows_over_a_kill(unpacked: Unpack, tmp_path: Path
         server.kill()
         server.start()
         client = MilvusClient(f"http://127.0.0.1:{port}", timeout=30)
-        client.load_collection("kept")
+        loaded_again(client)
         assert client.query("kept", filter="id == 1", output_fields=["id"]) == [{"id": 1}]
         client.close()
 
