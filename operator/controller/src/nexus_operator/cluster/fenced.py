@@ -1,12 +1,13 @@
 """A cluster that is written to only while a claim to do so holds."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 from nexus_api.meta import Manifest
 from nexus_operator.cluster.errors import Unavailable
-from nexus_operator.cluster.protocol import Cluster, Manifests, Ref, WatchEvent
+from nexus_operator.cluster.passing import Passing
+from nexus_operator.cluster.protocol import Cluster, Ref
 
 T = TypeVar("T")
 
@@ -20,7 +21,7 @@ class Claim(Protocol):
         ...
 
 
-class Fenced:
+class Fenced(Passing):
     """The Cluster protocol before another; writes end when the claim does, reads always pass.
 
     A write raises Unavailable without a claim, and when the claim runs out under it.
@@ -28,34 +29,8 @@ class Fenced:
 
     def __init__(self, cluster: Cluster, claim: Claim) -> None:
         """Guard the writes of `cluster`."""
-        self._cluster = cluster
+        super().__init__(cluster)
         self._claim = claim
-
-    async def get(self, ref: Ref) -> Manifest | None:
-        """Return the object, or None when it is not there."""
-        return await self._cluster.get(ref)
-
-    async def list(
-        self,
-        api_version: str,
-        kind: str,
-        *,
-        namespace: str | None = None,
-        labels: Mapping[str, str] | None = None,
-    ) -> Manifests:
-        """Return the objects of one kind that carry all `labels`."""
-        return await self._cluster.list(api_version, kind, namespace=namespace, labels=labels)
-
-    def watch(
-        self,
-        api_version: str,
-        kind: str,
-        *,
-        namespace: str | None = None,
-        since: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
-        """Yield changes for ever."""
-        return self._cluster.watch(api_version, kind, namespace=namespace, since=since)
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object."""

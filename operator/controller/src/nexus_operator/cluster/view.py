@@ -2,13 +2,14 @@
 
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from typing import NamedTuple
 
 import orjson
 
 from nexus_api.meta import INDEX_LABEL, JOB_LABEL, MODEL_LABEL, Manifest
+from nexus_operator.cluster.passing import Passing
 from nexus_operator.cluster.protocol import Cluster, Manifests, Ref, WatchEvent
 from nexus_operator.objects import labels_of, ref_of
 
@@ -62,7 +63,7 @@ class _Shelf:
         return kept
 
 
-class View:
+class View(Passing):
     """The Cluster protocol before another: what is watched is read from here, the rest from there.
 
     Two sorts of kinds.  Of a *complete* kind all labelled objects are here once its watches have
@@ -80,7 +81,7 @@ class View:
         single: Iterable[tuple[str, str]] = (),
     ) -> None:
         """Know nothing yet; `complete` kinds answer lists once their watches have listed."""
-        self._cluster = cluster
+        super().__init__(cluster)
         self._complete = frozenset(complete)
         self._single = frozenset(single)
         self._shelves: defaultdict[tuple[str, str], _Shelf] = defaultdict(_Shelf)
@@ -192,21 +193,6 @@ class View:
         except BaseException:
             self.forget(ref)
             raise
-
-    async def delete(self, ref: Ref, *, uid: str | None = None) -> None:
-        """Delete in the background."""
-        await self._cluster.delete(ref, uid=uid)
-
-    def watch(
-        self,
-        api_version: str,
-        kind: str,
-        *,
-        namespace: str | None = None,
-        since: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
-        """Yield changes for ever."""
-        return self._cluster.watch(api_version, kind, namespace=namespace, since=since)
 
     # -- inside
 
