@@ -341,6 +341,7 @@ async def test_pods_come_back_after_a_stop_of_the_platform(tmp_path: Path) -> No
         ended = await site.cluster.get(ref(done))
         assert ended is not None
         assert ended["status"]["phase"] == "Succeeded"
+        assert ended["status"]["containerStatuses"][0]["restartCount"] == 0  # and never ran again
 
 
 async def test_pod_replaced_by_one_of_the_same_name(site: Site) -> None:

@@ -68,7 +68,8 @@ def first(pod: Manifest, now: datetime) -> Container:
     if "running" in container.state:
         message = "the platform on this machine was stopped"
         container = container.terminated(137, _ERROR, now, message)
-    return container.again()
+    ended = phase(container, pod["spec"].get("restartPolicy", "Always")) in {"Succeeded", "Failed"}
+    return container if ended else container.again()
 
 
 def exit_reason(code: int) -> str:
