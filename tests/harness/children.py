@@ -1,5 +1,6 @@
 """Servers that tests start as children on loopback, and may kill and start again."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -73,7 +74,8 @@ class Child:
     def kill(self) -> None:
         """Kill it as a lost machine would, and all that it started."""
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # it has ended already, and all of it
+                os.killpg(self.process.pid, signal.SIGKILL)
             self.process.wait()
             self.process = None
 

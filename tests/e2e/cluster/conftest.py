@@ -20,10 +20,12 @@ from .installation import Installation  # noqa: E402
 from .site import Site  # noqa: E402
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[Cluster]:
     """A running cluster; this thread is inside its network as long as it runs.
 
+    It goes with its file: tests of other folders must not find themselves in that network, while
+    threads that a library had started earlier stay outside of it.
     With NEXUS_TEST_CLUSTER=running, the one that `make cluster-up` started is used and left so.
     """
     made = Cluster(ClusterConfig(test_services=False))
@@ -44,7 +46,7 @@ def cluster() -> Iterator[Cluster]:
             made.down()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installation(cluster: Cluster) -> Installation:
     """The platform, installed from the charts with the images of this checkout."""
     installation = Installation(cluster)
@@ -53,7 +55,7 @@ def installation(cluster: Cluster) -> Installation:
     return installation
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(installation: Installation) -> Site:
     """The platform as its users reach it."""
     return installation.site
