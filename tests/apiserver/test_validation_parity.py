@@ -2,7 +2,6 @@
 
 import copy
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from judge import agree, ours, theirs, url
+from needs import in_ci
 from testcluster.control_plane import ControlPlane
 
 from nexus_api.kinds import KINDS, UnknownKind
@@ -169,7 +169,7 @@ def changed(draw: st.DrawFn, manifest: Manifest, part: str) -> Manifest:
 VALID = [admit(manifest) for manifest in ORIGINALS]
 hard = settings(
     max_examples=300,
-    derandomize=os.environ.get("CI") == "true",  # a change is judged by what it changed alone
+    derandomize=in_ci(),  # a change is judged by what it changed alone
     database=None,  # what failed is told; a server that is started anew has no memory
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

@@ -1,11 +1,11 @@
 """A real MinIO as a child process, with one set of credentials."""
 
 import shutil
-import sys
 from pathlib import Path
 
 from children import Child, free_port, listens
 from minio.error import MinioException
+from needs import program
 from urllib3.exceptions import HTTPError
 
 from nexus_api.s3 import S3Access
@@ -14,19 +14,9 @@ ACCESS_KEY, SECRET_KEY = "tests-access", "tests-secret-key"
 
 
 def minio_binary() -> Path:
-    """Return MinIO's program: the installed one, else the test cluster's, built when Go is there.
-
-    Raises ``testcluster.binaries.BinaryMissing``.
-    """
+    """Return MinIO's program: the installed one, else the test cluster's."""
     installed = shutil.which("minio")
-    if installed is not None:
-        return Path(installed)
-    cluster = str(Path(__file__).parents[1] / "cluster")
-    if cluster not in sys.path:
-        sys.path.insert(0, cluster)
-    from testcluster.binaries import binary
-
-    return binary("minio")
+    return program("minio") if installed is None else Path(installed)
 
 
 class MinioServer(Child):

@@ -12,23 +12,20 @@ from pathlib import Path
 
 import psycopg
 from children import Child, DidNotStart, free_port
+from needs import lacking
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _NOBODY = "nobody"  # PostgreSQL refuses to run as root
 
 
-class PostgresMissing(RuntimeError):
-    """The machine has no PostgreSQL server; the message says how to get one."""
-
-
 def postgres_programs() -> Path:
-    """Return the folder of initdb and postgres.  Raises PostgresMissing."""
+    """Return the folder of initdb and postgres."""
     found = shutil.which("initdb")
     if found is not None:
         return Path(found).parent
     versions = sorted(_DEBIAN.glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
     if not versions:
-        raise PostgresMissing("no PostgreSQL server here: apt-get install postgresql")
+        lacking("no PostgreSQL server here: apt-get install postgresql")
     return versions[-1].parent
 
 

@@ -1,20 +1,20 @@
 """A namespace under PodSecurity `restricted`, and what else our objects name."""
 
 import json
-import os
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import httpx
 import pytest
+from needs import lacking, program
 
 sys.path[:0] = [str(Path(__file__).parent)]
 
 from builders_place import NAMESPACE, PLURALS  # noqa: E402 - the path is set above
-from testcluster.binaries import BinaryMissing, binary  # noqa: E402
+from testcluster.binaries import BinaryMissing  # noqa: E402
 from testcluster.control_plane import ControlPlane  # noqa: E402
 from testcluster.definitions import Project, definitions  # noqa: E402
 
@@ -26,11 +26,8 @@ _PROJECTS: tuple[Project, ...] = ("argo-workflows", "argo-events")
 @pytest.fixture(scope="module")
 def restricted() -> Iterator[httpx.Client]:
     """An API server of our own, with the namespace, its service account and a runtime class."""
-    try:
-        binary("etcd")
-        binary("kube")
-    except BinaryMissing as error:
-        _skip(error)
+    program("etcd")
+    program("kube")
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     namespace = {"metadata": {"name": NAMESPACE, "labels": labels}}
     account = {"metadata": {"name": "default"}}
@@ -51,7 +48,7 @@ def argo(restricted: httpx.Client) -> httpx.Client:
     try:
         items = [one for project in _PROJECTS for one in _items(project)]
     except BinaryMissing as error:
-        _skip(error)
+        lacking(error)
     for one in items:
         restricted.post(_DEFINITIONS, json=one).raise_for_status()
     deadline = time.monotonic() + _SECONDS
@@ -59,12 +56,6 @@ def argo(restricted: httpx.Client) -> httpx.Client:
         assert time.monotonic() < deadline, "the definitions of Argo are not served"
         time.sleep(0.05)
     return restricted
-
-
-def _skip(error: BinaryMissing) -> NoReturn:
-    if os.environ.get("CI") == "true":
-        raise error
-    pytest.skip(str(error))
 
 
 def _items(project: Project) -> list[Any]:

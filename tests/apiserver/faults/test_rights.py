@@ -9,7 +9,7 @@ import pytest
 import yaml
 from fault_lab.case import Case, Starter, opened
 from fault_lab.client import Manifest
-from fault_lab.fixtures import CRDS, ROOT, needed, server_of
+from fault_lab.fixtures import CRDS, ROOT, server_of
 from fault_lab.install import install_kinds
 from fault_lab.laboratory import Laboratory, Server, laboratory
 from fault_lab.process import ProcessSubject
@@ -17,6 +17,7 @@ from fault_lab.rbac import Right, granted, used
 from fault_lab.scenarios import condition_is
 from fault_lab.subject import Operator
 from fault_proxy.proxy import Tap
+from needs import program
 from testcluster.binaries import binary
 from testcluster.control_plane import ControlPlane
 
@@ -55,7 +56,8 @@ KEPT = {
 @pytest.fixture
 def audited(tmp_path: Path) -> Iterator[tuple[ControlPlane, Server]]:
     """An API server with an audit log."""
-    needed("etcd", "kube", "helm")
+    program("etcd")
+    program("kube")
     policy = tmp_path / "policy.yaml"
     policy.write_text(POLICY)
     strict = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"

@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -10,12 +9,12 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from needs import program
 
 FOLDER = Path(__file__).parent
 sys.path[:0] = [str(FOLDER), str(FOLDER.parents[1] / "cluster")]
 
 from operator_process import OperatorProcess, World  # noqa: E402 - the path is set above
-from testcluster.binaries import BinaryMissing, binary  # noqa: E402
 from testcluster.control_plane import ControlPlane  # noqa: E402
 
 Start = Callable[..., OperatorProcess]
@@ -35,13 +34,8 @@ def _real_cluster() -> ModuleType:
 @pytest.fixture(scope="session")
 def kubernetes() -> Iterator[ControlPlane]:
     """An API server with a garbage collector, our kinds and Workflows."""
-    try:
-        binary("etcd")
-        binary("kube")
-    except BinaryMissing as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    program("etcd")
+    program("kube")
     with ControlPlane(controllers="garbage-collector-controller") as running:
         _real_cluster().prepare(running.client)
         yield running

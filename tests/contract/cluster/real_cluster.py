@@ -1,6 +1,5 @@
 """KubernetesCluster before a real etcd, API server and garbage collector; one for the whole run."""
 
-import os
 import sys
 import time
 from collections.abc import AsyncIterator, Iterator
@@ -8,15 +7,14 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 import httpx
-import pytest
 
 from nexus_operator.cluster.connection import from_kubeconfig
 from nexus_operator.cluster.kubernetes import KubernetesCluster
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "tests" / "cluster"))
+sys.path[:0] = [str(ROOT / "tests" / "cluster"), str(ROOT / "tests" / "harness")]
 
-from testcluster.binaries import BinaryMissing, binary  # noqa: E402 - the path is set above
+from needs import program  # noqa: E402 - the path is set above
 from testcluster.control_plane import ControlPlane  # noqa: E402
 
 NAMESPACES = ("default", "watched", "other", "nexus-system")
@@ -37,14 +35,9 @@ _POLL = 0.05
 
 @contextmanager
 def control_plane() -> Iterator[ControlPlane]:
-    """A control plane with our kinds and Workflows; without its binaries the test is skipped."""
-    try:
-        binary("etcd")
-        binary("kube")
-    except BinaryMissing as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
+    """A control plane with our kinds and Workflows."""
+    program("etcd")
+    program("kube")
     with ControlPlane(controllers="garbage-collector-controller") as running:
         prepare(running.client)
         yield running

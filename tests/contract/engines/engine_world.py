@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pytest
 from engine_models import CONTEXT, adapter, smollm2
 from engine_servers import ADAPTERS, BASE, Server, llamacpp, triton, vllm
 from engine_venvs import EngineMissing, engine_venv
 from gateway_scripted import model_manifest
 from gateway_world import World
+from needs import in_ci, lacking
 
-CI = os.environ.get("CI") == "true"
 ALSO = {"triton": ["plain", "chatml", "templated"]}
 
 
@@ -28,7 +26,7 @@ class Engine:
 
 
 def make(engine: str, folder: Path) -> Server:
-    """Return an engine's server, not started; skips the test where the engine is not installed."""
+    """Return an engine's server, not started."""
     if engine == "triton":
         return triton(folder, _venv("triton"))
     if engine == "vllm":
@@ -50,10 +48,8 @@ async def route(world: World, server: Server, *names: str) -> None:
 
 
 def _venv(name: str) -> Path:
-    """Return an engine's environment; in CI it is made, elsewhere the test is skipped without."""
+    """Return an engine's environment; it takes so long to make that only CI makes it."""
     try:
-        return engine_venv(name, install=CI)
+        return engine_venv(name, install=in_ci())
     except EngineMissing as error:
-        if CI:
-            raise
-        pytest.skip(str(error))
+        lacking(error)

@@ -1,10 +1,9 @@
-import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import PostgresMissing, PostgresServer, postgres_programs, temporary_postgres
+from postgres_server import PostgresServer, temporary_postgres
 
 from nexus_knowledge.ledger import Ledger, upgrade
 
@@ -16,13 +15,7 @@ NewLedger = Callable[[], str]
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator[PostgresServer]:
-    """One PostgreSQL for the session; skipped where there is none."""
-    try:
-        postgres_programs()
-    except PostgresMissing as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
+    """One PostgreSQL for the session."""
     with temporary_postgres() as server:
         yield server
 

@@ -18,6 +18,7 @@ from minio.commonconfig import SnowballObject
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 from minio_server import ACCESS_KEY, SECRET_KEY, MinioServer
+from needs import lacking
 
 from nexus_api.s3 import S3Access, S3NotConfigured
 from nexus_knowledge.errors import (
@@ -152,7 +153,7 @@ def test_certificates_of_ones_own_are_trusted_when_named(
 ) -> None:
     del minio  # skips where there is none
     if shutil.which("openssl") is None:
-        pytest.skip("openssl is not installed")
+        lacking("openssl is not installed: apt-get install openssl")
     certificates = tmp_path / "certs"
     certificates.mkdir()
     subprocess.run(

@@ -18,6 +18,7 @@ import httpx
 import pytest
 from children import free_port, listens
 from document_stores import Directories, DocumentStores, RealStores, store_servers
+from needs import lacking
 
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.ledger import Document, Ledger, upgrade
@@ -42,7 +43,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Start a vector index and an embedder for the whole session."""
     for script in ("milvus-lite", "nexus-embedder"):
         if not (SCRIPTS / script).exists() and shutil.which(script) is None:
-            pytest.skip(f"{script} is not installed beside this Python")
+            lacking(f"{script} is not installed beside this Python: make install")
     root = tmp_path_factory.mktemp("services")
     cache = Path(os.environ.get("NEXUS_TEST_MODEL_CACHE", CACHE))
     milvus, embedder = free_port(), free_port()

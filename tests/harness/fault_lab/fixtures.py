@@ -1,35 +1,20 @@
 """Fixtures of the tests that use the laboratory: an API server of their own, the error log."""
 
 import logging
-import os
 import ssl
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from needs import program
+from testcluster.control_plane import ControlPlane
 
 from fault_lab.install import install_kinds
 from fault_lab.laboratory import Server
 
 ROOT = Path(__file__).parents[3]
-sys.path.insert(0, str(ROOT / "tests" / "cluster"))
-
-from testcluster.binaries import BinaryMissing, Name, binary  # noqa: E402 - the path is set above
-from testcluster.control_plane import ControlPlane  # noqa: E402
-
 CRDS = sorted((ROOT / "manifests" / "crds").glob("*.yaml"))
-
-
-def needed(*names: Name) -> None:
-    """Skip the test when a program of the test cluster is missing; never in CI."""
-    try:
-        for name in names:
-            binary(name)
-    except BinaryMissing as error:
-        if os.environ.get("CI") == "true":
-            raise
-        pytest.skip(str(error))
 
 
 def server_of(plane: ControlPlane) -> Server:
@@ -41,7 +26,8 @@ def server_of(plane: ControlPlane) -> Server:
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """A running API server with our kinds and Argo's."""
-    needed("etcd", "kube")
+    program("etcd")
+    program("kube")
     with ControlPlane() as plane:
         install_kinds(plane.client, CRDS)
         yield server_of(plane)
