@@ -31,8 +31,8 @@ import psutil
 sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
 sys.path.insert(0, str(Path(__file__).parents[1] / "unit" / "gateway"))
 
-from children import free_port, listens
 from gateway_scripted import Control, chunk, completion, model_manifest
+from ports import free_port, listens
 
 from nexus_gateway.upstream import Pool
 from nexus_gateway.upstream.pool import Target

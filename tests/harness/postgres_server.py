@@ -11,8 +11,9 @@ from itertools import count
 from pathlib import Path
 
 import psycopg
-from children import Child, DidNotStart, free_port
+from children import Child, DidNotStart
 from needs import lacking
+from ports import free_port
 
 _DEBIAN = Path("/usr/lib/postgresql")
 _NOBODY = "nobody"  # PostgreSQL refuses to run as root

@@ -17,9 +17,10 @@ from typing import Any
 
 import httpx
 import pytest
-from children import Child, free_port
+from children import Child
 from gateway_account import put_model
 from gateway_scripted import Request, ScriptedServer, Stream, chunk, completion, send_json
+from ports import free_port
 from relay import Relay, relay
 
 from nexus_knowledge.ledger import upgrade

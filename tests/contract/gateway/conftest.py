@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import time
@@ -20,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "gateway"))
 
 from gateway_scripted import index_manifest, model_manifest
 from gateway_world import World, gateway_world
+from ports import free_ports, listens
 
 from nexus_gateway.knowledge import open_retrieval
 
@@ -34,13 +34,6 @@ class Neighbours:
     milvus: str
     embedder: str
     runtime: str
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def model_cache() -> Path:
@@ -83,18 +76,10 @@ def says_ready(url: str) -> Callable[[], bool]:
     return ready
 
 
-def accepts(port: int) -> Callable[[], bool]:
-    def open_now() -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", port)) == 0
-
-    return open_now
-
-
 @pytest.fixture(scope="session")
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
     folder = tmp_path_factory.mktemp("neighbours")
-    milvus, embedder, runtime = (free_port() for _ in range(3))
+    milvus, embedder, runtime = free_ports(3)
     where = ["--host", "127.0.0.1", "--port"]
     lite = [str(BIN / "milvus-lite"), "server", "--data-dir", str(folder / "milvus")]
     embed = [str(BIN / "nexus-embedder"), *where, str(embedder)]
@@ -104,7 +89,7 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]
     if missing:
         pytest.fail(f"not installed: {', '.join(missing)}; run `make install`")
     with (
-        child([*lite, *where, str(milvus)], folder / "milvus.log", accepts(milvus)),
+        child([*lite, *where, str(milvus)], folder / "milvus.log", lambda: listens(milvus)),
         child(embed, folder / "embedder.log", says_ready(f"http://127.0.0.1:{embedder}/readyz")),
         child(generate, folder / "runtime.log", says_ready(f"http://127.0.0.1:{runtime}/health")),
     ):

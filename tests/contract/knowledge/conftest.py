@@ -1,4 +1,3 @@
-import socket
 import subprocess
 import sys
 import time
@@ -6,19 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
-
-def _free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        return int(one.getsockname()[1])
+from ports import free_port, listens
 
 
 class MilvusLite:
     """The Lite server as a child process, which can be killed and started again."""
 
     def __init__(self, data: Path) -> None:
-        self.data, self.port = data, _free_port()
+        self.data, self.port = data, free_port()
         self.uri = f"http://127.0.0.1:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -28,15 +22,10 @@ class MilvusLite:
         with self.data.with_suffix(".log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
         deadline = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-            except OSError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    pytest.fail(self.data.with_suffix(".log").read_text())
-                time.sleep(0.05)
-            else:
-                return
+        while not listens(self.port):
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                pytest.fail(self.data.with_suffix(".log").read_text())
+            time.sleep(0.05)
 
     def kill(self) -> None:
         if self._process is not None:

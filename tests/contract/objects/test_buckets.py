@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 import pytest
-from children import free_port
 from minio_server import MinioServer
+from ports import free_port
 
 from nexus_knowledge.errors import BucketNotFound, StoreRefused, StoreUnavailable
 from nexus_knowledge.objects.buckets import EVENTS, make_bucket, merge, notify

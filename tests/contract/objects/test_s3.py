@@ -13,12 +13,12 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from children import free_port, listens
 from minio.commonconfig import SnowballObject
 from minio.credentials import StaticProvider
 from minio.minioadmin import MinioAdmin
 from minio_server import ACCESS_KEY, SECRET_KEY, MinioServer
 from needs import lacking
+from ports import free_port, listens
 
 from nexus_api.s3 import S3Access, S3NotConfigured
 from nexus_knowledge.errors import (

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import psycopg
 import pytest
-from children import Child, free_port, listens
+from children import Child
+from ports import free_port, listens
 from pymilvus import MilvusClient
 from pymilvus.exceptions import MilvusException
 from sandbox import Sandbox

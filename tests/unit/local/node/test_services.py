@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ports import listens
 
 from nexus_local.node.relay import Relay
 from nexus_local.node.traffic import Traffic
@@ -91,15 +92,10 @@ async def test_port_is_kept_across_a_restart(tmp_path: Path) -> None:
         made = await site.cluster.create(service("web"))
         port = service_port(await site.until(ref(made), has_port))
     async with running_site(tmp_path) as site:
-        await eventually(lambda: accepts(port))
+        await eventually(lambda: listens(port))
         seen = await site.cluster.get(ref(made))
         assert seen is not None
         assert service_port(seen) == port
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 async def test_asked_port_that_is_taken_is_named_and_used_once_it_is_free(site: Site) -> None:
@@ -135,7 +131,7 @@ async def test_deleted_service_stops_listening(site: Site) -> None:
     made = await site.cluster.create(service("web"))
     port = service_port(await site.until(ref(made), has_port))
     await site.cluster.delete(ref(made))
-    await eventually(lambda: not accepts(port))
+    await eventually(lambda: not listens(port))
 
 
 async def test_relay_carries_much_both_ways_and_half_closed_connections() -> None:
