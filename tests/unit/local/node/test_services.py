@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ports import listens
+from ports import free_port, listens
+from self_connection import can_be_taken, meeting_themselves
 
 from nexus_local.node.relay import Relay
 from nexus_local.node.traffic import Traffic
@@ -199,6 +200,24 @@ async def test_connection_that_both_sides_have_ended_is_gone(*, client_first: bo
     await eventually(lambda: descriptors() <= before)
     await relay.close()
     server.close()
+
+
+async def test_relay_that_meets_itself_says_nothing_back() -> None:
+    """A client would hear its own words from a target that has ended."""
+    target = free_port()
+    traffic = Traffic()
+    relay = Relay(lambda: target, traffic)
+    await relay.listen(0)
+    assert relay.port is not None
+    with meeting_themselves(target):
+        reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+        writer.write(b"are you there?")
+        assert await asyncio.wait_for(reader.read(14), 30) == b""
+    writer.close()
+    await writer.wait_closed()
+    assert await traffic.quiet([target], 30)
+    await eventually(lambda: can_be_taken(target))
+    await relay.close()
 
 
 async def test_slow_reader_holds_the_sender_back() -> None:

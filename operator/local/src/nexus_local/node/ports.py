@@ -1,11 +1,14 @@
-"""Free ports on loopback."""
+"""Ports on loopback: those that are free, and connections to those where nobody listens."""
 
+import asyncio
 import errno
 import random
 import socket
+import struct
 
 HOST = "127.0.0.1"
 _FIRST, _LAST = 20000, 32767  # below the range from which the kernel takes ports for outgoing calls
+_RESET = struct.pack("ii", 1, 0)  # closed otherwise, a port stays taken for a minute
 
 
 class Ports:
@@ -40,3 +43,17 @@ def is_free(port: int) -> bool:
         except OSError:
             return False
         return True
+
+
+def refuse_itself(transport: asyncio.BaseTransport) -> None:
+    """Cut a connection that a client has with itself.  Raises ConnectionRefusedError.
+
+    Where nobody listens on a port within the range for outgoing calls, the kernel may give a
+    client the very port that it calls: it would hear what it says, and keep the server out.
+    """
+    own = transport.get_extra_info("sockname")
+    if own != transport.get_extra_info("peername"):
+        return
+    transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    transport.close()
+    raise ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {own[0]}:{own[1]}")

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from nexus_local.node.ports import HOST
+from nexus_local.node.ports import HOST, refuse_itself
 
 _EAGER_SECONDS = 0.05
 _EAGER_GROWTH = 1.3
@@ -92,14 +92,14 @@ async def _checked(check: Check, timeout: float) -> bool:  # noqa: ASYNC109 - on
 
 async def tcp(port: int) -> bool:
     """Say whether the port accepts a connection."""
-    _, writer = await asyncio.open_connection(HOST, port)
+    _, writer = await _connected(port)
     await _close(writer)
     return True
 
 
 async def http_get(port: int, path: str, headers: Mapping[str, str]) -> bool:
     """Say whether a GET is answered with a status from 200 to 399."""
-    reader, writer = await asyncio.open_connection(HOST, port, limit=_LONGEST_HEAD)
+    reader, writer = await _connected(port)
     try:
         fields = {"Host": f"{HOST}:{port}", "User-Agent": "nexus-probe", **headers}
         lines = [f"GET {path} HTTP/1.1", *(f"{k}: {v}" for k, v in fields.items())]
@@ -109,6 +109,12 @@ async def http_get(port: int, path: str, headers: Mapping[str, str]) -> bool:
         return len(status) > 1 and status[1].isdigit() and 200 <= int(status[1]) < 400  # noqa: PLR2004 - the rule of Kubernetes
     finally:
         await _close(writer)
+
+
+async def _connected(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    reader, writer = await asyncio.open_connection(HOST, port, limit=_LONGEST_HEAD)
+    refuse_itself(writer.transport)
+    return reader, writer
 
 
 async def _close(writer: asyncio.StreamWriter) -> None:

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from typing import cast
 
-from nexus_local.node.ports import HOST
+from nexus_local.node.ports import HOST, refuse_itself
 from nexus_local.node.traffic import Traffic
 
 _CONNECT_SECONDS = 5.0
@@ -164,7 +164,8 @@ class Relay:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
-                _, outbound = await loop.create_connection(_Side, HOST, port)
+                transport, outbound = await loop.create_connection(_Side, HOST, port)
+            refuse_itself(transport)
         except (OSError, TimeoutError):
             inbound.close()
             return
