@@ -18,7 +18,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "harness"))
 
-from laptop import INDEX, Platform, eventually
+from laptop import INDEX, Platform
+from waiting import eventually
 
 ROOT = Path(__file__).parents[2]
 FILES = 400

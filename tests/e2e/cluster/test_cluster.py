@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from testcluster.binaries import BinaryMissing
 from testcluster.cluster import Cluster
 from testcluster.config import ClusterConfig
 from testcluster.errors import ClusterFailed, ClusterUnavailable
+from waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
@@ -176,7 +177,9 @@ def test_event_reaches_an_object_through_the_bus(own: Cluster) -> None:
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named("target")},
     )
     for part in ("eventsource-name=hook", "sensor-name=hook"):
-        _eventually(lambda part=part: own.get("pods", "-l", part)["items"], f"a pod with {part}")
+        eventually(
+            lambda part=part: own.get("pods", "-l", part)["items"], what=f"a pod with {part}"
+        )
         own.kubectl("wait", "pods", "-l", part, "--for=condition=Ready", "--timeout=120s")
     address = own.get("service", "hook-eventsource-svc")["spec"]["clusterIP"]
 
@@ -186,7 +189,7 @@ def test_event_reaches_an_object_through_the_bus(own: Cluster) -> None:
             httpx.post(f"http://{address}:12000/put", json={"key": "a.pdf"}, trust_env=False)
         return bool(own.get("configmap", "target").get("data") == {"key": "a.pdf"})
 
-    _eventually(delivered, "the event in the object", pause=1.0)
+    eventually(delivered, what="the event in the object", pause=1.0)
 
 
 def test_audit_log_names_who_asked_for_what(own: Cluster) -> None:
@@ -207,7 +210,9 @@ def test_after_a_crash_nothing_is_left(own: Cluster, before: Host) -> None:
         assert leftovers.found(own.config) == []
         assert Host.now() == before
     # Shims and pods have no parent any more, and are taken note of by whoever adopts orphans.
-    _eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), "no process")
+    eventually(
+        lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), what="no process"
+    )
     assert took < 60  # three seconds on an idle machine
 
 
@@ -323,13 +328,6 @@ def _output(cluster: Cluster, pod: str) -> str:
         "--timeout=60s",
     )
     return cluster.kubectl("logs", "-n", "careful", pod)
-
-
-def _eventually(holds: Callable[[], object], what: str, pause: float = 0.2) -> None:
-    deadline = time.monotonic() + 90
-    while not holds():
-        assert time.monotonic() < deadline, f"not within 90 s: {what}"
-        time.sleep(pause)
 
 
 def _said(command: list[str]) -> str:

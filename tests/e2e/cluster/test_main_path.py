@@ -17,9 +17,10 @@ import httpx
 import pytest
 from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
+from waiting import eventually
 
 from .installation import Installation
-from .site import PLATFORM, TENANT, Manifest, Site, eventually
+from .site import PLATFORM, TENANT, Manifest, Site
 
 ROOT = Path(__file__).parents[3]
 KEY = f"{TENANT}/handbook/pumps/standby.pdf"

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from laptop import INDEX, MODEL, Platform, eventually
+from laptop import INDEX, MODEL, Platform
+from waiting import eventually
 
 
 def platform_at(folder: Path) -> Iterator[Platform]:

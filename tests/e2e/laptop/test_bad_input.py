@@ -9,7 +9,8 @@ from pathlib import Path
 import httpx
 import pypdfium2 as pdfium
 import pytest
-from laptop import MAX_UPLOAD, Platform, eventually
+from laptop import MAX_UPLOAD, Platform
+from waiting import eventually
 
 pytestmark = pytest.mark.e2e
 

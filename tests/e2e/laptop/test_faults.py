@@ -11,7 +11,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from laptop import Platform, eventually
+from laptop import Platform
+from waiting import eventually
 
 pytestmark = pytest.mark.e2e
 INDEX = "{apiVersion: llmops.nexus/v1alpha1, kind: RagIndex, metadata: {name: handbook}, spec: {}}"

@@ -7,7 +7,8 @@ import json
 import signal
 
 import pytest
-from laptop import Platform, eventually
+from laptop import Platform
+from waiting import eventually
 
 pytestmark = pytest.mark.e2e
 FILES = 400

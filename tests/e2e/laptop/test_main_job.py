@@ -8,8 +8,9 @@ from pathlib import Path
 
 import httpx
 import pytest
-from laptop import Platform, eventually
+from laptop import Platform
 from openai import OpenAI
+from waiting import eventually
 
 pytestmark = pytest.mark.e2e
 QUESTION = "When is the standby pump test-run, and for how long?"
