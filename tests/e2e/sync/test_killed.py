@@ -10,20 +10,15 @@ from typing import Any
 
 import pytest
 
-from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.vectors import VectorIndex
+
+from .pumps import SPEC, text, whole
 
 pytestmark = pytest.mark.e2e
 
 KILLS = int(os.environ.get("NEXUS_TEST_KILLS", "12"))
 DOCUMENTS = 60
-SPEC = RagIndexSpec.model_validate({"chunking": {"maxTokens": 24, "overlapTokens": 4}})
 RANDOM = random.Random(20)  # the same kills in every run, as far as clocks allow
-
-
-def text(number: int, version: int) -> str:
-    sentence = f"Pump {number} of version {version} is checked before it is started. "
-    return sentence * (1 + number % 9)
 
 
 def step_to_kill(site: Any, run: str, shards: list[dict[str, Any]]) -> subprocess.Popen[str]:
@@ -111,24 +106,3 @@ def test_killed_at_random_points_nothing_is_half_visible_doubled_or_left(
         report = site.publish(run)
         assert report["documents"]["indexed"] == len(wanted)
         whole(site, vectors, wanted)
-
-
-def whole(site: Any, vectors: VectorIndex, wanted: dict[str, int]) -> None:
-    """Every document's chunks are there exactly once, in the version that the bucket holds."""
-    ledger = site.ledger()
-    try:
-        view = ledger.view(site.namespace, site.index)
-        assert ledger.garbage(site.namespace, site.index) == []
-        expected = ledger.expected(site.namespace, site.index, view.collection)
-    finally:
-        ledger.close()
-    assert vectors.versions(view.collection) == expected
-    assert vectors.count(view.collection) == sum(count or 0 for count in expected.values())
-    documents = site.documents()
-    assert set(documents) == set(wanted)
-    for path, version in wanted.items():
-        name = f"Pump {int(path[:3])} of version {version} "
-        (found,) = vectors.search_bm25(view.collection, [name], 1000)
-        mine = [one.chunk for one in found if one.chunk.document == path]
-        assert len(mine) == documents[path].chunks
-        assert all(chunk.text in text(int(path[:3]), version) for chunk in mine)

@@ -19,16 +19,16 @@ from children import Child
 from document_stores import RealStores, store_servers
 from ports import free_port, listens
 
-from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.ledger import upgrade
 from nexus_knowledge.vectors import VectorIndex, open_index
+
+from .pumps import SPEC, text, whole
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 TRANSIENT = 75
 DOCUMENTS = 24
 SERVERS = ["minio", "postgres", "milvus"]
-SPEC = RagIndexSpec.model_validate({"chunking": {"maxTokens": 24, "overlapTokens": 4}})
 RANDOM = random.Random(4)
 
 
@@ -68,10 +68,6 @@ def looking_into(site: Any) -> Iterator[VectorIndex]:
         yield vectors
     finally:
         vectors.close()
-
-
-def text(number: int, version: int) -> str:
-    return f"Pump {number} of version {version} is checked before it starts. " * (1 + number % 9)
 
 
 def arguments(site: Any, run: str, step: str, shard: Any) -> dict[str, str]:
@@ -114,27 +110,6 @@ def until_done(site: Any, run: str, step: str, shard: Any, server: Child | None)
     pytest.fail(f"{step} was still not done after {attempt} tries: {said}")
 
 
-def whole(site: Any, wanted: dict[str, int]) -> None:
-    """Every document's chunks are there once, in the version that the bucket holds."""
-    ledger = site.ledger()
-    try:
-        view = ledger.view(site.namespace, site.index)
-        assert ledger.garbage(site.namespace, site.index) == []
-        expected = ledger.expected(site.namespace, site.index, view.collection)
-    finally:
-        ledger.close()
-    documents = site.documents()
-    assert set(documents) == set(wanted)
-    with looking_into(site) as vectors:
-        assert vectors.versions(view.collection) == expected
-        for path, version in wanted.items():
-            name = f"Pump {int(path[:3])} of version {version} "
-            (found,) = vectors.search_bm25(view.collection, [name], 1000)
-            mine = [one.chunk for one in found if one.chunk.document == path]
-            assert len(mine) == documents[path].chunks > 0
-            assert all(one.text in text(int(path[:3]), version) for one in mine)
-
-
 @pytest.mark.parametrize("name", SERVERS)
 def test_a_sync_outlives_the_restart_of_each_server(
     name: str, site: Any, servers: dict[str, Child]
@@ -158,7 +133,8 @@ def test_a_sync_outlives_the_restart_of_each_server(
                 until_done(site, run, step, shard, server)
         report = json.loads((site.root / "report.json").read_text())
         assert report["documents"]["indexed"] == len(wanted)
-        whole(site, wanted)
+        with looking_into(site) as vectors:
+            whole(site, vectors, wanted)
 
 
 @pytest.mark.parametrize("name", SERVERS)
@@ -179,4 +155,5 @@ def test_a_server_that_is_down_makes_a_step_wait_for_it(
     assert said.splitlines()[-1].startswith(f"nexus-pipelines {step}: ")
     assert "Traceback" not in said
     assert site.sync()["documents"]["indexed"] == 1
-    whole(site, {"000.txt": 1})
+    with looking_into(site) as vectors:
+        whole(site, vectors, {"000.txt": 1})
