@@ -87,7 +87,6 @@ async def measure(given: argparse.Namespace, folder: Path) -> None:
                             for kind, values in taken.items():
                                 times[clients, kind, way] += values
             report(given, times, busy)
-        await asyncio.sleep(0.1)  # the control API sees that its client is gone
 
 
 @contextmanager

@@ -91,39 +91,56 @@ def completion(text: str) -> Json:
 
 @dataclass
 class ScriptedServer:
-    """An HTTP/1.1 server; `replies` by path, else `fallback`.  Keeps what it was asked."""
+    """An HTTP/1.1 server that replies by path.  Keeps what it was asked."""
 
     replies: dict[str, Reply] = field(default_factory=dict)
     requests: list[Request] = field(default_factory=list)
     connections: int = 0
     hung_up: asyncio.Event = field(default_factory=asyncio.Event)
     url: str = ""
+    _serving: list[asyncio.Future[None]] = field(default_factory=list)
 
     def seen(self, path: str) -> list[Request]:
         return [r for r in self.requests if r.path.partition("?")[0] == path]
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        # Of our own: Python 3.11 logs the end of a task that its streams made and others cancelled.
+        self._serving.append(asyncio.ensure_future(self._serve(reader, writer)))
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while request := await self._read(reader):
                 self.requests.append(request)
-                path = request.path.partition("?")[0]
-                work = asyncio.ensure_future(self.replies[path](request, writer))
-                gone = asyncio.ensure_future(self._wait_for_end(reader))
-                await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
-                if not work.done():
+                if not await self._answer(request, reader, writer):
                     self.hung_up.set()
-                    work.cancel()
                     return
-                gone.cancel()
-                await asyncio.wait({gone})
-                work.result()
                 if writer.is_closing():
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
             self.hung_up.set()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+            raise
         finally:
             writer.close()
+
+    async def _answer(
+        self, request: Request, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> bool:
+        """Follow the script; False when the client hung up before its end."""
+        reply = self.replies[request.path.partition("?")[0]]
+        work = asyncio.ensure_future(reply(request, writer))
+        gone = asyncio.ensure_future(self._wait_for_end(reader))
+        try:
+            await asyncio.wait({work, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                work.result()
+            return work.done()
+        finally:
+            for task in (work, gone):
+                task.cancel()
+            await asyncio.gather(work, gone, return_exceptions=True)
 
     async def _read(self, reader: asyncio.StreamReader) -> Request | None:
         try:
@@ -137,20 +154,26 @@ class ScriptedServer:
         return Request(method, path, headers, body)
 
     async def _wait_for_end(self, reader: asyncio.StreamReader) -> None:
-        while not reader.at_eof():
-            with suppress(TimeoutError):
+        while not reader.at_eof() and reader.exception() is None:
+            with suppress(TimeoutError, ConnectionError):
                 async with asyncio.timeout(0.02):
                     await reader._wait_for_data("end")  # type: ignore[attr-defined]
-                return
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[ScriptedServer]:
-        server = await asyncio.start_server(self.serve, "127.0.0.1", 0)
+        """Serve until the end of the block.  Raises ExceptionGroup of scripts that failed."""
+        server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         try:
             yield self
         finally:
             server.close()
+            for task in self._serving:
+                task.cancel()
+            ended = await asyncio.gather(*self._serving, return_exceptions=True)
+            self._serving.clear()
+        if failed := [one for one in ended if isinstance(one, Exception)]:
+            raise ExceptionGroup("scripts failed", failed)
 
 
 async def tokenize(request: Request, writer: asyncio.StreamWriter) -> None:
