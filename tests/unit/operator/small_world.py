@@ -143,10 +143,14 @@ class World:
         ref = target.ref if isinstance(target, Key) else ref_of(target)
         self.run(self.cluster.delete(ref))
 
-    def reconcile(self, key: Key) -> Result:
-        return self.run(reconcile(self.cluster, key, self.settings, lambda: self.now))
+    def reconcile(self, key: Key, *, hurry: bool = False) -> Result:
+        return self.run(
+            reconcile(self.cluster, key, self.settings, lambda: self.now, hurry=lambda: hurry)
+        )
 
-    def reconcile_with_old_view(self, key: Key, *, back: int, resource_back: int) -> None:
+    def reconcile_with_old_view(
+        self, key: Key, *, back: int, resource_back: int, hurry: bool = False
+    ) -> None:
         """Reconcile as a controller would whose reads lag by `back` changes."""
         length = len(self.cluster.history)
         past = self.cluster.as_of(max(0, length - back))
@@ -156,7 +160,7 @@ class World:
             past[key.ref] = resource
         view = OldView(self.cluster, past)
         try:
-            self.run(reconcile(view, key, self.settings, lambda: self.now))
+            self.run(reconcile(view, key, self.settings, lambda: self.now, hurry=lambda: hurry))
         except (Conflict, NotFound):
             return
 

@@ -14,16 +14,20 @@ from nexus_operator.cluster.errors import Gone, Unavailable
 from nexus_operator.cluster.protocol import Cluster, Ref, WatchEvent
 from nexus_operator.objects import ref_of
 from nexus_operator.reconcile.controller import Controller, retry_delay
+from nexus_operator.reconcile.queue import URGENT_IN_TURN
 from nexus_operator.settings import Settings
 
 MODEL = Ref(API_VERSION, "ServingModel", "default", "assistant")
 INDEX = Ref(API_VERSION, "RagIndex", "default", "handbook")
 
 
+WORKERS = 2
+
+
 @asynccontextmanager
 async def controlled(cluster: Cluster) -> AsyncIterator[asyncio.Task[None]]:
     stop = asyncio.Event()
-    task = asyncio.create_task(Controller(cluster, Settings(), workers=2).run(stop))
+    task = asyncio.create_task(Controller(cluster, Settings(), workers=WORKERS).run(stop))
     try:
         yield task
     finally:
@@ -172,3 +176,18 @@ def test_retries_wait_longer_and_longer_with_jitter() -> None:
     assert all(0.25 <= wait <= 60 for wait in waits)
     assert waits[0] <= 0.5
     assert waits[-1] >= 30
+
+
+async def test_in_a_burst_all_get_their_runs_before_most_get_their_status() -> None:
+    cluster, count = FakeCluster(), 80
+    for number in range(count):
+        await cluster.create(rag_index(f"index-{number}"))
+    async with controlled(cluster):
+        for number in range(count):
+            await until(cluster, INDEX._replace(name=f"index-{number}"), has("Syncing"))
+    history = [(event.object, ref.kind) for event, ref in cluster.history]
+    last_run = max(at for at, (_, kind) in enumerate(history) if kind == "Workflow")
+    told = [at for at, (one, kind) in enumerate(history) if kind == "RagIndex" and "status" in one]
+    assert len([at for at in told if at < last_run]) <= count / URGENT_IN_TURN + WORKERS
+    assert cluster.writes["RagIndex"] == 3 * count  # the creation, the finalizer, the status
+    assert cluster.writes["Workflow"] == count

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import timedelta
 from typing import Any
 from unittest import mock
 
@@ -52,12 +53,43 @@ def test_finalizer_goes_on_before_the_first_run(world: World) -> None:
     world.reconcile(key)
     assert world.the(key)["metadata"]["finalizers"] == [FINALIZER]
     kinds = [ref.kind for _, ref in world.cluster.history if ref.kind != "Event"]
-    assert kinds == ["RagIndex", "RagIndex", "RagIndex", "Workflow"]
+    assert kinds == ["RagIndex", "RagIndex", "Workflow", "RagIndex"]
     finalizers = [event.object["metadata"].get("finalizers") for event, _ in world.cluster.history]
-    assert finalizers[1:3] == [[FINALIZER], [FINALIZER]]
+    assert finalizers[1] == [FINALIZER]
     assert annotations_of(running(world))[CAUSE] == "first"
     assert world.condition(key)["reason"] == "Syncing"
     assert world.condition(key, "Synced")["message"].endswith("is running: it is the first.")
+
+
+def test_in_a_hurry_a_new_index_gets_its_run_first_and_its_status_at_the_next_call(
+    world: World,
+) -> None:
+    key = world.create(rag_index())
+    result = world.reconcile(key, hurry=True)
+    assert (result.requeue_after, result.writes) == (timedelta(0), 2)
+    assert world.the(key)["metadata"]["finalizers"] == [FINALIZER]
+    assert "status" not in world.the(key)
+    name = name_of(running(world))
+    assert world.reconcile(key, hurry=True).writes == 1
+    assert world.the(key)["status"]["lastSyncRun"] == name
+    assert world.condition(key)["reason"] == "Syncing"
+    assert world.reconcile(key, hurry=True).writes == 0
+
+
+def test_what_is_refused_shows_even_in_a_hurry(world: World) -> None:
+    world.cluster.refuse = lambda one: "over quota" if one["kind"] == "Workflow" else None
+    key = world.create(rag_index())
+    world.reconcile(key, hurry=True)
+    assert "over quota" in world.condition(key, "Refused")["message"]
+
+
+@pytest.mark.parametrize("hurry", [False, True])
+def test_who_has_an_old_view_of_a_new_index_starts_nothing(world: World, *, hurry: bool) -> None:
+    key = world.create(rag_index())
+    world.patch(key, {"spec": {"chunking": {"maxTokens": 128}}})
+    world.reconcile_with_old_view(key, back=1, resource_back=1, hurry=hurry)
+    assert world.workflows() == []
+    assert "finalizers" not in world.the(key)["metadata"]
 
 
 def test_index_is_ready_when_its_first_sync_has_made_a_collection(world: World) -> None:

@@ -31,19 +31,21 @@ class IndexWorld(RuleBasedStateMachine):
 
     # -- what the controller does
 
-    @rule()
-    def reconcile(self) -> None:
+    @rule(hurry=st.booleans())
+    def reconcile(self, *, hurry: bool = False) -> None:
         before = self.world.get(self.key.ref)
         written = self.world.cluster.writes["RagIndex"]
-        self.world.reconcile(self.key)
+        self.world.reconcile(self.key, hurry=hurry)
         assert self.world.cluster.writes["RagIndex"] - written <= 3
         after = self.world.get(self.key.ref)
         if before is not None and after is not None and self.status(after):
             self.check_transition_times(before, after)
 
-    @rule(back=st.integers(0, 12), resource_back=st.integers(0, 12))
-    def reconcile_with_old_view(self, back: int, resource_back: int) -> None:
-        self.world.reconcile_with_old_view(self.key, back=back, resource_back=resource_back)
+    @rule(back=st.integers(0, 12), resource_back=st.integers(0, 12), hurry=st.booleans())
+    def reconcile_with_old_view(self, back: int, resource_back: int, *, hurry: bool) -> None:
+        self.world.reconcile_with_old_view(
+            self.key, back=back, resource_back=resource_back, hurry=hurry
+        )
 
     # -- what others do
 

@@ -12,6 +12,7 @@ from nexus_operator.cluster.protocol import Ref, WatchEvent
 from nexus_operator.cluster.view import View
 
 WORKFLOW = ("argoproj.io/v1alpha1", "Workflow")
+INDEX = Ref(API_VERSION, "RagIndex", "default", "handbook")
 OWNED = {INDEX_LABEL: "handbook"}
 
 
@@ -154,3 +155,39 @@ async def test_a_kind_that_is_not_installed_is_not_waited_for() -> None:
     view.expect(*WORKFLOW, None)
     view.give_up(*WORKFLOW, None)
     assert view.synced()
+
+
+def index(version: int) -> dict[str, Any]:
+    metadata = {"name": "handbook", "namespace": "default", "resourceVersion": str(version)}
+    return {"apiVersion": API_VERSION, "kind": "RagIndex", "metadata": metadata, "spec": {}}
+
+
+async def test_echoes_of_guarded_writes_and_creations_are_known() -> None:
+    view, cluster = viewed()
+    made = await cluster.create(
+        {**index(0), "metadata": {"name": "handbook", "namespace": "default"}}
+    )
+    ours = (API_VERSION, "RagIndex")
+    assert not view.wrote(WatchEvent("ADDED", made), *ours)
+    view.feed(*ours, WatchEvent("ADDED", made))
+    version = made["metadata"]["resourceVersion"]
+    patch = {"metadata": {"resourceVersion": version, "labels": {"a": "b"}}}
+    written = await view.patch(INDEX, patch)
+    assert view.wrote(WatchEvent("MODIFIED", written), *ours)
+    assert view.wrote(WatchEvent("MODIFIED", made), *ours)
+    by_others = await cluster.patch(INDEX, {"metadata": {"labels": {"a": "c"}}})
+    assert not view.wrote(WatchEvent("MODIFIED", by_others), *ours)
+    assert not view.wrote(WatchEvent("DELETED", written), *ours)
+    run = await view.create(workflow("a"))
+    assert view.wrote(WatchEvent("ADDED", run), *WORKFLOW)
+    ended = await cluster.patch(Ref(*WORKFLOW, "platform", "a"), {"status": {"phase": "Failed"}})
+    assert not view.wrote(WatchEvent("MODIFIED", ended), *WORKFLOW)
+
+
+async def test_answers_that_may_hold_the_changes_of_others_are_no_echoes() -> None:
+    view, _ = viewed()
+    applied = await view.apply(workflow("a"))
+    assert not view.wrote(WatchEvent("MODIFIED", applied), *WORKFLOW)
+    place = Ref(*WORKFLOW, "platform", "a")
+    patched = await view.patch(place, {"spec": {"suspend": True}})
+    assert not view.wrote(WatchEvent("MODIFIED", patched), *WORKFLOW)

@@ -35,6 +35,8 @@ class _Kept(NamedTuple):
     version: int
     owners: tuple[Owner, ...]
     body: bytes
+    ours: bool
+    """Whether it is the answer to a write that nobody else's change can be part of."""
 
 
 class _Shelf:
@@ -122,6 +124,17 @@ class View(Passing):
             self._put(shelf, event.object, version)
         return []
 
+    def wrote(self, event: WatchEvent, api_version: str, kind: str) -> bool:
+        """Return whether an event, not yet fed, was known when we wrote.
+
+        Only writes count that went out under the version that was read, and creations: the answer
+        to others may hold what somebody else has changed.
+        """
+        if event.type in {"BOOKMARK", "DELETED"}:
+            return False
+        kept = self._shelves[api_version, kind].objects.get(_place(event.object))
+        return kept is not None and kept.ours and _version(event.object) <= kept.version
+
     def forget(self, ref: Ref) -> None:
         """Read this object from the cluster when it is asked for next.
 
@@ -180,7 +193,7 @@ class View(Passing):
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object."""
-        return self._written(await self._cluster.create(manifest))
+        return self._written(await self._cluster.create(manifest), ours=True)
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Server-side apply."""
@@ -188,15 +201,17 @@ class View(Passing):
 
     async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:
         """JSON merge patch; an object that cannot be patched as we know it is forgotten."""
+        ours = "resourceVersion" in (patch.get("metadata") or {})
         try:
-            return self._written(await self._cluster.patch(ref, patch, subresource=subresource))
+            written = await self._cluster.patch(ref, patch, subresource=subresource)
+            return self._written(written, ours=ours)
         except BaseException:
             self.forget(ref)
             raise
 
     # -- inside
 
-    def _written(self, manifest: Manifest) -> Manifest:
+    def _written(self, manifest: Manifest, *, ours: bool = False) -> Manifest:
         """Keep the answer to a write, unless a watch has told of that version already."""
         key = (str(manifest.get("apiVersion")), str(manifest.get("kind")))
         version = _version(manifest)
@@ -205,16 +220,17 @@ class View(Passing):
             return manifest
         news = key in self._complete and version > shelf.watched_to
         if news or _place(manifest) in shelf.objects:
-            self._put(shelf, manifest, version)
+            self._put(shelf, manifest, version, ours=ours)
         return manifest
 
-    def _put(self, shelf: _Shelf, manifest: Manifest, version: int) -> None:
+    def _put(self, shelf: _Shelf, manifest: Manifest, version: int, *, ours: bool = False) -> None:
         place = _place(manifest)
         before = shelf.objects.get(place)
         if before is None or before.version < version:
             slim = _projected(manifest)
             owners = tuple(_owners(labels_of(slim)))
-            shelf.put(place, _Kept(time.monotonic(), version, owners, orjson.dumps(slim)))
+            body = orjson.dumps(slim)
+            shelf.put(place, _Kept(time.monotonic(), version, owners, body, ours))
 
     def _listed(
         self, shelf: _Shelf, key: tuple[str, str], namespace: str | None, version: int

@@ -52,10 +52,10 @@ def doomed(objects: Iterable[Manifest]) -> tuple[Doomed, ...]:
 class Plan:
     """What to do for one resource.
 
-    It is carried out in this order: finalizer, status, create, apply, delete, release.  The status
-    goes first, under the resource version that was read, so that of two controllers with an old
-    view only one goes on to start a run.  In `status`, None clears a field and a field that is
-    left out stays.
+    It is carried out in this order: finalizer, status, create, apply, delete, release; on a new
+    resource, which gets its finalizer, create goes before status.  What goes first is written
+    under the resource version that was read, so that of two controllers with an old view only one
+    goes on to start a run.  In `status`, None clears a field and a field that is left out stays.
     """
 
     status: Manifest

@@ -23,13 +23,18 @@ from nexus_operator.reconcile.events import post_event
 from nexus_operator.status.conditions import Finding, Transition, merge
 
 Record: TypeAlias = Callable[[Manifest, Transition, datetime], Awaitable[None]]
+Hurry: TypeAlias = Callable[[], bool]
+"""Tells whether other new resources wait for their first child."""
 
 REFUSED = "Refused"
 """Condition that stands while the cluster refuses one of the children."""
 
-_LONGEST_NOTE = 1024
-
 log = logging.getLogger(__name__)
+
+
+def never() -> bool:
+    """Be in no hurry."""
+    return False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,10 +44,12 @@ class Outcome:
     Attributes:
         writes: number of requests that changed something.
         refusals: one sentence for each child that the cluster refused.
+        unfinished: whether the status was left for later, since others were in a hurry.
     """
 
     writes: int = 0
     refusals: tuple[str, ...] = ()
+    unfinished: bool = False
 
 
 async def carry_out(
@@ -52,29 +59,31 @@ async def carry_out(
     seen: Seen,
     now: datetime,
     record: Record | None = None,
+    hurry: Hurry = never,
 ) -> Outcome:
     """Do what the plan says with at most two writes to the resource.
 
-    Events are handed to `record`; without one they are posted before it returns.
+    Events are handed to `record`; without one they are posted before it returns.  While there is a
+    `hurry`, a new resource gets its finalizer and its first run, and its status at the next call.
 
     Raises Conflict when the resource has changed since it was read, and other ClusterErrors.
     """
     ref = ref_of(resource)
     writes = 0
+    refusals: list[str] = []
     if plan.add_finalizer:
         wanted_finalizers = [*_finalizers(resource), FINALIZER]
         resource = await _set_finalizers(cluster, resource, wanted_finalizers)
-        writes += 1
+        writes += 1 + await _create_all(cluster, plan, refusals)
+        if plan.create and not refusals and hurry():
+            return Outcome(writes=writes, unfinished=True)
     known = bool(resource.get("status"))
-    resource, written = await _write_status(cluster, resource, plan)
+    guarded = plan.add_finalizer
+    resource, written = await _write_status(cluster, resource, plan, guarded=guarded)
     writes += written
-    refusals: list[str] = []
-    for wanted in plan.create:
-        writes += await _attempt(_create(cluster, wanted), refusals, wanted)
-    for wanted in plan.apply:
-        present = seen.child(wanted["kind"], wanted["metadata"]["name"])
-        if needs_apply(wanted, present):
-            writes += await _attempt(_apply(cluster, wanted, present), refusals, wanted)
+    if not guarded:
+        writes += await _create_all(cluster, plan, refusals)
+    writes += await _apply_all(cluster, plan, seen, refusals)
     for one in plan.delete:
         writes += await _delete(cluster, one)
     for event in plan.events if written else ():
@@ -91,10 +100,32 @@ async def carry_out(
     return Outcome(writes=writes, refusals=tuple(refusals))
 
 
-async def _write_status(cluster: Cluster, resource: Manifest, plan: Plan) -> tuple[Manifest, int]:
-    """Write what differs, under the version that was read; return the resource after that."""
+async def _create_all(cluster: Cluster, plan: Plan, refusals: list[str]) -> int:
+    """Make what is made once; a write under the version that was read has gone before."""
+    writes = 0
+    for wanted in plan.create:
+        writes += await _attempt(_create(cluster, wanted), refusals, wanted)
+    return writes
+
+
+async def _apply_all(cluster: Cluster, plan: Plan, seen: Seen, refusals: list[str]) -> int:
+    writes = 0
+    for wanted in plan.apply:
+        present = seen.child(wanted["kind"], wanted["metadata"]["name"])
+        if needs_apply(wanted, present):
+            writes += await _attempt(_apply(cluster, wanted, present), refusals, wanted)
+    return writes
+
+
+async def _write_status(
+    cluster: Cluster, resource: Manifest, plan: Plan, *, guarded: bool
+) -> tuple[Manifest, int]:
+    """Write what differs, under the version that was read; return the resource after that.
+
+    `guarded`: another write under that version has gone before.
+    """
     patch = status_patch(resource.get("status") or {}, plan.status)
-    if patch or plan.create:
+    if patch or (plan.create and not guarded):
         # Before a run is made even an empty patch goes out: it fails if our view is old.
         resource = await _patch_status(cluster, resource, patch)
     return resource, 1 if patch else 0

@@ -9,10 +9,13 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from nexus_api.meta import FINALIZER
 from nexus_operator.cluster.errors import ClusterError, Conflict, Gone, KindMissing
 from nexus_operator.cluster.protocol import Cluster, WatchEvent
 from nexus_operator.cluster.view import View
+from nexus_operator.objects import is_deleting
 from nexus_operator.reconcile.events import Recorder
+from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.metrics import RECONCILES, SECONDS, WAITING, WATCH_BREAKS
 from nexus_operator.reconcile.platform import reconcile_platform
 from nexus_operator.reconcile.queue import KeyedQueue
@@ -24,6 +27,9 @@ WORKERS = 4
 PLATFORM_DELAY = timedelta(seconds=1)
 """How long changes of what all indexes share are gathered."""
 
+ECHO_DELAY = timedelta(milliseconds=500)
+"""How long echoes of our own writes are gathered; a creation has two or three of them."""
+
 RECONCILE_TIMEOUT = timedelta(seconds=30)
 """A cluster that answers slower than this counts as one that does not answer."""
 
@@ -33,6 +39,17 @@ _MISSING_BREAKS = 6
 """A kind that is not installed is looked for every quarter of a minute or so, not at once."""
 
 log = logging.getLogger(__name__)
+
+
+def _is_new(event: WatchEvent) -> bool:
+    """Tell whether a resource of ours has nothing yet."""
+    metadata = event.object["metadata"]
+    return (
+        event.type == "ADDED"
+        and FINALIZER not in (metadata.get("finalizers") or ())
+        and not event.object.get("status")
+        and not is_deleting(event.object)
+    )
 
 
 def utc_now() -> datetime:
@@ -80,13 +97,19 @@ class Controller:
         self._recorder = Recorder(self._cluster, busy=lambda: len(self._queue) > 0)
 
     def hint(self, event: WatchEvent, what: Watched) -> None:
-        """Say that an object has changed; what it may concern is reconciled soon."""
+        """Say that an object has changed; what it may concern is reconciled soon.
+
+        The echo of a write of our own is looked at a little later: what it says was known when the
+        plan was made, and a plan whose next step waits for it still gets its turn.
+        """
+        echo = False
         if self._view is not None:
+            echo = self._view.wrote(event, what.api_version, what.kind)
             gone = self._view.feed(what.api_version, what.kind, event, what.namespace)
             for one in gone:
                 self._add(WatchEvent("DELETED", one), what.kind)
         if event.type != "BOOKMARK":
-            self._add(event, what.kind)
+            self._add(event, what.kind, echo=echo)
 
     def silence(self) -> float:
         """Return the seconds since the most silent watch was last heard of or tried again."""
@@ -121,13 +144,17 @@ class Controller:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _add(self, event: WatchEvent, kind: str) -> None:
+    def _add(self, event: WatchEvent, kind: str, *, echo: bool = False) -> None:
         looked_after = self._settings.watch_namespaces
+        urgent = kind in KINDS and _is_new(event)
         for key in self._routes.keys(event, kind):
             if key == PLATFORM:
                 self._queue.add_after(key, PLATFORM_DELAY)
             elif not looked_after or key.namespace in looked_after:
-                self._queue.add(key)
+                if echo:
+                    self._queue.add_after(key, ECHO_DELAY)
+                else:
+                    self._queue.add(key, urgent=urgent)
 
     def _doubt(self, key: Key) -> None:
         """Have a resource read anew that was long not heard of: a hint may have been lost."""
@@ -201,7 +228,12 @@ class Controller:
         if key == PLATFORM:
             return Result(*await reconcile_platform(self._cluster, self._settings))
         return await reconcile(
-            self._cluster, key, self._settings, self._clock, self._recorder.record
+            self._cluster,
+            key,
+            self._settings,
+            self._clock,
+            self._recorder.record,
+            self._queue.urgent,
         )
 
     def _failed(self, key: Key, said: str) -> timedelta:

@@ -11,7 +11,7 @@ from nexus_api.meta import API_VERSION, Manifest
 from nexus_operator.cluster.errors import Conflict, NotFound
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.plan.model import Plan, Seen
-from nexus_operator.reconcile.carry_out import Record, carry_out
+from nexus_operator.reconcile.carry_out import Hurry, Record, carry_out, never
 from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.witness import Witness
 from nexus_operator.settings import Settings
@@ -49,11 +49,17 @@ class Result:
 
 
 async def reconcile(
-    cluster: Cluster, key: Key, settings: Settings, clock: Clock, record: Record | None = None
+    cluster: Cluster,
+    key: Key,
+    settings: Settings,
+    clock: Clock,
+    record: Record | None = None,
+    hurry: Hurry = never,
 ) -> Result:
     """Bring one resource a step nearer to its spec; the same call for every event.
 
-    Events are handed to `record`; without one they are posted before it returns.
+    Events are handed to `record`; without one they are posted before it returns.  While there is a
+    `hurry`, the status of a new resource is left for another call, which is asked for at once.
 
     A resource that is not there needs nothing.  Raises Conflict when somebody else changed it in
     between (call again), and other ClusterErrors.
@@ -74,12 +80,12 @@ async def reconcile(
         seen = replace(seen, missing=seen.missing | witness.missing)
         plan = kind.plan(parsed, seen, settings, now)
     try:
-        outcome = await carry_out(cluster, resource, plan, seen, now, record)
+        outcome = await carry_out(cluster, resource, plan, seen, now, record, hurry)
     except (NotFound, Conflict):
         if await cluster.get(key.ref) is None:
             return Result()  # it went away meanwhile
         raise
-    wait = plan.requeue_after
+    wait = timedelta(0) if outcome.unfinished else plan.requeue_after
     if outcome.refusals:
         wait = REFUSED_LOOK if wait is None else min(wait, REFUSED_LOOK)
     return Result(wait, outcome.writes)

@@ -34,7 +34,7 @@ ROUTINE = frozenset({"Checking", "Stopping"})
 """Reasons that come and go in normal work and are no news."""
 
 
-ON_THE_WAY = frozenset({"Running", "Syncing", "Starting", "Surging", "Settled"})
+ON_THE_WAY = frozenset({"Running", "Syncing", "Starting", "Surging", "Settled", "NoticesOff"})
 """Reasons that say no more than that work goes on as it should: nothing to warn of."""
 
 
