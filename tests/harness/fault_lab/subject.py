@@ -1,7 +1,7 @@
 """The operator under test, in this process: started, killed and started again.
 
 It is put together as the process `nexus-operator` does it, but for two parts: kopf, which brings
-hints on our own kinds there, and the Lease.  Without a Lease two operators really write at once,
+hints on models and jobs there, and the Lease.  Without a Lease two operators really write at once,
 which is harder than what the process lets happen.
 """
 
@@ -12,10 +12,12 @@ from typing import Protocol
 
 from fault_proxy.proxy import Tap
 
+from nexus_api.meta import API_VERSION
 from nexus_operator.cluster.connection import Connection
 from nexus_operator.cluster.kubernetes import KubernetesCluster
 from nexus_operator.cluster.view import View
 from nexus_operator.reconcile.controller import Controller
+from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.routes import CHILD_SELECTOR, children
 from nexus_operator.settings import Settings
 
@@ -58,7 +60,8 @@ class Subject:
         connection = Connection(server=url, token=token)
         async with KubernetesCluster(connection, watch_only=selectors) as cluster:
             complete = {(one.api_version, one.kind) for one in watching}
-            view = View(cluster, complete=complete)
+            single = {(API_VERSION, kind) for kind in KINDS}
+            view = View(cluster, complete=complete, single=single)
             for one in watching:
                 view.expect(*one)
             await Controller(cluster, settings, clock=clock, view=view).run(self._stop)

@@ -1,5 +1,6 @@
 """Requests before a server that misbehaves: retries, errors, lines of any length."""
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -228,3 +229,43 @@ def test_what_cannot_be_used_is_told(
 ) -> None:
     with pytest.raises(ConnectionInvalid, match=told):
         from_kubeconfig(kubeconfig(tmp_path, user), context)
+
+
+async def test_requests_wait_for_each_other_beyond_a_number_and_never_for_watches(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(transport, "REQUESTS_AT_A_TIME", 2)
+    present, most, watching = 0, 0, 0
+    watched, released = asyncio.Event(), asyncio.Event()
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        nonlocal present, most, watching
+        if request.query.get("watch"):
+            response = web.StreamResponse()
+            await response.prepare(request)
+            watching += 1
+            if watching == 3:
+                watched.set()
+            await released.wait()
+            return response
+        if not request.path.endswith("/a"):
+            return web.json_response({"metadata": {"resourceVersion": "1"}, "items": []})
+        present += 1
+        most = max(most, present)
+        await asyncio.sleep(0)
+        present -= 1
+        return web.json_response({"metadata": {"name": "a"}})
+
+    async def watch(cluster: KubernetesCluster) -> None:
+        async for _ in cluster.watch("v1", "ConfigMap", since="1"):
+            pass
+
+    async with served(answer) as cluster, asyncio.timeout(20):
+        watches = [asyncio.create_task(watch(cluster)) for _ in range(3)]
+        await watched.wait()
+        await asyncio.gather(*(cluster.get(A) for _ in range(20)))
+        released.set()
+        for one in watches:
+            one.cancel()
+        await asyncio.gather(*watches, return_exceptions=True)
+    assert 1 <= most <= 2

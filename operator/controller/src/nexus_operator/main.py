@@ -1,10 +1,11 @@
 """The operator's index: what happens when, on a real Kubernetes.
 
-kopf watches our own kinds and calls the handlers below.  Each only names what changed; creation,
-update, restart, deletion and the passing of time all end in one level-triggered reconcile a kind
-(`nexus_operator.reconcile`), whose queue drops what is doubled.  Children are watched beside, with
-a label selector, into a view that also knows what vanished (docs/adr/0013).  The Lease says which
-of several operators runs at all (`nexus_operator.process.operator`).
+kopf watches ServingModels and FineTuneJobs and calls the handlers below.  Each only names what
+changed; creation, update, restart, deletion and the passing of time all end in one level-triggered
+reconcile a kind (`nexus_operator.reconcile`), whose queue drops what is doubled.  RagIndexes, which
+come by thousands, are watched beside (docs/adr/0021), and so are all children, with a label
+selector, into a view that also knows what vanished (docs/adr/0013).  The Lease says which of
+several operators runs at all (`nexus_operator.process.operator`).
 """
 
 import asyncio
@@ -17,6 +18,7 @@ from functools import partial
 from typing import Any, cast
 
 import kopf
+import uvloop
 
 from nexus_api.meta import GROUP, VERSION
 from nexus_operator.cluster.connection import ConnectionInvalid, connect
@@ -48,12 +50,6 @@ async def configure(settings: kopf.OperatorSettings, **_: Any) -> None:
 async def log_in(memo: Operator, **_: Any) -> kopf.ConnectionInfo:
     """Speak to the API server as the rest of the process does; asked again before a token ends."""
     return kopf_connection(memo.connection)
-
-
-@kopf.on.event(GROUP, VERSION, "ragindexes")
-async def rag_index(memo: Operator, event: kopf.RawEvent, **_: Any) -> None:
-    """Sync documents into an index that can be searched; end what it left outside Kubernetes."""
-    memo.hint("RagIndex", _event(event))
 
 
 @kopf.on.event(GROUP, VERSION, "servingmodels")
@@ -136,6 +132,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parse_options(arguments)
     configure_logs(options.log_level, options.log_format)
     try:
-        asyncio.run(run(options))
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(run(options))
     except ConnectionInvalid as problem:
         sys.exit(f"nexus-operator: {problem}")

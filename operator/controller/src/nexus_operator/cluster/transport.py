@@ -31,7 +31,8 @@ SILENCE_SECONDS = 150.0
 ATTEMPTS = 4
 FIRST_WAIT_SECONDS = 0.2
 LONGEST_WAIT_SECONDS = 10.0
-CONNECTIONS = 64
+REQUESTS_AT_A_TIME = 128
+"""Watches do not count: there are as many as kinds and namespaces to watch."""
 
 _UNAUTHORIZED, _NOT_FOUND, _TOO_MANY, _SERVER_ERROR = 401, 404, 429, 500
 
@@ -71,6 +72,7 @@ class Transport:
         """Take the address; connections are made when they are needed."""
         self._connection = connection
         self._session: aiohttp.ClientSession | None = None
+        self._places = asyncio.Semaphore(REQUESTS_AT_A_TIME)
 
     async def close(self) -> None:
         """End all connections."""
@@ -119,9 +121,12 @@ class Transport:
         if data is not None:
             headers["content-type"] = content_type
         try:
-            async with self._open().request(
-                method, path, params=params, data=data, headers=headers
-            ) as response:
+            async with (
+                self._places,
+                self._open().request(
+                    method, path, params=params, data=data, headers=headers
+                ) as response,
+            ):
                 answer = await response.read()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             REQUESTS.labels(method, kind, "none").inc()
@@ -163,9 +168,7 @@ class Transport:
             tls = self._connection.tls()
             self._session = aiohttp.ClientSession(
                 self._connection.server,
-                connector=aiohttp.TCPConnector(
-                    limit=CONNECTIONS, ssl=tls if tls is not None else True
-                ),
+                connector=aiohttp.TCPConnector(limit=0, ssl=tls if tls is not None else True),
                 timeout=aiohttp.ClientTimeout(total=TOTAL_SECONDS, sock_connect=CONNECT_SECONDS),
                 headers={"user-agent": "nexus-operator"},
                 auto_decompress=True,

@@ -17,11 +17,17 @@ from nexus_operator.process.lease import Lease
 from nexus_operator.process.options import Options
 from nexus_operator.reconcile.controller import Controller
 from nexus_operator.reconcile.kinds import KINDS
-from nexus_operator.reconcile.routes import CHILD_SELECTOR, Watched, children
+from nexus_operator.reconcile.routes import CHILD_SELECTOR, Watched, children, watched
 from nexus_operator.settings import Owner, Settings
 
-WORKERS = 16
-"""Reconciles at a time: each waits for the API server most of its time."""
+WORKERS = 96
+"""Reconciles at a time: each waits for the API server most of its time.
+
+There are fewer than `cluster.transport.REQUESTS_AT_A_TIME`, so that the Lease never waits.
+"""
+
+WATCHED_HERE = ("RagIndex",)
+"""Those of our kinds that come by thousands: the view watches them, kopf the others."""
 
 SILENCE = 300.0
 """Seconds without a word from a watch, or a new try of it, after which the process is stuck."""
@@ -30,7 +36,7 @@ FRAME_SECONDS = 5.0
 """How long kopf may take to end."""
 
 Frame = Callable[["Operator", asyncio.Event], Coroutine[None, None, None]]
-"""Brings hints on our own kinds until the event is set."""
+"""Brings hints on those of our kinds that are not watched here, until the event is set."""
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +55,7 @@ class Operator:
         self._controller: Controller | None = None
         self._view: View | None = None
         self.framed = False
-        """Whether kopf is there to tell what happens to our kinds."""
+        """Whether kopf is there to tell what happens to models and jobs."""
 
     async def run(self, frame: Frame, stop: asyncio.Event) -> None:
         """Run until `stop` is set; the Lease is released then."""
@@ -76,17 +82,17 @@ class Operator:
     def unready(self) -> str:
         """Return why it neither reconciles nor stands by, nothing when it does."""
         if self._view is not None and not self._view.synced():
-            return "the children are still being listed"
+            return "indexes and children are still being listed"
         if self._view is not None and not self.framed:
-            return "our own kinds are not watched"
+            return "models and jobs are not watched"
         return ""
 
     async def _turn(self, frame: Frame, stop: asyncio.Event) -> None:
         settings = await self._with_owner()
-        watching = children(settings)
+        watching = watched(settings, WATCHED_HERE)
         view = View(
             Fenced(self._cluster, self._lease),
-            complete={(one.api_version, one.kind) for one in watching},
+            complete={(one.api_version, one.kind) for one in children(settings)},
             single={(API_VERSION, kind) for kind in KINDS},
         )
         for one in watching:

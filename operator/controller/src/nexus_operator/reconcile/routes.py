@@ -1,6 +1,6 @@
 """From an object that changed to the resources that may have to be reconciled."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from nexus_api.meta import (
@@ -50,11 +50,11 @@ def children(settings: Settings) -> tuple[Watched, ...]:
     return tuple(found)
 
 
-def watched(settings: Settings) -> tuple[Watched, ...]:
-    """Return what to watch: our kinds, and those of their children."""
+def watched(settings: Settings, own: Iterable[str] = KINDS) -> tuple[Watched, ...]:
+    """Return what to watch: kinds of our `own`, by default all, and those of their children."""
     looked_after: tuple[str | None, ...] = settings.watch_namespaces or (None,)
-    own = [Watched(API_VERSION, kind, namespace) for kind in KINDS for namespace in looked_after]
-    return (*own, *children(settings))
+    ours = [Watched(API_VERSION, kind, namespace) for kind in own for namespace in looked_after]
+    return (*ours, *children(settings))
 
 
 class Routes:
