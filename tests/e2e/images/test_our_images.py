@@ -85,7 +85,7 @@ def test_nothing_that_only_a_build_needs_is_left(name: str, unpacked: Unpack) ->
     pinned = (recipe(name).dockerfile.parent / "requirements.txt").read_text()
     tools = {"pip", "setuptools", "wheel", "hatchling"}
     assert not {tool for tool in installed & tools if f"\n{tool}==" not in pinned}
-    for place in ("root/.cache", "build", "own", "var/lib/apt/lists/lock"):
+    for place in ("root/.cache", "var/cache/pip", "build", "own", "var/lib/apt/lists/lock"):
         assert not (root / place).exists(), place
 
 
