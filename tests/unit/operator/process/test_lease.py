@@ -108,3 +108,34 @@ async def test_a_write_under_way_ends_with_the_lease(monkeypatch: pytest.MonkeyP
     clock.now += 9.95
     with pytest.raises(Unavailable, match="ran out"):
         await Fenced(cluster, ours).create(CONFIG)
+
+
+async def test_writes_wait_for_a_renewal_that_is_late(cluster: FakeCluster) -> None:
+    clock = Clock()
+    ours = lease(cluster, "us", clock)
+    await ours.acquire()
+    clock.now += 9.0
+    async with asyncio.timeout(10):
+        write = asyncio.create_task(Fenced(cluster, ours).create(CONFIG))
+        done, _ = await asyncio.wait({write}, timeout=0.3)
+        assert not done
+        assert await cluster.get(Ref("v1", "ConfigMap", "default", "a")) is None
+        await ours._try()
+        await write
+    assert await cluster.get(Ref("v1", "ConfigMap", "default", "a")) is not None
+
+
+async def test_writes_that_waited_are_refused_when_the_claim_has_ended(
+    cluster: FakeCluster,
+) -> None:
+    clock = Clock()
+    ours = lease(cluster, "us", clock)
+    await ours.acquire()
+    clock.now += 9.0
+    async with asyncio.timeout(10):
+        write = asyncio.create_task(Fenced(cluster, ours).create(CONFIG))
+        await asyncio.sleep(0)
+        clock.now += 2.0
+        with pytest.raises(Unavailable, match="Lease"):
+            await write
+    assert await cluster.get(Ref("v1", "ConfigMap", "default", "a")) is None

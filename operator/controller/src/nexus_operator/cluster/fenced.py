@@ -11,6 +11,14 @@ from nexus_operator.cluster.protocol import Cluster, Ref
 
 T = TypeVar("T")
 
+LATE = 5.0
+"""Seconds left at which a renewal is late: no write begins until it has come.
+
+What is asked of a slow API server makes it slower, and the renewal with it.
+"""
+
+_LOOK_SECONDS = 0.1
+
 
 class Claim(Protocol):
     """The right to write, which runs out."""
@@ -24,7 +32,8 @@ class Claim(Protocol):
 class Fenced(Passing):
     """The Cluster protocol before another; writes end when the claim does, reads always pass.
 
-    A write raises Unavailable without a claim, and when the claim runs out under it.
+    A write raises Unavailable without a claim, and when the claim runs out under it.  While a
+    renewal is late, writes wait for it.
     """
 
     def __init__(self, cluster: Cluster, claim: Claim) -> None:
@@ -49,7 +58,7 @@ class Fenced(Passing):
         await self._within(lambda: self._cluster.delete(ref, uid=uid))
 
     async def _within(self, write: Callable[[], Awaitable[T]]) -> T:
-        left = self._claim.remaining
+        left = await self._renewed()
         if left <= 0:
             raise Unavailable("another operator may hold the Lease: nothing is written")
         try:
@@ -57,3 +66,13 @@ class Fenced(Passing):
                 return await write()
         except TimeoutError as error:
             raise Unavailable("the Lease ran out under a write") from error
+
+    async def _renewed(self) -> float:
+        """Wait for a renewal that is late, while the claim lasts; return the seconds left."""
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._claim.remaining
+        left = self._claim.remaining
+        while 0 < left < LATE and loop.time() < end:
+            await asyncio.sleep(_LOOK_SECONDS)
+            left = self._claim.remaining
+        return left

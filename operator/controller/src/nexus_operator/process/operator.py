@@ -20,10 +20,11 @@ from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.routes import CHILD_SELECTOR, Watched, children, watched
 from nexus_operator.settings import Owner, Settings
 
-WORKERS = 96
+WORKERS = 32
 """Reconciles at a time: each waits for the API server most of its time.
 
-There are fewer than `cluster.transport.REQUESTS_AT_A_TIME`, so that the Lease never waits.
+With 96, before an API server that had a tenth of a processor, requests took so long that the Lease
+was lost again and again: who asks for more at a time waits longer for each.
 """
 
 WATCHED_HERE = ("RagIndex",)
