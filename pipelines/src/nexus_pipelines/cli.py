@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import NoReturn
@@ -19,6 +20,20 @@ _STEPS = {
     "ingest": ("nexus_pipelines.ingest.cli", "parse, chunk, embed and store one shard"),
     "publish": ("nexus_pipelines.publish.cli", "make what was ingested live, clean up, report"),
     "teardown": ("nexus_pipelines.teardown.cli", "remove what an index left outside the cluster"),
+    **{
+        f"finetune-{step}": (f"nexus_pipelines.finetune.{step}.cli", summary)
+        for step, summary in {
+            "select": "choose what a fine-tuning run learns from",
+            "validate": "check that selection by its gates",
+            "train": "train the adapter",
+            "evaluate": "answer the golden set by candidate and production",
+            "gate": "decide by statistics whether the candidate may replace production",
+            "register": "store the candidate as a version of the job's model",
+            "release": "make a version the one that is served",
+            "rollback": "serve the version before",
+        }.items()
+        if importlib.util.find_spec(f"nexus_pipelines.finetune.{step}")
+    },
 }
 
 

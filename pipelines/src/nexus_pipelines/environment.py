@@ -29,6 +29,16 @@ class Environment:
         return self._named("NEXUS_WORK_URL")
 
     @property
+    def models_url(self) -> str:
+        """The store for the artifacts of registered models."""
+        return self._named("NEXUS_MODELS_URL")
+
+    @property
+    def tracking_url(self) -> str:
+        """The tracking server and model registry: sqlite:///... or http(s)://..."""
+        return self._named("NEXUS_TRACKING_URL")
+
+    @property
     def ledger_url(self) -> str:
         """The ledger's database."""
         return self._named("NEXUS_LEDGER_URL")
