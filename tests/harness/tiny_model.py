@@ -131,12 +131,11 @@ def tiny_gguf(folder: Path, target: Path) -> Path:
     writer.add_add_bos_token(False)
     writer.add_chat_template(TEMPLATE)
 
+    rotated = {"q_proj.weight": heads, "k_proj.weight": key_heads}
     for name, tensor in load_file(folder / "model.safetensors").items():
-        if name.endswith("q_proj.weight"):
-            tensor = _interleaved(tensor, heads)
-        elif name.endswith("k_proj.weight"):
-            tensor = _interleaved(tensor, key_heads)
-        writer.add_tensor(_gguf_name(name), np.ascontiguousarray(tensor, dtype=np.float32))
+        count = rotated.get(name.rpartition("self_attn.")[2])
+        rows = tensor if count is None else _interleaved(tensor, count)
+        writer.add_tensor(_gguf_name(name), np.ascontiguousarray(rows, dtype=np.float32))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
