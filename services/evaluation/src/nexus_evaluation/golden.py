@@ -59,7 +59,7 @@ class GoldenItem(Record):
 class _Header(Record):
     golden_set: Name = ""
     version: Name = ""
-    schema_: Annotated[Literal[1], Field(alias="schema")] = SCHEMA
+    schema_: Annotated[Literal[1], Field(alias="schema")] = 1
 
 
 @dataclass(frozen=True, slots=True)

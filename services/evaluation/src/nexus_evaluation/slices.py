@@ -1,6 +1,7 @@
 """The groups that results are reported and guarded by: language, length of the question, topic."""
 
 from nexus_evaluation.golden import GoldenItem
+from nexus_evaluation.metrics.words import primary
 from nexus_evaluation.results import Slices
 
 _SHORT, _MEDIUM = 8, 20  # words of the question
@@ -10,7 +11,7 @@ _LONG_WORD = 15  # characters; longer on average means a script that puts no spa
 def slices(item: GoldenItem) -> Slices:
     """Give an item's groups; the language is the primary subtag in lower case."""
     return Slices(
-        language=item.language.split("-")[0].lower(),
+        language=primary(item.language),
         length=length_bucket(item.question),
         topic=item.topic.strip().casefold(),
     )
