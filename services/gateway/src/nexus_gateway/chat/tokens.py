@@ -7,9 +7,9 @@ import math
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from nexus_gateway.chat.prompt import Count
 from nexus_gateway.engines.base import Upstream
 from nexus_gateway.upstream import UpstreamBroken, UpstreamUnreachable
+from nexus_knowledge.prompting.prompt import Count
 
 REMEMBERED = 20_000
 TIMEOUT = 2.0

@@ -12,9 +12,9 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from nexus_gateway.chat.focus import key_sentences
-from nexus_gateway.chat.question import Messages, Question, text_of, with_text
-from nexus_gateway.errors import BadRequest
+from nexus_knowledge.errors import QuestionTooLong
+from nexus_knowledge.prompting.focus import key_sentences
+from nexus_knowledge.prompting.messages import Messages, Question, text_of, with_text
 from nexus_knowledge.retrieval import Hit
 
 SYSTEM = "Answer the question with a sentence from the passages."
@@ -57,7 +57,7 @@ def build(
     """Build the prompt within `budget` tokens, as `count` counts them.
 
     Question and system text always go in, then passages by rank, then what fits of earlier
-    turns.  Raises BadRequest when not even the question fits.
+    turns.  Raises QuestionTooLong when not even the question fits.
     """
     instructions = "\n".join(filter(None, [system or SYSTEM, question.instructions]))
     shown = _trimmed(hits)
@@ -66,11 +66,9 @@ def build(
     spent = count(instructions) + count(frame) + 3 * MESSAGE_TOKENS
     spent += sum(count(text_of(m)) + MESSAGE_TOKENS for m in question.after)
     if spent + MIN_PASSAGE_TOKENS > budget:
-        raise BadRequest(
+        raise QuestionTooLong(
             f"the question is too long: with the instructions it has about {spent} tokens, and "
-            f"the model's prompt, passages included, may have {budget}",
-            code="context_length_exceeded",
-            param="messages",
+            f"the model's prompt, passages included, may have {budget}"
         )
     history = _history(question.before, (budget - spent) // HISTORY_SHARE, count)
     spent += sum(count(text_of(m)) + MESSAGE_TOKENS for m in history)
