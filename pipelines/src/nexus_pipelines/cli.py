@@ -72,8 +72,9 @@ def exit_code(error: Exception) -> int | None:
     from nexus_api.uri import BadUri
     from nexus_knowledge.errors import KnowledgeError
     from nexus_models import ModelError
+    from nexus_registry.errors import RegistryError
 
-    if isinstance(error, KnowledgeError | ModelError):
+    if isinstance(error, KnowledgeError | ModelError | RegistryError):
         return EXIT_TRANSIENT if error.transient else EXIT_FINAL
     return EXIT_FINAL if isinstance(error, BadUri) else None
 
