@@ -16,6 +16,13 @@ def test_the_place_of_an_adapter_does_not_count() -> None:
     assert here.digest() == there.digest() != BASE.digest()
 
 
+def test_the_place_of_an_adapter_counts_where_its_digest_is_not_known() -> None:
+    here = BASE.model_copy(update={"adapter_uri": "file:///a"})
+    assert here.adapted
+    assert not BASE.adapted
+    assert here.digest() != here.model_copy(update={"adapter_uri": "file:///b"}).digest()
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [

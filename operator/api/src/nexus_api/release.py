@@ -25,7 +25,8 @@ Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 class ReleasableUnit(Model):
     """Everything that decides what a model answers to given passages.
 
-    Two units with the same digest answer alike; where the adapter lies does not count.
+    Two units with the same digest answer alike; where an adapter of known digest lies does not
+    count.
     """
 
     base: ModelUri
@@ -51,9 +52,15 @@ class ReleasableUnit(Model):
     engine: Engine = "llamacpp"
     """Engine that serves it."""
 
+    @property
+    def adapted(self) -> bool:
+        """Whether there is an adapter on the base."""
+        return self.adapter_uri is not None or self.adapter_digest is not None
+
     def digest(self) -> str:
-        """Return the SHA-256 (hex) of what the unit is, whatever the place of its adapter."""
-        parts = self.model_dump(mode="json", by_alias=True, exclude={"adapter_uri"})
+        """Return the SHA-256 (hex) of what the unit is."""
+        placed = {"adapter_uri"} if self.adapter_digest is not None else set[str]()
+        parts = self.model_dump(mode="json", by_alias=True, exclude=placed)
         text = json.dumps(parts, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode()).hexdigest()
 

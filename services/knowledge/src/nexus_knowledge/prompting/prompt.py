@@ -9,11 +9,12 @@ sentences that say most about the question, then the question.  SmolLM2-135M (Q4
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from nexus_knowledge.errors import QuestionTooLong
 from nexus_knowledge.prompting.focus import key_sentences
+from nexus_knowledge.prompting.lengths import Count
 from nexus_knowledge.prompting.messages import Messages, Question, text_of, with_text
 from nexus_knowledge.retrieval import Hit
 
@@ -24,8 +25,6 @@ MESSAGE_TOKENS = 8  # role and separators of one message in the chat templates w
 MIN_PASSAGE_TOKENS = 32
 HISTORY_SHARE = 4  # at most a quarter of the budget goes to earlier turns
 _SPACE = re.compile(r"[ \t\r\f\v]*\n\s*|[ \t]{2,}")
-
-Count = Callable[[str], int]
 
 
 @dataclass(frozen=True)
