@@ -3,7 +3,7 @@
 platformNamespace: {{ .Release.Namespace }}
 watchNamespaces: {{ .Values.operator.watchNamespaces | toJson }}
 images:
-  {{- range $role := list "gateway" "embedder" "pipelines" "llamacpp" }}
+  {{- range $role := list "gateway" "embedder" "pipelines" "trainer" "llamacpp" }}
   {{ $role }}: {{ include "nexus.image" (dict "root" $ "image" $role) }}
   {{- end }}
   vllm: {{ .Values.images.vllm }}

@@ -40,6 +40,10 @@ def own_packages(name: str) -> list[str]:
     return [path.parent.name for one in folders for path in (root / one).glob("src/*/py.typed")]
 
 
+def pins(name: str) -> str:
+    return "".join(lock.read_text() for lock in recipe(name).locks)
+
+
 def packages_folder(sandbox: Sandbox) -> Path:
     (folder,) = sandbox.root.glob("opt/nexus/lib/python3*/site-packages")
     return folder
@@ -82,7 +86,7 @@ def test_a_change_of_our_code_moves_a_small_layer_only(name: str, shipped: Ship)
 def test_nothing_that_only_a_build_needs_is_left(name: str, unpacked: Unpack) -> None:
     root = unpacked(name).root
     installed = {path.name.partition("-")[0] for path in packages_folder(unpacked(name)).iterdir()}
-    pinned = (recipe(name).dockerfile.parent / "requirements.txt").read_text()
+    pinned = pins(name)
     tools = {"pip", "setuptools", "wheel", "hatchling"}
     assert not {tool for tool in installed & tools if f"\n{tool}==" not in pinned}
     for place in ("root/.cache", "build", "own", "var/lib/apt/lists/lock"):
@@ -125,7 +129,7 @@ def test_bytecode_is_there_and_never_checked_against_its_source(
 def test_its_bill_of_materials_is_valid_and_names_what_is_pinned(name: str, shipped: Ship) -> None:
     bill = shipped(name).sbom.read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(bill) is None
-    pinned = (recipe(name).dockerfile.parent / "requirements.txt").read_text()
+    pinned = pins(name)
     for package, version in re.findall(r"^(pydantic(?:-core)?)==(\S+) ", pinned, re.MULTILINE):
         assert f"pkg:pypi/{package}@{version}" in bill
     assert "pkg:pypi/nexus-api@0.1.0" in bill

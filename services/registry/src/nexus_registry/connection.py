@@ -92,10 +92,11 @@ class Connection:
         if self._client is None:
             for name, value in _SETTINGS.items():
                 os.environ.setdefault(name, value)
-            for name in ("mlflow", "alembic"):
-                logging.getLogger(name).setLevel(logging.CRITICAL)
             from mlflow.tracking import MlflowClient
 
+            # What goes wrong is raised, not logged; MLflow sets its levels when it is imported.
+            for name in ("mlflow", "alembic"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             self._client = MlflowClient(tracking_uri=self.url, registry_uri=self.url)
         return self._client
 
