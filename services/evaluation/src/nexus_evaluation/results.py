@@ -62,9 +62,15 @@ def results_digest(results: Iterable[ItemResult]) -> str:
 
 
 def means(results: Iterable[ItemResult]) -> dict[str, float]:
-    """Average each metric that every item has; exact sums, so the order does not matter."""
+    """Average each metric that every item has; exact sums, so the order does not matter.
+
+    NaN where a score is no finite number.
+    """
     items = list(results)
     names = set.intersection(*(set(item.metrics) for item in items)) if items else set()
-    return {
-        name: math.fsum(item.metrics[name] for item in items) / len(items) for name in sorted(names)
-    }
+    return {name: _mean([item.metrics[name] for item in items]) for name in sorted(names)}
+
+
+def _mean(values: list[float]) -> float:
+    finite = all(math.isfinite(value) for value in values)
+    return math.fsum(values) / len(values) if finite else math.nan
