@@ -97,6 +97,13 @@ def test_all_documents_of_one_gain_leave_no_doubt() -> None:
     assert (found.lower, found.estimate, found.upper) == (0.25, 0.25, 0.25)
 
 
+def test_rounding_is_no_variance() -> None:
+    # Each document's sum is 1.6 but for the last digit.
+    values = [0.5, 0.5, -0.2] * 100
+    found = bca(clustered(values, [str(place % 50) for place in range(300)]), 0.004)
+    assert (found.lower, found.upper) == pytest.approx((0.8 / 3, 0.8 / 3))
+
+
 def test_documents_that_agree_within_widen_the_bound() -> None:
     values = [1.0 if place < 60 else 0.0 for place in range(120)]
     alone = bca(clustered(values, [str(place) for place in range(120)]), 0.01)

@@ -15,6 +15,7 @@ from scipy.special import ndtr, ndtri, stdtrit
 from nexus_evaluation.statistics.clusters import Clusters, Floats
 
 RESAMPLES: Final = 20_000
+_ROUNDING: Final = 1e-12
 _CACHED: Final = 6_000_000  # weights, 48 MB: beyond it they are drawn anew each time
 _BLOCK: Final = 1_000_000  # weights drawn at a time
 
@@ -39,7 +40,9 @@ def bca(clusters: Clusters, alpha: float, *, resamples: int = RESAMPLES, seed: i
     """
     estimate = clusters.mean
     means = np.sort(resampled(clusters.sums, clusters.sizes, resamples=resamples, seed=seed))
-    below = np.count_nonzero(means < estimate) + np.count_nonzero(means == estimate) / 2
+    # Means that differ by rounding only are equal: else noise would pass for bias.
+    low_end, high_end = np.searchsorted(means, [estimate - _ROUNDING, estimate + _ROUNDING])
+    below = (low_end + high_end) / 2
     share = float(np.clip(below / len(means), 1 / len(means), 1 - 1 / len(means)))
     bias, skew = float(ndtri(share)), _acceleration(clusters)
     tail = _widened(alpha, len(clusters.sums))
@@ -108,7 +111,9 @@ def _acceleration(clusters: Clusters) -> float:
     means = clusters.jackknife
     deviations = means.mean() - means
     square = float(deviations @ deviations)
-    return float((deviations**3).sum() / (6 * square**1.5)) if square > 0 else 0.0
+    if square <= len(means) * _ROUNDING**2:
+        return 0.0
+    return float((deviations**3).sum() / (6 * square**1.5))
 
 
 def _widened(alpha: float, clusters: int) -> float:
