@@ -58,6 +58,11 @@ class Environment:
         """The directory of fetched models, whose tokenizer is needed."""
         return Path(self._named("NEXUS_MODEL_CACHE"))
 
+    def find_model_cache(self) -> Path | None:
+        """Return the directory of fetched models; None where a step can do without."""
+        named = self._variables.get("NEXUS_MODEL_CACHE", "")
+        return Path(named) if named else None
+
     def s3_client(self) -> "Minio":
         """Make a client for the S3 that NEXUS_S3_* name.
 

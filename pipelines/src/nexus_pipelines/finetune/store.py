@@ -146,6 +146,18 @@ class FineTuneStore:
         with stream:
             yield stream
 
+    def digest(self, name: str) -> str:
+        """Return the sha256 of an object's bytes, in hex.
+
+        Raises:
+            RunObjectMissing: it is not there.
+        """
+        total = hashlib.sha256()
+        with self.open(name) as stream:
+            while block := stream.read(_BLOCK):
+                total.update(block)
+        return total.hexdigest()
+
     def has(self, name: str) -> bool:
         """Say whether an object is there."""
         try:

@@ -144,7 +144,7 @@ def test_feedback_is_learnt_from_as_it_stood(job: Job) -> None:
     assert sorted(learnt) == ["Ask 0?", "Ask 1?"]
     assert learnt["Ask 0?"]["messages"][-1]["content"] == "Every 400 hours."
     assert learnt["Ask 0?"]["document"] == "i/0.md"
-    assert "Passage 0." in learnt["Ask 0?"]["messages"][0]["content"]
+    assert "Passage 0." in learnt["Ask 0?"]["messages"][-2]["content"]
 
 
 def test_what_was_good_comes_back_but_not_what_was_deleted(job: Job) -> None:

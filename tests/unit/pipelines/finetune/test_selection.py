@@ -13,11 +13,11 @@ from nexus_pipelines.finetune.select.core import Plan, Selection, choose, split
 from nexus_pipelines.finetune.select.examples import (
     Example,
     Origin,
-    Passage,
     Source,
     asked_with,
     to_row,
 )
+from nexus_pipelines.finetune.select.prompts import Passage
 from nexus_pipelines.finetune.store import compact
 
 PLAN = Plan(seed=1, as_of="2026-06-01T00:00:00.000000Z", validation_percent=20, curated_percent=25)

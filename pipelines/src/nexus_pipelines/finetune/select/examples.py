@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
-from nexus_pipelines.finetune.select.prompts import user_text
+from nexus_knowledge.errors import QuestionTooLong
+from nexus_pipelines.finetune.select.prompts import Passage, prompt
 from nexus_pipelines.finetune.store import compact
 
 LONGEST_LINE = 4 << 20  # bytes; a longer line is no example of ours
@@ -29,15 +30,8 @@ class Source(StrEnum):
 class Message(NamedTuple):
     """One message of a conversation."""
 
-    role: Literal["system", "user", "assistant"]
+    role: str  # system, user or assistant
     content: str
-
-
-class Passage(NamedTuple):
-    """A passage that the question is asked with."""
-
-    document: str
-    text: str
 
 
 class Origin(NamedTuple):
@@ -176,8 +170,16 @@ def from_row(row: Mapping[str, Any]) -> Example:
 
 
 def asked_with(question: str, passages: tuple[Passage, ...], answer: str) -> tuple[Message, ...]:
-    """Make the conversation of one question on passages."""
-    return Message("user", user_text(question, passages)), Message("assistant", answer)
+    """Make the conversation of one question on passages.
+
+    Raises:
+        Malformed: the question is too long for a prompt.
+    """
+    try:
+        asked = prompt(question, passages)
+    except QuestionTooLong as error:
+        raise Malformed("QuestionTooLong", str(error)) from error
+    return (*(Message(role, text) for role, text in asked), Message("assistant", answer))
 
 
 def rewritten(example: Example, text: "Mapping[str, str]") -> Example:

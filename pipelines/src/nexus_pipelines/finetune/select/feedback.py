@@ -7,12 +7,13 @@ from typing import Any
 from nexus_knowledge.ledger import RatedResponse
 from nexus_pipelines.finetune.select.examples import (
     Example,
+    Malformed,
     Origin,
-    Passage,
     Source,
     asked_with,
     utc_text,
 )
+from nexus_pipelines.finetune.select.prompts import Passage
 
 
 def examples(rated: Iterable[RatedResponse], left_out: Counter[str]) -> Iterator[Example]:
@@ -23,10 +24,13 @@ def examples(rated: Iterable[RatedResponse], left_out: Counter[str]) -> Iterator
     """
     for one in rated:
         reason = _unusable(one)
+        try:
+            if not reason:
+                yield _example(one)
+        except Malformed as error:
+            reason = error.reason
         if reason:
             left_out[reason] += 1
-        else:
-            yield _example(one)
 
 
 def correction(rated: RatedResponse) -> tuple[str, str]:

@@ -1,24 +1,52 @@
-"""The user's message of a question that is asked on passages.  Pure."""
+"""The messages of a question asked on passages: those that the gateway would send.  Pure."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import NamedTuple
+
+from nexus_api.release import ReleasableUnit
+from nexus_knowledge.prompting.lengths import estimate
+from nexus_knowledge.prompting.messages import Question
+from nexus_knowledge.prompting.prompt import build
+from nexus_knowledge.retrieval import Hit
+
+BUDGET: int = ReleasableUnit.model_fields["prompt_tokens"].default
 
 
-class HasText(Protocol):
-    """A passage."""
+class Passage(NamedTuple):
+    """A passage that a question is asked with."""
 
-    @property
-    def text(self) -> str:
-        """What it says."""
-        ...
+    document: str
+    text: str
 
 
-def user_text(question: str, passages: Sequence[HasText]) -> str:
-    """Put numbered passages, the best one last, before the question, as the gateway does.
+def prompt(question: str, passages: Sequence[Passage]) -> list[tuple[str, str]]:
+    """Return (role, content) of what a model is asked; without passages the question alone.
 
-    A question without passages stands alone, as in a chat without knowledge.
+    The system text is the platform's own: which ServingModel will serve, with which text, is not
+    known here.
+
+    Raises:
+        nexus_knowledge.errors.QuestionTooLong: the question leaves no room for a passage.
     """
+    asked = {"role": "user", "content": question}
     if not passages:
-        return question
-    numbered = [f"[{number}] {one.text}" for number, one in enumerate(passages, start=1)]
-    return "\n\n".join([*reversed(numbered), f"Question: {question}"])
+        return [("user", question)]
+    whole = Question(text=question, instructions="", before=[], message=asked, after=[])
+    hits = [_hit(number, passage) for number, passage in enumerate(passages)]
+    made = build(whole, hits, system=None, budget=BUDGET, count=estimate)
+    return [(one["role"], one["content"]) for one in made.messages]
+
+
+def _hit(number: int, passage: Passage) -> Hit:
+    """Stand for a hit; its number is its own document, so that no two are taken to overlap."""
+    return Hit(
+        document=passage.document,
+        document_id=f"{number}",
+        score=1.0,
+        text=passage.text,
+        page=0,
+        section="",
+        start=0,
+        end=len(passage.text),
+        chunk_id=f"{number}",
+    )
