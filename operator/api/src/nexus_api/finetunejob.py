@@ -58,7 +58,7 @@ class Promotion(Model):
     pinned_version: (
         Annotated[str, Field(min_length=1, max_length=9, pattern=r"^[1-9][0-9]{0,8}$")] | None
     ) = None
-    """Number of the version that is to be the champion, whatever the gate or a person says; leave it out to let them decide again."""
+    """Number of the version that is the champion whatever gate and people say."""
 
 
 class FineTuneJobSpec(Model):
@@ -75,7 +75,7 @@ class FineTuneJobSpec(Model):
     promotion: Promotion = Field(default_factory=Promotion)
     """What follows a passed gate."""
     triggers: Triggers | None = None
-    """What starts runs; without it, each change of baseModel, data, lora or evaluation is run once."""
+    """What starts runs; without it, each change of what a run depends on is run once."""
     suspend: bool = False
     """Stops new runs; one that runs goes on."""
     runs_kept: Annotated[int, Field(ge=1, le=100)] = 5

@@ -59,6 +59,10 @@ class LastDecision(Model):
     """Lower confidence bound of the gain."""
     items: Annotated[int, Field(ge=0)] | None = None
     """Items that were compared."""
+    version: VersionNumber | None = None
+    """Number of the version that was registered upon it."""
+    decided_at: Timestamp | None = None
+    """When this was first seen."""
 
 
 class RegisteredVersion(Model):

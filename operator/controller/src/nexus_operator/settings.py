@@ -15,6 +15,7 @@ class Images:
     gateway: str = "ghcr.io/llmops-nexus/nexus-gateway:0.1.0"
     embedder: str = "ghcr.io/llmops-nexus/nexus-embedder:0.1.0"
     pipelines: str = "ghcr.io/llmops-nexus/nexus-pipelines:0.1.0"
+    trainer: str = "ghcr.io/llmops-nexus/nexus-trainer:0.1.0"
     llamacpp: str = "ghcr.io/llmops-nexus/nexus-runtime-llamacpp:0.1.0"
     vllm: str = "docker.io/vllm/vllm-openai:v0.32.0"
     triton: str = "nvcr.io/nvidia/tritonserver:25.10-vllm-python-py3"

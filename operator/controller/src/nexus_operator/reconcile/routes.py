@@ -6,6 +6,7 @@ from typing import NamedTuple
 from nexus_api.meta import (
     API_VERSION,
     INDEX_LABEL,
+    JOB_LABEL,
     MANAGED_BY,
     MODEL_LABEL,
     NAMESPACE_LABEL,
@@ -15,6 +16,7 @@ from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.build.guards import GUARDS
 from nexus_operator.cluster.protocol import WatchEvent
 from nexus_operator.objects import is_deleting, labels_of, ref_of
+from nexus_operator.plan.adapters import named_jobs
 from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.observe import CLAIM, DEPLOYMENT, POD, SERVICE, WORKFLOW
 from nexus_operator.reconcile.reconcile import Key
@@ -25,6 +27,13 @@ PLATFORM = Key("Platform", "", "")
 
 CHILD_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 """Selects the objects that the operator makes, and the pods of its Deployments."""
+
+_OWNER_LABELS = {
+    INDEX_LABEL: "RagIndex",
+    MODEL_LABEL: "ServingModel",
+    JOB_LABEL: "FineTuneJob",
+}
+"""Labels of children, and the kind that each names."""
 
 _LISTENER = frozenset({EVENT_SOURCE[1], SENSOR[1]})
 
@@ -58,14 +67,14 @@ def watched(settings: Settings) -> tuple[Watched, ...]:
 
 
 class Routes:
-    """Knows which ServingModels name which RagIndex, and which indexes are told of uploads.
+    """Knows what ServingModels name, indexes and jobs, and which indexes are told of uploads.
 
-    It learns both from the changes that it is shown.
+    It learns all of it from the changes that it is shown.
     """
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self._index_of: dict[Key, str] = {}
+        self._named: dict[Key, frozenset[Key]] = {}
         self._told: dict[Key, str] = {}
 
     def keys(self, event: WatchEvent, watched_kind: str) -> Iterator[Key]:
@@ -81,20 +90,21 @@ class Routes:
         yield key
         if watched_kind == "ServingModel":
             self._learn(key, event)
-        if watched_kind == "RagIndex":
-            for model, index in self._index_of.items():
-                if (model.namespace, index) == (ref.namespace, ref.name):
-                    yield model
-            if self._listener_changes(key, event):
-                yield PLATFORM
+        else:
+            yield from [model for model, named in self._named.items() if key in named]
+        if watched_kind == "RagIndex" and self._listener_changes(key, event):
+            yield PLATFORM
 
     def _learn(self, key: Key, event: WatchEvent) -> None:
-        knowledge = (event.object.get("spec") or {}).get("knowledge") or {}
-        name = (knowledge.get("ragIndexRef") or {}).get("name")
-        if name is None or event.type == "DELETED":
-            self._index_of.pop(key, None)
-        else:
-            self._index_of[key] = str(name)
+        """Take note of the index and the jobs that a ServingModel names."""
+        spec = {} if event.type == "DELETED" else event.object.get("spec") or {}
+        index = ((spec.get("knowledge") or {}).get("ragIndexRef") or {}).get("name")
+        named = {Key("FineTuneJob", key.namespace, job) for job in named_jobs(spec, key.namespace)}
+        if index is not None:
+            named.add(Key("RagIndex", key.namespace, str(index)))
+        self._named.pop(key, None)
+        if named:
+            self._named[key] = frozenset(named)
 
     def _listener_changes(self, key: Key, event: WatchEvent) -> bool:
         """Tell whether what all indexes share may have to change with this one.
@@ -119,7 +129,7 @@ def _owners(child: Manifest) -> Iterator[Key]:
     labels = labels_of(child)
     namespace = labels.get(NAMESPACE_LABEL)
     if namespace is not None:
-        for label, kind in ((INDEX_LABEL, "RagIndex"), (MODEL_LABEL, "ServingModel")):
+        for label, kind in _OWNER_LABELS.items():
             if label in labels:
                 yield Key(kind, namespace, labels[label])
     metadata = child.get("metadata") or {}
