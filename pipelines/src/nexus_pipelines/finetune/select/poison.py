@@ -6,7 +6,7 @@ text that is not language at all.
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from nexus_pipelines.finetune.select.examples import Example, texts
 
@@ -45,7 +45,11 @@ RULES: dict[str, Callable[[str], object]] = {
 
 def poisoned(example: Example) -> str:
     """Name the first rule that an example breaks; "" when it breaks none."""
-    parts = texts(example)
+    return broken_rule(texts(example))
+
+
+def broken_rule(parts: Sequence[str]) -> str:
+    """Name the first rule that texts of one example break; "" when they break none."""
     if sum(map(len, parts)) > LONGEST_EXAMPLE:
         return "AbsurdLength"
     for name, breaks in RULES.items():
