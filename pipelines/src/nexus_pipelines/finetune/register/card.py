@@ -76,7 +76,7 @@ def _use(candidate: Candidate) -> Sequence[str]:
                 ("temperature", unit.temperature),
                 ("longest prompt, answer, both (tokens)",
                  f"{unit.prompt_tokens}, {unit.max_tokens}, {unit.context_tokens}"),
-                ("system prompt", unit.prompt or "the platform's own"),
+                ("system prompt", candidate.prompt),
             ],
         ),
         "",

@@ -10,6 +10,7 @@ from typing import Any
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_api.release import ReleasableUnit
 from nexus_evaluation.decision import Decision
+from nexus_knowledge.prompting.prompt import SYSTEM
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.store import compact
 from nexus_registry import CHALLENGED_TAG, VERDICT_TAG, DataSet, Measured
@@ -50,10 +51,15 @@ class Candidate:
         return hashlib.sha256(compact(dict(self.selection)).encode()).hexdigest()
 
     @property
+    def prompt(self) -> str:
+        """The system prompt that was asked with."""
+        return self.unit.prompt or SYSTEM
+
+    @property
     def prompt_digest(self) -> str:
         """Name the system prompt and its limits, sha256 in hex."""
         unit = self.unit
-        parts = [unit.prompt, unit.prompt_tokens, unit.context_tokens, unit.max_tokens]
+        parts = [self.prompt, unit.prompt_tokens, unit.context_tokens, unit.max_tokens]
         return hashlib.sha256(compact([*parts, unit.temperature]).encode()).hexdigest()
 
     @property
