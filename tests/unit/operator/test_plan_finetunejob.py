@@ -237,6 +237,21 @@ def test_alerts_that_take_turns_each_get_one_run(world: World) -> None:
     assert len(runs(world)) == 3
 
 
+def test_alerts_that_come_together_make_one_run(world: World) -> None:
+    key = make(world, **ON_ALERT)
+    group = [f"alert:f{number}:2026-01-31T11:5{number}:00Z" for number in range(5)]
+    for told in (group[:2], group, group[1:]):
+        world.annotate(key, RUN_REQUESTED, ",".join(told))
+        world.settle(key)
+        world.advance(10**5)
+        for run in runs(world):
+            if not ended(run):
+                finish_run(world, run, "Reject")
+        world.settle(key)
+    assert [parameters(one)["request"] for one in runs(world)] == [f"run:{group[0]}"]
+    assert set(job_status(world, key)["answered"]) == {f"run:{one}" for one in group}
+
+
 def test_an_alert_within_the_cooldown_waits_for_its_end(world: World) -> None:
     key = make(world, **ON_ALERT)
     world.annotate(key, RUN_REQUESTED, "alert:a:2026-01-31T12:00:00Z")

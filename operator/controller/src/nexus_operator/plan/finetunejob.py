@@ -21,6 +21,7 @@ from nexus_operator.plan.tuning_hindrance import PASSING, hindrance
 from nexus_operator.plan.tuning_requests import (
     answered,
     open_request,
+    open_runs,
     request_id,
     unreadable,
     wished_move,
@@ -181,11 +182,9 @@ def _answers(job: FineTuneJob, view: _View, newest: Newest | None) -> Iterator[s
     """Yield the requests that need no answer from now on."""
     yield from (run.request for run in reversed(view.runs))
     yield from (run.request for run in reversed(view.moves))
-    request = open_request(job, "run")
     if newest is not None and newest.state != "starting":
         last = LastStart(at=newest.started, fingerprint=newest.fingerprint)
-        if request and covered(request, last):
-            yield request
+        yield from (request for request in open_runs(job) if covered(request, last))
     if not _may_be_cancelled(job, newest):
         yield request_id(job, "cancel")
     if job.spec.promotion.pinned_version is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from nexus_api import alerts
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
     CANCEL_REQUESTED,
@@ -14,13 +15,9 @@ from nexus_api.meta import (
     RUN_REQUESTED,
 )
 from nexus_operator.naming import digest
-from nexus_operator.objects import moment
 
 MOST_ANSWERED = 64
 """Answered requests that the status keeps; alerts that take turns must all be among them."""
-
-ALERT = "alert:"
-"""What the id of a request begins with when an alert made it: `alert:FINGERPRINT:STARTS_AT`."""
 
 What = Literal["run", "cancel", "promote", "rollback"]
 _ANNOTATIONS: dict[What, str] = {
@@ -61,6 +58,13 @@ def open_request(job: FineTuneJob, what: What) -> str:
     return "" if asked in job.status.answered else asked
 
 
+def open_runs(job: FineTuneJob) -> list[str]:
+    """Return the ids of all requests for a run that nothing has answered: alerts come in groups."""
+    told = alerts.records(job.metadata.annotations.get(RUN_REQUESTED, ""))
+    asked = [f"run:{one}" for one in told] or [request_id(job, "run")]
+    return [one for one in asked if one and one not in job.status.answered]
+
+
 def answered(job: FineTuneJob, more: Iterable[str]) -> list[str]:
     """Return the answered requests, the oldest beyond those kept left out."""
     known = dict.fromkeys([*job.status.answered, *(one for one in more if one)])
@@ -69,13 +73,7 @@ def answered(job: FineTuneJob, more: Iterable[str]) -> list[str]:
 
 def alert_began(request: str) -> datetime | None:
     """Return when the alert began that made a request for a run; None for a person's."""
-    _, _, said = request.removeprefix("run:").removeprefix(ALERT).partition(":")
-    return moment(said) if is_alert(request) else None
-
-
-def is_alert(request: str) -> bool:
-    """Tell whether an alert made the request for a run."""
-    return request.startswith(f"run:{ALERT}")
+    return alerts.began(request.removeprefix("run:"))
 
 
 def wished_move(job: FineTuneJob) -> Wish | None:

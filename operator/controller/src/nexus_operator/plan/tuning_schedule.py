@@ -1,6 +1,7 @@
 """When a FineTuneJob is run next, from its spec, its last run, requests and the clock."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
@@ -10,7 +11,7 @@ from cronsim import CronSim, CronSimError
 from nexus_api.duration import parse_duration
 from nexus_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from nexus_operator.naming import digest
-from nexus_operator.plan.tuning_requests import alert_began, is_alert, open_request
+from nexus_operator.plan.tuning_requests import alert_began, open_runs
 
 Cause = Literal["First", "Changed", "Schedule", "Alert", "Requested"]
 
@@ -91,15 +92,13 @@ def _by_spec(job: FineTuneJob, last: LastStart | None, now: datetime) -> list[Ne
     return [NextRun(at=now, cause="Changed")] if changed else []
 
 
-def _by_request(job: FineTuneJob, last: LastStart | None, now: datetime) -> list[NextRun]:
-    request = open_request(job, "run")
-    if not request or covered(request, last):
-        return []
-    if not is_alert(request):
-        return [NextRun(at=now, cause="Requested", request=request)]
-    if job.spec.triggers is None or not job.spec.triggers.alerts:
-        return []
-    return [NextRun(at=_rested(job, last, now), cause="Alert", request=request)]
+def _by_request(job: FineTuneJob, last: LastStart | None, now: datetime) -> Iterator[NextRun]:
+    triggers = job.spec.triggers
+    for request in open_runs(job):
+        if alert_began(request) is None:
+            yield NextRun(at=now, cause="Requested", request=request)
+        elif triggers is not None and triggers.alerts and not covered(request, last):
+            yield NextRun(at=_rested(job, last, now), cause="Alert", request=request)
 
 
 def _by_schedule(job: FineTuneJob, last: LastStart | None, now: datetime) -> list[NextRun]:
