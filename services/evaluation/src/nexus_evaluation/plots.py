@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from nexus_evaluation.decision import Comparison, SliceCheck
 
 WIDTH, ROW = 640, 26
-_LEFT, _RIGHT = 190, 600  # the plotted range, beside the labels
+_LEFT, _RIGHT = 190, 570  # the plotted range, beside the labels
 _BINS = 21
 
 

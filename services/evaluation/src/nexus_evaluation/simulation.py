@@ -13,11 +13,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.special import betaincinv, ndtri
+from scipy.special import ndtri
 
 from nexus_evaluation.gate import gather
 from nexus_evaluation.pairs import Pairs
 from nexus_evaluation.policy import GatePolicy
+from nexus_evaluation.statistics.shares import share_interval
 from nexus_evaluation.statistics.spending import next_level
 from nexus_evaluation.verdict import judge
 
@@ -35,7 +36,8 @@ class World:
     discordant: float  # share of items on which the two differ
     gain: float  # true mean difference
     shared: float = 0.2  # part of the latent variance that a document's items share
-    skewed: bool = False  # f1: rare large wins against frequent small losses
+    win: float = 0.4  # f1: mean size of a win
+    loss: float = 0.4  # and of a loss
 
 
 @dataclass(slots=True)
@@ -76,14 +78,6 @@ def simulate(world: World, policy: GatePolicy, *, years: int, seed: int) -> Tall
         tally.years += 1
         tally.wrong_years += promoted
     return tally
-
-
-def interval(count: int, of: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Give Clopper and Pearson's interval of a share."""
-    tail = (1 - confidence) / 2
-    low = float(betaincinv(count, of - count + 1, tail)) if count else 0.0
-    high = float(betaincinv(count + 1, of - count, 1 - tail)) if count < of else 1.0
-    return low, high
 
 
 def _golden(
@@ -139,10 +133,9 @@ def _shares(world: World) -> tuple[float, float, float, float]:
     """Give the shares of wins and losses, and the mean amounts of each."""
     if world.metric == "exactMatch":
         return (world.discordant + world.gain) / 2, (world.discordant - world.gain) / 2, 1.0, 1.0
-    win, loss = (0.45, 0.09) if world.skewed else (0.4, 0.4)
     # won * win - lost * loss = gain, won + lost = discordant
-    won = (world.gain + world.discordant * loss) / (win + loss)
-    return won, world.discordant - won, win, loss
+    won = (world.gain + world.discordant * world.loss) / (world.win + world.loss)
+    return won, world.discordant - won, world.win, world.loss
 
 
 def worlds(items: Sequence[int]) -> Iterator[World]:
@@ -153,7 +146,8 @@ def worlds(items: Sequence[int]) -> Iterator[World]:
             for discordant in (0.12, 0.2, 0.3):
                 yield World("exact match", "exactMatch", size, documents, discordant, gain)
             yield World("F1", "f1", size, documents, 0.5, gain)
-            yield World("F1, skewed", "f1", size, documents, 0.5, gain, skewed=True)
+            yield World("F1, rare large wins", "f1", size, documents, 0.5, gain, loss=0.1)
+            yield World("F1, rare large losses", "f1", size, documents, 0.5, gain, win=0.25)
             yield World("F1, items alone", "f1", size, size, 0.5, gain, shared=0.0)
 
 
@@ -183,7 +177,7 @@ def _row(world: World, tally: Tally) -> str:
     what, count, of = "promoted", tally.promoted, tally.gates
     if world.gain == 0.0:
         what, count, of = "years with a false promotion", tally.wrong_years, tally.years
-    low, high = interval(count, of)
+    low, high = share_interval(count, of)
     under, vetoed = (
         tally.reasons[reason] / tally.gates for reason in ("EffectTooSmall", "SliceWorse")
     )
