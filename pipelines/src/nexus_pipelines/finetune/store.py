@@ -22,7 +22,6 @@ from nexus_pipelines.errors import StepError
 _ROOT = "finetunes/"
 _BLOCK = 1 << 20
 _IN_MEMORY = 8 << 20  # bytes of a stream that are kept in memory before a file is used
-KEPT_RUNS = 10
 
 
 class RunObjectMissing(StepError):
@@ -249,7 +248,7 @@ class FineTuneStore:
                 newest[run] = max(newest.get(run, 0.0), found.modified)
         return sorted(newest, key=lambda run: (newest[run], run))
 
-    def clean_up(self, *, keep: int = KEPT_RUNS) -> list[str]:
+    def clean_up(self, *, keep: int) -> list[str]:
         """Delete the job's older runs: all but this one and the `keep` newest; name them."""
         others = [run for run in self.runs() if run != self.run]
         old = others[: max(len(others) - keep, 0)]

@@ -118,8 +118,10 @@ def test_texts_of_no_known_language_count_against_nothing() -> None:
 
 
 class TestStep:
-    def step(self, root: Path, step: str, *more: str, **gates: Any) -> int:
-        spec = {"baseModel": {"uri": "pkg://tiny"}, "data": {"files": {}, "gates": gates}}
+    def step(
+        self, root: Path, step: str, *more: str, base: str = "pkg://tiny", **gates: Any
+    ) -> int:
+        spec = {"baseModel": {"uri": base}, "data": {"files": {}, "gates": gates}}
         common = ["--namespace=team", "--job=support", "--uid=u", "--run=r1"]
         return run([f"finetune-{step}", *common, f"--settings={json.dumps(spec)}", *more])
 
@@ -149,6 +151,17 @@ class TestStep:
         stored = self.store(root).json("validate/report.json")
         assert stored["passed"] is True
         assert stored["lengthBy"] == "characters"
+
+    def test_the_base_models_tokenizer_counts_where_it_is_at_hand(self, root: Path) -> None:
+        from tokenizers import Tokenizer, models, pre_tokenizers
+
+        tokenizer = Tokenizer(models.WordLevel({"[UNK]": 0}, unk_token="[UNK]"))  # type: ignore[call-arg]
+        tokenizer.pre_tokenizer = pre_tokenizers.Whitespace()
+        (root / "base").mkdir()
+        tokenizer.save(str(root / "base" / "tokenizer.json"))
+        out = f"--report-out={root / 'r.json'}"
+        assert self.step(root, "validate", out, base=(root / "base").as_uri(), minExamples=20) == 0
+        assert self.store(root).json("validate/report.json")["lengthBy"] == "tokens"
 
     def test_what_fails_ends_the_run_with_a_report(
         self, root: Path, capsys: pytest.CaptureFixture[str]

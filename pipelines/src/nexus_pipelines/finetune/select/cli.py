@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
     if outcome is None:
         outcome = select(key, spec, as_of, store, environment)
         store.finish("select", inputs, outcome)
-        store.clean_up()
+        store.clean_up(keep=spec.runs_kept)
     write_output(args.selection_out, compact(outcome))
 
 

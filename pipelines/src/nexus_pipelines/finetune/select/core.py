@@ -193,12 +193,11 @@ def _without_repeats(ordered: Sequence[Example], tally: _Tally) -> list[Example]
     for one in ordered:
         asked = by_question.setdefault(_asked(one), [])
         reason = next((why for why in (_repeats(one, other) for other in asked) if why), "")
-        if not reason and any(True for _ in near.near(_whole(one))):
+        if not reason and not near.add_unless_near(_whole(one)):
             reason = "NearDuplicate"
         if reason:
             tally.drop(reason, one)
             continue
-        near.add(_whole(one))
         asked.append(one)
         kept.append(one)
     return kept

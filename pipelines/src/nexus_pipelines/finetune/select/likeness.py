@@ -19,7 +19,12 @@ _HASHES = 128
 _BAND = 8  # of them: 95 % of the pairs of likeness 0.8 and 99.4 % of 0.85 share a band
 _PRIME = np.uint64((1 << 31) - 1)
 _WORD = re.compile(r"\w+")
+_WORD_OR_END = re.compile(r"[\w][\w.,/-]*[\w]|\w|[.!?:\n]")
+_DIGIT = re.compile(r"\d")
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
+
+Band = tuple[int, bytes, frozenset[str]]
+"""A place of the signature, what stands there, and the numbers and names of the text."""
 
 _coefficients = np.random.default_rng(20240501).integers(
     1, int(_PRIME), size=(2, _HASHES, 1), dtype=np.uint64
@@ -47,12 +52,11 @@ def particulars(text: str) -> frozenset[str]:
     """
     found = set()
     first = True
-    for match in re.finditer(r"[\w][\w.,/-]*[\w]|\w|[.!?:\n]", text):
-        word = match.group()
+    for word in _WORD_OR_END.findall(text):
         if word in {".", "!", "?", ":", "\n"}:
             first = True
             continue
-        if any(one.isdigit() for one in word) or (not first and word != word.lower()):
+        if (not first and word != word.lower()) or _DIGIT.search(word):
             found.add(word.casefold())
         first = False
     return frozenset(found)
@@ -72,30 +76,41 @@ class NearIndex:
     """
 
     def __init__(self) -> None:
-        self._bands: dict[tuple[int, bytes, frozenset[str]], list[int]] = {}
+        self._bands: dict[Band, list[int]] = {}
         self._shingles: list[frozenset[str]] = []
 
     def add(self, text: str) -> int:
         """Add a text; return its number."""
-        number, runs = len(self._shingles), shingles(text)
+        runs = shingles(text)
+        return self._add(runs, list(_bands(runs, particulars(text))))
+
+    def near(self, text: str) -> list[int]:
+        """Return the numbers of the texts that are near, in the order in which they were added."""
+        runs = shingles(text)
+        return self._near(runs, list(_bands(runs, particulars(text))))
+
+    def add_unless_near(self, text: str) -> bool:
+        """Add a text if none that is near was added before; say whether it was added."""
+        runs = shingles(text)
+        bands = list(_bands(runs, particulars(text)))
+        if self._near(runs, bands):
+            return False
+        self._add(runs, bands)
+        return True
+
+    def _add(self, runs: frozenset[str], bands: Iterable[Band]) -> int:
+        number = len(self._shingles)
         self._shingles.append(runs)
-        for band in _bands(runs, particulars(text)):
+        for band in bands:
             self._bands.setdefault(band, []).append(number)
         return number
 
-    def near(self, text: str) -> Iterator[int]:
-        """Yield the numbers of the texts that are near, in the order in which they were added."""
-        runs = shingles(text)
-        bands = _bands(runs, particulars(text))
+    def _near(self, runs: frozenset[str], bands: Iterable[Band]) -> list[int]:
         seen = {number for band in bands for number in self._bands.get(band, ())}
-        for number in sorted(seen):
-            if jaccard(self._shingles[number], runs) >= NEAR:
-                yield number
+        return sorted(one for one in seen if jaccard(self._shingles[one], runs) >= NEAR)
 
 
-def _bands(
-    runs: Iterable[str], facts: frozenset[str]
-) -> Iterator[tuple[int, bytes, frozenset[str]]]:
+def _bands(runs: Iterable[str], facts: frozenset[str]) -> Iterator[Band]:
     signature = _signature(runs)
     for start in range(0, _HASHES, _BAND):
         yield start, signature[start : start + _BAND].tobytes(), facts
