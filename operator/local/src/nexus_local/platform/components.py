@@ -162,6 +162,7 @@ def gateway(extra: dict[str, str]) -> Manifest:
     container = _serving("gateway", "nexus-gateway", [])
     container["env"] += [
         {"name": "NEXUS_CONTROL_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
+        {"name": "NEXUS_ALERT_HOOK", "value": "1"},
         *({"name": name, "value": value} for name, value in extra.items()),
     ]
     container |= {
