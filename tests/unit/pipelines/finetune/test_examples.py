@@ -21,7 +21,7 @@ from nexus_pipelines.finetune.select.examples import (
 )
 from nexus_pipelines.finetune.select.files import bounded_lines
 from nexus_pipelines.finetune.select.poison import RULES, poisoned
-from nexus_pipelines.finetune.select.prompts import Passage
+from nexus_pipelines.finetune.select.prompts import Asking, Passage
 
 ORIGIN = Origin("object", "team/job/a.jsonl", "e1", 7)
 JSON = st.recursive(
@@ -44,7 +44,7 @@ VALUES = (
 
 
 def parsed(row: Any) -> Example:
-    return parse_row(json.dumps(row).encode(), Source.FILES, ORIGIN)
+    return parse_row(json.dumps(row).encode(), Source.FILES, ORIGIN, Asking())
 
 
 def test_the_three_forms_say_the_same() -> None:
@@ -107,9 +107,9 @@ def test_malformed_rows_say_why(row: Any, reason: str) -> None:
 
 def test_deep_nesting_and_other_encodings_are_malformed() -> None:
     with pytest.raises(Malformed):
-        parse_row(b"[" * 100_000, Source.FILES, ORIGIN)
+        parse_row(b"[" * 100_000, Source.FILES, ORIGIN, Asking())
     with pytest.raises(Malformed):
-        parse_row("Prüfung".encode("latin-1"), Source.FILES, ORIGIN)
+        parse_row("Prüfung".encode("latin-1"), Source.FILES, ORIGIN, Asking())
 
 
 @pytest.mark.parametrize("row", [{"goldenSet": "g"}, {"question": "q", "references": ["a"]}])
@@ -122,7 +122,7 @@ def test_rows_of_golden_sets_are_told_apart(row: Any) -> None:
 @given(st.binary(max_size=80) | JSON.map(json.dumps).map(str.encode))
 def test_whatever_a_line_holds_it_is_an_example_or_malformed(line: bytes) -> None:
     try:
-        one = parse_row(line, Source.FILES, ORIGIN)
+        one = parse_row(line, Source.FILES, ORIGIN, Asking())
     except (Malformed, GoldenRow):
         return
     assert from_row(json.loads(json.dumps(to_row(one)))) == one

@@ -31,7 +31,13 @@ class Job:
         self.bucket.put(key, io.BytesIO(data), size=len(data))
 
     def select(
-        self, run_name: str = "r1", *, as_of: datetime = NOW, evaluation: Any = None, **data: Any
+        self,
+        run_name: str = "r1",
+        *,
+        as_of: datetime = NOW,
+        evaluation: Any = None,
+        production: str = "",
+        **data: Any,
     ) -> int:
         spec = {"baseModel": {"uri": "pkg://tiny"}, "data": {**FILES, **data}}
         spec["evaluation"] = evaluation or {}
@@ -39,7 +45,8 @@ class Job:
             [
                 "finetune-select", "--namespace=team", "--job=support", "--uid=u",
                 f"--run={run_name}", f"--settings={json.dumps(spec)}",
-                f"--as-of={as_of.isoformat()}", f"--selection-out={self.root / 'out.json'}",
+                f"--as-of={as_of.isoformat()}", f"--production={production}",
+                f"--selection-out={self.root / 'out.json'}",
             ]
         )  # fmt: skip
 
@@ -222,3 +229,25 @@ def test_another_namespace_is_out_of_reach(job: Job, capsys: pytest.CaptureFixtu
 def test_nothing_at_all_is_left_to_the_gates(job: Job) -> None:
     assert job.select() == 0
     assert job.out["train"] == job.out["heldout"] == job.out["golden"] == 0
+
+
+def test_training_asks_as_what_serves_now_is_asked(job: Job) -> None:
+    context = {"context": "Replace seals.", "document": "d"}
+    job.put("team/support/a.jsonl", *({**row, **context} for row in rows(0, 9)))
+    unit = {"base": "pkg://tiny", "prompt": "Answer in one line."}
+    assert job.select(production=json.dumps(unit)) == 0
+    (row, *_) = job.store().lines("select/train.jsonl")
+    assert row["messages"][0] == {"role": "system", "content": "Answer in one line."}
+    job.bucket.delete("team/support/a.jsonl")
+    job.put("team/support/a.jsonl", *({**row, **context} for row in rows(0, 9)))
+    job.put("team/support/new/b.jsonl", *rows(20, 60))
+    files = {"prefix": "team/support/new/"}
+    later = NOW + timedelta(days=1)
+    assert job.select("r2", as_of=later, production=json.dumps({**unit, "prompt": "Be brief."}),
+                      files=files) == 0  # fmt: skip
+    older = [row for row in job.store("r2").lines("select/train.jsonl") if row["source"] == "older"]
+    assert {row["messages"][0]["content"] for row in older} == {"Be brief."}
+
+
+def test_a_unit_that_is_none_is_wrong_usage(job: Job) -> None:
+    assert job.select(production="{}") == 2

@@ -17,7 +17,7 @@ from nexus_pipelines.finetune.select.examples import (
     asked_with,
     to_row,
 )
-from nexus_pipelines.finetune.select.prompts import Passage
+from nexus_pipelines.finetune.select.prompts import Asking, Passage
 from nexus_pipelines.finetune.store import compact
 
 PLAN = Plan(seed=1, as_of="2026-06-01T00:00:00.000000Z", validation_percent=20, curated_percent=25)
@@ -36,7 +36,7 @@ def example(
     line: int = 1,
 ) -> Example:
     return Example(
-        messages=asked_with(question, passages, answer),
+        messages=asked_with(question, passages, answer, Asking()),
         source=source,
         origin=Origin("object", "team/job/a.jsonl", "e", line),
         question=question,

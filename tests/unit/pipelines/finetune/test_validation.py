@@ -13,6 +13,7 @@ from nexus_evaluation.golden import GoldenItem
 from nexus_knowledge.objects import open_store
 from nexus_pipelines.cli import run
 from nexus_pipelines.finetune.select.examples import Example, Origin, Source, asked_with
+from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.finetune.store import FineTuneStore
 from nexus_pipelines.finetune.validate.core import Checked, Gate, Length, failure, judge
 
@@ -30,7 +31,7 @@ DOCUMENT: dict[str, Any] = {
 def example(number: int, answer: str = "", *, language: str = "en") -> Example:
     question = f"What does the code E{number} mean?"
     return Example(
-        messages=asked_with(question, (), answer or f"Check the fuse {number}."),
+        messages=asked_with(question, (), answer or f"Check the fuse {number}.", Asking()),
         source=Source.FILES,
         origin=Origin("object", "k", "e", number),
         question=question,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 from nexus_knowledge.errors import QuestionTooLong
-from nexus_pipelines.finetune.select.prompts import Passage, prompt
+from nexus_pipelines.finetune.select.prompts import Asking, Passage, prompt
 from nexus_pipelines.finetune.store import compact
 
 LONGEST_LINE = 4 << 20  # bytes; a longer line is no example of ours
@@ -109,7 +109,7 @@ class GoldenRow(ValueError):
     """A row is of a golden set: its file must not be learnt from."""
 
 
-def parse_row(line: bytes, source: Source, origin: Origin) -> Example:
+def parse_row(line: bytes, source: Source, origin: Origin, asking: Asking) -> Example:
     """Read one line of a JSON Lines file.
 
     Forms: `{"messages"}`, `{"prompt", "completion"}`, `{"question", "answer"[, "context"]}`; each
@@ -122,7 +122,7 @@ def parse_row(line: bytes, source: Source, origin: Origin) -> Example:
     row = _object(line)
     if "goldenSet" in row or {"question", "references"} <= row.keys():
         raise GoldenRow(f"{origin} is of a golden set")
-    messages, question, passages = _conversation(row)
+    messages, question, passages = _conversation(row, asking)
     return Example(
         messages=messages,
         source=source,
@@ -169,14 +169,16 @@ def from_row(row: Mapping[str, Any]) -> Example:
     )
 
 
-def asked_with(question: str, passages: tuple[Passage, ...], answer: str) -> tuple[Message, ...]:
+def asked_with(
+    question: str, passages: tuple[Passage, ...], answer: str, asking: Asking
+) -> tuple[Message, ...]:
     """Make the conversation of one question on passages.
 
     Raises:
         Malformed: the question is too long for a prompt.
     """
     try:
-        asked = prompt(question, passages)
+        asked = prompt(question, passages, asking)
     except QuestionTooLong as error:
         raise Malformed("QuestionTooLong", str(error)) from error
     return (*(Message(role, text) for role, text in asked), Message("assistant", answer))
@@ -216,7 +218,7 @@ def _object(line: bytes) -> dict[str, Any]:
 
 
 def _conversation(
-    row: Mapping[str, Any],
+    row: Mapping[str, Any], asking: Asking
 ) -> tuple[tuple[Message, ...], str, tuple[Passage, ...]]:
     """Return messages, question and passages of a row of any of the three forms."""
     if "messages" in row:
@@ -224,11 +226,11 @@ def _conversation(
         return messages, messages[-2].content, ()
     if {"prompt", "completion"} <= row.keys():
         question, answer = _text(row, "prompt"), _text(row, "completion")
-        return asked_with(question, (), answer), question, ()
+        return asked_with(question, (), answer, asking), question, ()
     if {"question", "answer"} <= row.keys():
         question, answer = _text(row, "question"), _text(row, "answer")
         passages = _passages(row.get("context"), _short(row, "document", _DOCUMENT_CHARACTERS))
-        return asked_with(question, passages, answer), question, passages
+        return asked_with(question, passages, answer, asking), question, passages
     raise Malformed(
         "UnknownForm",
         'needs "messages", or "prompt" and "completion", or "question" and "answer"; '

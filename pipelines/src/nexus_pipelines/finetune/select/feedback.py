@@ -13,10 +13,12 @@ from nexus_pipelines.finetune.select.examples import (
     asked_with,
     utc_text,
 )
-from nexus_pipelines.finetune.select.prompts import Passage
+from nexus_pipelines.finetune.select.prompts import Asking, Passage
 
 
-def examples(rated: Iterable[RatedResponse], left_out: Counter[str]) -> Iterator[Example]:
+def examples(
+    rated: Iterable[RatedResponse], left_out: Counter[str], asking: Asking
+) -> Iterator[Example]:
     """Make an example of each answer: its newest correction, else the praised answer itself.
 
     What cannot be learnt from is counted in `left_out`: an answer without text, a praised one
@@ -26,7 +28,7 @@ def examples(rated: Iterable[RatedResponse], left_out: Counter[str]) -> Iterator
         reason = _unusable(one)
         try:
             if not reason:
-                yield _example(one)
+                yield _example(one, asking)
         except Malformed as error:
             reason = error.reason
         if reason:
@@ -76,14 +78,14 @@ def _is_unicode(text: str) -> bool:
     return True
 
 
-def _example(rated: RatedResponse) -> Example:
+def _example(rated: RatedResponse, asking: Asking) -> Example:
     response, passages = rated.response, passages_of(rated)
     corrected, when = correction(rated)
     question = response.question.strip()
     if not when:
         when = next((utc_text(one.created_at) for one in rated.feedback if one.created_at), "")
     return Example(
-        messages=asked_with(question, passages, corrected or response.answer.strip()),
+        messages=asked_with(question, passages, corrected or response.answer.strip(), asking),
         source=Source.FEEDBACK,
         origin=Origin("response", response.response_id),
         question=question,

@@ -20,6 +20,7 @@ from nexus_pipelines.finetune.select.examples import (
     Source,
     parse_row,
 )
+from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.sync_plan.globs import selector
 
 SUFFIXES = (".jsonl", ".ndjson")
@@ -36,8 +37,9 @@ class SourceChanged(Transient):
 
 @dataclass
 class Reading:
-    """What was read of one source, beside its examples."""
+    """How rows are read, and what was read beside examples."""
 
+    asking: Asking = field(default_factory=Asking)
     objects: list[dict[str, str]] = field(default_factory=list)
     rows: int = 0
     malformed: Counter[str] = field(default_factory=Counter)
@@ -115,7 +117,7 @@ def _row(line: bytes | None, source: Source, origin: Origin, into: Reading) -> I
     try:
         if line is None:
             raise Malformed("LineTooLong", f"a line has at most {LONGEST_LINE} bytes")  # noqa: TRY301 - told as the others are
-        yield parse_row(line, source, origin)
+        yield parse_row(line, source, origin, into.asking)
     except GoldenRow as error:
         raise GoldenSetInData(
             f"{error}: what is tested must not be learnt; move the golden set out of the prefix, "

@@ -9,7 +9,8 @@ from dataclasses import replace
 
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.objects import ObjectStore
-from nexus_pipelines.finetune.select.examples import Example, Origin, Source, from_row
+from nexus_pipelines.finetune.select.examples import Example, Origin, Source, asked_with, from_row
+from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.finetune.store import FineTuneStore, RunObjectMissing
 
 RUNS = 5  # the newest ones are looked at
@@ -27,7 +28,9 @@ def earlier_runs(store: FineTuneStore, as_of: str) -> list[str]:
     return [run for _, run in sorted(known)[-RUNS:]]
 
 
-def examples(store: FineTuneStore, runs: list[str], origins: "Origins") -> Iterator[Example]:
+def examples(
+    store: FineTuneStore, runs: list[str], origins: "Origins", asking: Asking
+) -> Iterator[Example]:
     """Yield what those runs learnt from, each conversation once, of the newest run."""
     seen: set[str] = set()
     for run in reversed(runs):
@@ -35,7 +38,7 @@ def examples(store: FineTuneStore, runs: list[str], origins: "Origins") -> Itera
             rows = list(store.sibling(run).lines("select/train.jsonl"))
         except RunObjectMissing:
             continue  # the run is being cleaned up
-        learnt = [one for one in map(_readable, rows) if one is not None]
+        learnt = [one for row in rows if (one := _readable(row, asking)) is not None]
         origins.look_up(learnt)
         for one in learnt:
             if one.id not in seen and origins.has(one):
@@ -80,9 +83,16 @@ def _place(origin: Origin) -> Origin:
     return origin._replace(line=0)
 
 
-def _readable(row: dict[str, object]) -> Example | None:
-    """Read a row of an earlier run; None for one of a release that wrote another form."""
+def _readable(row: dict[str, object], asking: Asking) -> Example | None:
+    """Read a row of an earlier run, asked as is asked now.
+
+    None for one of a release that wrote another form, and for one that is too long by now.
+    """
     try:
-        return from_row(row)
+        one = from_row(row)
+        if not one.passages:
+            return one
+        messages = asked_with(one.question, one.passages, one.answer, asking)
     except (KeyError, TypeError, ValueError):
         return None
+    return replace(one, messages=messages)

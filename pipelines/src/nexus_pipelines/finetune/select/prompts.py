@@ -9,7 +9,7 @@ from nexus_knowledge.prompting.messages import Question
 from nexus_knowledge.prompting.prompt import build
 from nexus_knowledge.retrieval import Hit
 
-BUDGET: int = ReleasableUnit.model_fields["prompt_tokens"].default
+_DEFAULTS = ReleasableUnit.model_fields
 
 
 class Passage(NamedTuple):
@@ -19,21 +19,30 @@ class Passage(NamedTuple):
     text: str
 
 
-def prompt(question: str, passages: Sequence[Passage]) -> list[tuple[str, str]]:
-    """Return (role, content) of what a model is asked; without passages the question alone.
+class Asking(NamedTuple):
+    """How the served model is asked: what decides the messages beside question and passages."""
 
-    The system text is the platform's own: which ServingModel will serve, with which text, is not
-    known here.
+    system: str = ""  # system prompt; empty for the platform's own
+    tokens: int = _DEFAULTS["prompt_tokens"].default  # most tokens of a prompt
+
+    @classmethod
+    def of(cls, production: ReleasableUnit | None) -> "Asking":
+        """Ask as what serves now is asked, since its successor differs in the adapter alone."""
+        return cls(production.prompt, production.prompt_tokens) if production else cls()
+
+
+def prompt(question: str, passages: Sequence[Passage], asking: Asking) -> list[tuple[str, str]]:
+    """Return (role, content) of what a model is asked, as an evaluation asks it.
 
     Raises:
         nexus_knowledge.errors.QuestionTooLong: the question leaves no room for a passage.
     """
     asked = {"role": "user", "content": question}
     if not passages:
-        return [("user", question)]
+        return [*([("system", asking.system)] if asking.system else []), ("user", question)]
     whole = Question(text=question, instructions="", before=[], message=asked, after=[])
     hits = [_hit(number, passage) for number, passage in enumerate(passages)]
-    made = build(whole, hits, system=None, budget=BUDGET, count=estimate)
+    made = build(whole, hits, system=asking.system or None, budget=asking.tokens, count=estimate)
     return [(one["role"], one["content"]) for one in made.messages]
 
 

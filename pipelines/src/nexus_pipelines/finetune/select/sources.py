@@ -13,6 +13,7 @@ from nexus_pipelines.environment import Environment
 from nexus_pipelines.finetune.arguments import JobKey
 from nexus_pipelines.finetune.select import feedback, files, older
 from nexus_pipelines.finetune.select.examples import Example, Source, utc_text
+from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.finetune.store import FineTuneStore
 from nexus_pipelines.source import open_bucket
 
@@ -36,6 +37,7 @@ def gather(
     store: FineTuneStore,
     environment: Environment,
     as_of: datetime,
+    asking: Asking,
 ) -> Gathered:
     """Read files, curated sets, feedback and what earlier runs learnt from.
 
@@ -43,7 +45,7 @@ def gather(
         StepError: a source cannot be used as the spec says.
         KnowledgeError: bucket or ledger does not answer.
     """
-    found = Gathered()
+    found = Gathered(reading=files.Reading(asking))
     buckets = _read_buckets(key, data, environment, found)
     with _OnDemand(environment) as ledger:
         if data.feedback is not None:
@@ -53,7 +55,7 @@ def gather(
             buckets,
             lambda ids: ledger.open().known_responses(key.tenant, ids) if data.feedback else set(),
         )
-        _take(older.examples(store, found.older_runs, origins), Source.OLDER, found)
+        _take(older.examples(store, found.older_runs, origins, asking), Source.OLDER, found)
     found.malformed += found.reading.malformed
     return found
 
@@ -98,7 +100,7 @@ def _read_feedback(
         corrected_only=spec.corrected_only,
     )
     found.rows[Source.FEEDBACK] += len(rated)
-    found.examples += feedback.examples(rated, found.malformed)
+    found.examples += feedback.examples(rated, found.malformed, found.reading.asking)
 
 
 def _take(examples: Iterable[Example], source: Source, found: Gathered) -> None:
