@@ -169,6 +169,18 @@ def test_who_may_not_release_is_told_why(place: Path, capsys: pytest.CaptureFixt
     assert "name the person" in refused("rollback", "--by=gate")
 
 
+def test_a_store_that_was_moved_is_named_where_it_is_now(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    finished_run((place / "work").as_uri(), "run-1")
+    before = register(place, "run-1")["uri"]
+    (place / "models").rename(place / "restored")
+    monkeypatch.setenv("NEXUS_MODELS_URL", (place / "restored").as_uri())
+    released = move(place, "release", "up", "--version=1", "--by=anna")
+    assert released["uri"] == before.replace("/models/", "/restored/")
+    assert Path(released["uri"].removeprefix("file://"), "unit.json").is_file()
+
+
 @pytest.mark.parametrize("harm", ["changed", "gone", "half"])
 def test_a_version_whose_files_were_harmed_is_not_released(
     harm: str, place: Path, capsys: pytest.CaptureFixture[str]

@@ -34,7 +34,7 @@ class Folder:
     @classmethod
     def of(cls, store: ObjectStore, url: str, namespace: str, job: str, digest: str) -> "Folder":
         """Name the folder of the content with this digest."""
-        prefix = f"{namespace}/{job}/{digest[:_DIGEST]}"
+        prefix = folder_prefix(namespace, job, digest)
         return cls(store, prefix, f"{url.rstrip('/')}/{prefix}")
 
     def put(self, name: str, data: bytes) -> None:
@@ -48,6 +48,11 @@ class Folder:
         except ObjectNotFound:
             return False
         return True
+
+
+def folder_prefix(namespace: str, job: str, digest: str) -> str:
+    """Return where in the model store the content with this digest lies."""
+    return f"{namespace}/{job}/{digest[:_DIGEST]}"
 
 
 def adapter_files(run: FineTuneStore) -> dict[str, str]:

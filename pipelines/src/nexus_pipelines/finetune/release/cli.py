@@ -39,15 +39,15 @@ def run(args: argparse.Namespace) -> None:
     _check_files(version, folder)
     asked = core.asked(args, f"version {args.version}")
     outcome = Champions(connection).promote(model, args.version, asked)
-    write_output(args.release_out, compact(core.told(outcome)))
+    write_output(args.release_out, compact(core.told(outcome, key, environment.models_url)))
 
 
 def _check_files(version: Version, folder: Folder) -> None:
     """See that what would be served is there and is what was registered."""
     found = stored_adapter_digest(folder)
-    if version.source != folder.uri or found != version.tags.get(ADAPTER_TAG):
+    if found != version.tags.get(ADAPTER_TAG):
         raise VersionDamaged(
-            f"version {version.number} of {version.model} cannot be released: {version.source} "
+            f"version {version.number} of {version.model} cannot be released: {folder.uri} "
             f"{'is not whole' if found is None else 'does not hold what was registered'}; "
             "restore the folder from a back-up, or start another run"
         )

@@ -5,8 +5,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from nexus_pipelines.finetune.arguments import JobKey, add_run, run_name
+from nexus_pipelines.finetune.register.artifacts import folder_prefix
 from nexus_pipelines.finetune.register.core import ADAPTER_TAG, UNIT_TAG
-from nexus_registry import GATE, Asked, Outcome
+from nexus_registry import GATE, Asked, Outcome, Version
+from nexus_registry.versions import DIGEST_TAG
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -29,13 +31,19 @@ def asked(args: argparse.Namespace, what: str) -> Asked:
     )
 
 
-def told(outcome: Outcome) -> dict[str, Any]:
+def folder_uri(models_url: str, key: JobKey, version: Version) -> str:
+    """Return where a version lies: below the model store as it is now, which may have moved."""
+    digest = version.tags.get(DIGEST_TAG, "")
+    return f"{models_url.rstrip('/')}/{folder_prefix(*key, digest)}"
+
+
+def told(outcome: Outcome, key: JobKey, models_url: str) -> dict[str, Any]:
     """Return what the operator writes into the job's status."""
     champion = outcome.champion
     return {
         "champion": champion.number,
         "previous": outcome.previous,
-        "uri": champion.source,
+        "uri": folder_uri(models_url, key, champion),
         "digest": champion.tags.get(ADAPTER_TAG, ""),
         "unitDigest": champion.tags.get(UNIT_TAG, ""),
         "moved": outcome.moved,

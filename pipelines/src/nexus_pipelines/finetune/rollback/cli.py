@@ -20,6 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Do the step; a repetition moves nothing."""
-    champions = Champions(Connection(Environment().tracking_url))
-    outcome = champions.roll_back(core.model_of(job_key(args)), core.asked(args, "a rollback"))
-    write_output(args.release_out, compact(core.told(outcome)))
+    environment, key = Environment(), job_key(args)
+    champions = Champions(Connection(environment.tracking_url))
+    outcome = champions.roll_back(core.model_of(key), core.asked(args, "a rollback"))
+    write_output(args.release_out, compact(core.told(outcome, key, environment.models_url)))
