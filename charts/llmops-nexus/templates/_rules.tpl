@@ -53,7 +53,8 @@
 {{- define "nexus.operatorPlatformRules" -}}
 - apiGroups: [argoproj.io]
   resources: [workflows]
-  verbs: [get, list, watch, create, delete]
+  # patch: a run that somebody cancels is told to end
+  verbs: [get, list, watch, create, patch, delete]
 {{- if ne .Values.events.source "none" }}
 - apiGroups: [argoproj.io]
   resources: [eventsources, sensors]
