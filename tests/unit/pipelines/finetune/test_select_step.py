@@ -251,3 +251,54 @@ def test_training_asks_as_what_serves_now_is_asked(job: Job) -> None:
 
 def test_a_unit_that_is_none_is_wrong_usage(job: Job) -> None:
     assert job.select(production="{}") == 2
+
+
+class Killed(BaseException):
+    """Stands for SIGKILL: nothing handles it."""
+
+
+class Failing:
+    """A work store in which the process dies before or after one of its writes."""
+
+    def __init__(self, store: ObjectStore, at: int, *, after: bool) -> None:
+        self._store, self._left, self._after = store, at, after
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def put(self, key: str, data: Any, *, size: int | None = None) -> Any:
+        self._left -= 1
+        if self._left < 0 and not self._after:
+            raise Killed
+        info = self._store.put(key, data, size=size)
+        if self._left < 0:
+            raise Killed
+        return info
+
+
+@pytest.mark.parametrize("after", [False, True])
+def test_killed_at_any_write_it_ends_as_if_it_had_not_been(
+    job: Job, monkeypatch: pytest.MonkeyPatch, after: bool
+) -> None:
+    job.put("team/support/a.jsonl", *rows(0, 12))
+    assert job.select("whole") == 0
+    whole = {name: job.store("whole").digest(name) for name in job.store("whole").names()}
+    for number in range(len(whole)):
+        broken = Failing(open_store((job.root / "work").as_uri()), number, after=after)
+        name = f"r{number}"
+        with monkeypatch.context() as patched:
+            patched.setattr("nexus_pipelines.finetune.arguments.open_store", lambda _, b=broken: b)
+            with pytest.raises(Killed):
+                job.select(name)
+        assert job.select(name) == 0
+        made = job.store(name)
+        assert {one: made.digest(one) for one in made.names()} == whole
+
+
+def test_a_work_store_that_is_away_is_tried_again(
+    job: Job, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job.put("team/support/a.jsonl", *rows(0, 12))
+    (job.root / "blocked").write_text("a file, where a folder should be")
+    monkeypatch.setenv("NEXUS_WORK_URL", (job.root / "blocked" / "work").as_uri())
+    assert job.select() == 75
