@@ -196,7 +196,7 @@ def test_an_empty_golden_set_is_refused() -> None:
 
 
 def test_too_few_items_or_documents_are_underpowered() -> None:
-    for key, reason in ((golden(99, 99), "TooFewItems"), (golden(300, 9), "TooFewDocuments")):
+    for key, reason in ((golden(99, 99), "TooFewItems"), (golden(300, 19), "TooFewDocuments")):
         size = len(key.documents)
         found = decide(policy("f1"), key, results(key, [0.9] * size), results(key, [0.1] * size))
         assert (found.verdict, found.reason) == ("Underpowered", reason)

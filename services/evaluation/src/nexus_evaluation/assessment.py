@@ -8,7 +8,7 @@ import numpy as np
 from nexus_evaluation.decision import Comparison, Exact, SliceCheck
 from nexus_evaluation.pairs import Pairs
 from nexus_evaluation.policy import GatePolicy
-from nexus_evaluation.statistics.bootstrap import RESAMPLES, bca, chance_above
+from nexus_evaluation.statistics.bootstrap import RESAMPLES, bca, cautious, chance_above
 from nexus_evaluation.statistics.clusters import clustered
 from nexus_evaluation.statistics.holm import holm
 from nexus_evaluation.statistics.mcnemar import gain_lower, gain_upper, mcnemar_p
@@ -32,7 +32,8 @@ def compare(policy: GatePolicy, pairs: Pairs, level: float) -> Comparison:
     wins = sum(value > 0 for value in differences)
     losses = sum(value < 0 for value in differences)
     clusters = clustered(differences, pairs.clusters)
-    interval = bca(clusters, level, resamples=RESAMPLES, seed=SEED)
+    sharper = cautious(level, len(clusters.sums))
+    interval = bca(clusters, sharper, resamples=RESAMPLES, seed=SEED)
     design = design_effect(clusters, math.fsum(value**2 for value in differences))
     exact = None
     if policy.binary:
@@ -44,7 +45,7 @@ def compare(policy: GatePolicy, pairs: Pairs, level: float) -> Comparison:
         smallest = smallest_binary(wins, losses, items, level, design=design)
     else:
         room = policy.detectable_effect - policy.min_gain
-        smallest = smallest_continuous(differences, pairs.clusters, level, effect=room)
+        smallest = smallest_continuous(differences, pairs.clusters, sharper, effect=room)
     return Comparison(
         candidate=math.fsum(pairs.candidate) / items,
         production=math.fsum(pairs.production) / items,
@@ -55,6 +56,7 @@ def compare(policy: GatePolicy, pairs: Pairs, level: float) -> Comparison:
         losses=losses,
         ties=items - wins - losses,
         exact=exact,
+        bootstrap_level=sharper,
         bootstrap_lower=interval.lower,
         bootstrap_upper=interval.upper,
         standard_error=clusters.standard_error,

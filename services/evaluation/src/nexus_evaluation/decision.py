@@ -52,6 +52,8 @@ class Comparison(Record):
     ties: int
     exact: Exact | None
     """For binary metrics."""
+    bootstrap_level: float
+    """Sharper than the decision's level, since a bootstrap is approximate."""
     bootstrap_lower: float
     """BCa over source documents."""
     bootstrap_upper: float

@@ -21,7 +21,7 @@ class GatePolicy(Record):
     """The lower bound of the gain must exceed this."""
     min_items: Annotated[int, Field(ge=1)] = 100
     """Fewest items that may decide."""
-    min_documents: Annotated[int, Field(ge=2)] = 10
+    min_documents: Annotated[int, Field(ge=2)] = 20
     """Fewest source documents: the bootstrap over fewer is too sure of itself."""
     floors: dict[str, Part] = Field(default_factory=dict)
     """Least mean of the candidate by metric, whatever production does."""

