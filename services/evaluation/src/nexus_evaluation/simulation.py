@@ -166,11 +166,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "| metric | items/documents | differing | true gain | what | rate | underpowered "
         "| slice veto |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"
     )
+    wrong = years = 0
     for world in worlds(args.items):
         policy = GatePolicy(metric=world.metric)
         tally = simulate(world, policy, years=args.years, seed=args.seed)
         sys.stdout.write(_row(world, tally))
         sys.stdout.flush()
+        if world.gain == 0.0:
+            wrong, years = wrong + tally.wrong_years, years + tally.years
+    low, high = share_interval(wrong, years)
+    sys.stdout.write(
+        f"\nAt no difference, all rows: {wrong} of {years} years with a false promotion, "
+        f"{wrong / years:.1%} [{low:.1%}, {high:.1%}].\n"
+    )
 
 
 def _row(world: World, tally: Tally) -> str:
