@@ -186,6 +186,16 @@ def test_what_an_address_means(world: World, uri: str, source: str | None, reaso
     assert not_released(world, key)[1] == reason
 
 
+def test_an_odd_status_of_the_job_breaks_no_plan(world: World) -> None:
+    key = adapted(world)
+    release(world, 1)
+    odd = {"version": "1", "uri": "mlflow-artifacts:/" + "x" * 900, "digest": "not hex"}
+    world.set_status(world.the(KEY), {"champion": odd})
+    world.settle(key)
+    flags = arguments(world.deployments()[0])
+    assert flags[flags.index("--adapter-uri") + 1] == odd["uri"]
+
+
 def test_an_adapter_of_a_plain_address_waits_for_nothing(world: World) -> None:
     key = adapted(world, "s3://bucket/polite/")
     ready(world, key)

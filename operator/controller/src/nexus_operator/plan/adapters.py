@@ -65,7 +65,10 @@ def resolved(model: ServingModel, seen: Seen) -> Resolved:
             waiting = waiting or released
     if not registry:
         return Resolved(model, tuple(found), None, registry=False)
-    loaded = [Adapter(name=one.name, uri=one.source, digest=one.digest) for one in found]
+    # Not validated: the runtime judges what a status says, and a plan must not fail on it.
+    loaded = [
+        Adapter.model_construct(name=one.name, uri=one.source, digest=one.digest) for one in found
+    ]
     source = model.spec.model.model_copy(update={"adapters": loaded})
     spec = model.spec.model_copy(update={"model": source})
     fresh = model.model_copy(update={"spec": spec})
