@@ -21,7 +21,8 @@ class Standing:
     """How far a run is: steps complete, what they cost and gave."""
 
     steps: int = 0
-    seconds: float = 0.0  # of training, over all attempts
+    seconds: float = 0.0  # over all attempts, held-out losses and checkpoints among them
+    busy: float = 0.0  # of these, in steps
     tokens: int = 0
     losses: list[float] = field(default_factory=list)  # one a step
     heldout: list[tuple[int, float]] = field(default_factory=list)  # steps complete, loss

@@ -103,7 +103,7 @@ def _train(
         hours=lora.max_hours,
         checkpoint_seconds=minutes * 60,
     )
-    checkpoints = Checkpoints(store, inputs)
+    checkpoints = Checkpoints(store, inputs_digest(run=inputs, base=base.digest))
     training = Training(
         tuned,
         train.examples,
@@ -126,7 +126,7 @@ def _train(
         "loss": standing.losses[-1],
         "heldoutLoss": heldout_loss,
         "steps": standing.steps,
-        "tokensPerSecond": round(standing.tokens / max(standing.seconds, 1e-9), 1),
+        "tokensPerSecond": round(standing.tokens / max(standing.busy, 1e-9), 1),
         "stopped": result.stopped,
     }
     store.put_json(

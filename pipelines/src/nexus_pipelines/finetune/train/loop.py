@@ -87,9 +87,11 @@ class Training:
         standing = self._begin(progress)
         began = saved = time.monotonic()
         earlier, stopped = standing.seconds, False
-        progress.tell(standing.steps, loss=math.nan, here=0, seconds=0.0)
+        progress.begin(standing.steps)
         for here, step in enumerate(self.steps[standing.steps :], start=1):
+            started = time.monotonic()
             loss = self._take(step)
+            standing.busy += time.monotonic() - started
             standing.steps += 1
             standing.losses.append(loss)
             standing.seconds = earlier + time.monotonic() - began

@@ -149,12 +149,11 @@ class Adapter:
                 nn.init.kaiming_uniform_(fresh, a=math.sqrt(5), generator=numbers)
             view.data.copy_(fresh)
 
-    def tensors(self, weights: Any) -> dict[str, Any]:
-        """Name the parts of a flat vector as PEFT does; each a copy."""
+    def named(self, weights: Any) -> dict[str, Any]:
+        """Name the parts of a flat vector as PEFT does; each shares the vector's memory."""
         found, at = {}, 0
         for name, view in self._views.items():
-            part = weights[at : at + view.numel()].view(view.shape)
-            found[f"{_PREFIX}{name}"] = part.detach().cpu().clone()
+            found[f"{_PREFIX}{name}"] = weights[at : at + view.numel()].view(view.shape)
             at += view.numel()
         return found
 
@@ -180,7 +179,8 @@ class Adapter:
             "use_dora": False,
             "use_rslora": False,
         }
-        save_file(self.tensors(weights), folder / "adapter_model.safetensors", {"format": "pt"})
+        tensors = {name: part.cpu().clone() for name, part in self.named(weights).items()}
+        save_file(tensors, folder / "adapter_model.safetensors", {"format": "pt"})
         text = json.dumps(config, indent=1, sort_keys=True)
         (folder / "adapter_config.json").write_text(f"{text}\n", encoding="utf-8")
 

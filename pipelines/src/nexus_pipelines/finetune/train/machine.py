@@ -2,17 +2,25 @@
 
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def threads(*, cgroup: Path = _CGROUP) -> int:
-    """Return how many threads may run at once: the affinity, or the cgroup's quota if smaller."""
-    cores = len(os.sched_getaffinity(0))
-    quota = _quota(cgroup)
-    return cores if quota is None else max(1, min(cores, math.ceil(quota)))
+def threads(*, cgroup: Path = _CGROUP, environ: Mapping[str, str] = os.environ) -> int:
+    """Return how many threads may run at once.
+
+    The smallest of the affinity, the cgroup's quota, and OMP_NUM_THREADS where it is set: more
+    threads than cores wait for each other at every product.
+    """
+    limits = [float(len(os.sched_getaffinity(0)))]
+    if (quota := _quota(cgroup)) is not None:
+        limits.append(quota)
+    if (stated := environ.get("OMP_NUM_THREADS", "")).isdigit():
+        limits.append(int(stated))
+    return max(1, math.ceil(min(limits)))
 
 
 def _quota(cgroup: Path) -> float | None:

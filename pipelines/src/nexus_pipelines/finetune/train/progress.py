@@ -20,6 +20,10 @@ class Progress:
         self._file = Path(named) if named else None
         self._said = float("-inf")
 
+    def begin(self, done: int) -> None:
+        """Tell how many steps earlier attempts completed."""
+        self._write(done)
+
     def tell(self, done: int, *, loss: float, here: int, seconds: float) -> None:
         """Tell that `done` steps are complete; lines on stderr come every ten seconds.
 
