@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -21,7 +22,7 @@ from nexus_pipelines.finetune.select.examples import (
 )
 from nexus_pipelines.finetune.select.files import bounded_lines
 from nexus_pipelines.finetune.select.poison import RULES, poisoned
-from nexus_pipelines.finetune.select.prompts import Asking, Passage
+from nexus_pipelines.finetune.select.prompts import Asking, Passage, prompt, taken_apart
 
 ORIGIN = Origin("object", "team/job/a.jsonl", "e1", 7)
 JSON = st.recursive(
@@ -51,8 +52,9 @@ def test_the_three_forms_say_the_same() -> None:
     chat = parsed(
         {"messages": [{"role": "user", "content": "Q?"}, {"role": "assistant", "content": "A."}]}
     )
-    assert chat == parsed({"prompt": " Q? ", "completion": "A."})
-    assert chat == parsed({"question": "Q?", "answer": "A.", "context": None, "extra": 1})
+    asked = parsed({"prompt": " Q? ", "completion": "A."})
+    assert asked == parsed({"question": "Q?", "answer": "A.", "context": None, "extra": 1})
+    assert asked == replace(chat, composed=True)
     assert [message.role for message in chat.messages] == ["user", "assistant"]
 
 
@@ -195,3 +197,32 @@ def test_honest_text_is_left_alone(text: str) -> None:
 
 def test_every_rule_has_a_name_of_one_word() -> None:
     assert all(name.isalpha() and name[0].isupper() for name in RULES)
+
+
+WORDS = st.text("abcdefg .?:1", min_size=1, max_size=30).filter(str.strip).map(str.strip)
+
+
+@settings(max_examples=150, deadline=None)
+@given(WORDS, st.lists(WORDS, max_size=4, unique=True))
+def test_a_prompt_of_ours_is_taken_apart_again(question: str, texts: list[str]) -> None:
+    passages = tuple(Passage("d", " ".join(text.split())) for text in texts)
+    *_, (role, content) = prompt(question, passages, Asking())
+    assert role == "user"
+    assert taken_apart(content, "d") == (question, passages)
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.text("[1] 2\nQuestion:ab", max_size=60))
+def test_any_other_message_is_a_question_as_a_whole(content: str) -> None:
+    question, passages = taken_apart(content, "d")
+    assert passages or question == content
+    assert all(one.text in content for one in passages)
+
+
+def test_a_conversation_from_the_log_is_known_by_what_was_asked() -> None:
+    content = "[2] Two.\n\n[1] One.\n\nOne.\n\nQuestion: Which?"
+    turns = [{"role": "user", "content": content}, {"role": "assistant", "content": "A."}]
+    one = parsed({"messages": turns, "document": "d.md"})
+    assert one.question == "Which?"
+    assert one.passages == (Passage("d.md", "One."), Passage("d.md", "Two."))
+    assert one.messages[0].content == content

@@ -302,3 +302,13 @@ def test_a_work_store_that_is_away_is_tried_again(
     (job.root / "blocked").write_text("a file, where a folder should be")
     monkeypatch.setenv("NEXUS_WORK_URL", (job.root / "blocked" / "work").as_uri())
     assert job.select() == 75
+
+
+def test_a_bucket_of_ones_own_needs_its_own_credentials(
+    job: Job, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = {"bucket": "mine", "secretRef": {"name": "s"}, "prefix": "x/"}
+    assert job.select(files=own) == 1
+    assert "data.files.bucket 'mine' needs the credentials" in capsys.readouterr().err
+    assert job.select(curated={**own, "percent": 9}) == 1
+    assert "data.curated.bucket 'mine' needs the credentials" in capsys.readouterr().err

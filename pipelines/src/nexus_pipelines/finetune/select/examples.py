@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import Any, Literal, NamedTuple
 
 from nexus_knowledge.errors import QuestionTooLong
-from nexus_pipelines.finetune.select.prompts import Asking, Passage, prompt
+from nexus_pipelines.finetune.select.prompts import Asking, Passage, prompt, taken_apart
 from nexus_pipelines.finetune.store import compact
 
 LONGEST_LINE = 4 << 20  # bytes; a longer line is no example of ours
@@ -62,6 +62,7 @@ class Example:
     document: str = ""
     created_at: str = ""  # RFC 3339 in UTC; empty when unknown
     corrected: bool = False  # a person wrote the answer in place of a wrong one
+    composed: bool = True  # the messages follow from question, passages and answer
     language: str = ""
     topic: str = ""
     redacted: tuple[str, ...] = field(default=(), compare=False)
@@ -127,6 +128,7 @@ def parse_row(line: bytes, source: Source, origin: Origin, asking: Asking) -> Ex
         messages=messages,
         source=source,
         origin=origin,
+        composed="messages" not in row,
         question=question,
         passages=passages,
         document=_short(row, "document", _DOCUMENT_CHARACTERS),
@@ -149,6 +151,7 @@ def to_row(example: Example) -> dict[str, Any]:
         "question": example.question,
         "contexts": [passage._asdict() for passage in example.passages],
         "corrected": example.corrected,
+        "composed": example.composed,
         "origin": example.origin._asdict(),
     }
 
@@ -164,6 +167,7 @@ def from_row(row: Mapping[str, Any]) -> Example:
         document=row["document"],
         created_at=row["createdAt"],
         corrected=row["corrected"],
+        composed=row["composed"],
         language=row["language"],
         topic=row["topic"],
     )
@@ -223,7 +227,8 @@ def _conversation(
     """Return messages, question and passages of a row of any of the three forms."""
     if "messages" in row:
         messages = _messages(row["messages"])
-        return messages, messages[-2].content, ()
+        document = _short(row, "document", _DOCUMENT_CHARACTERS)
+        return messages, *taken_apart(messages[-2].content, document)
     if {"prompt", "completion"} <= row.keys():
         question, answer = _text(row, "prompt"), _text(row, "completion")
         return asked_with(question, (), answer, asking), question, ()

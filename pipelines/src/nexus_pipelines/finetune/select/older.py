@@ -90,7 +90,7 @@ def _readable(row: dict[str, object], asking: Asking) -> Example | None:
     """
     try:
         one = from_row(row)
-        if not one.passages:
+        if not one.composed:
             return one
         messages = asked_with(one.question, one.passages, one.answer, asking)
     except (KeyError, TypeError, ValueError):

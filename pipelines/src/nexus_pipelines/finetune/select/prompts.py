@@ -1,5 +1,6 @@
 """The messages of a question asked on passages: those that the gateway would send.  Pure."""
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -9,6 +10,8 @@ from nexus_knowledge.prompting.messages import Question
 from nexus_knowledge.prompting.prompt import build
 from nexus_knowledge.retrieval import Hit
 
+_QUESTION = "Question: "
+_NUMBERED = re.compile(r"\[(?P<number>[1-9][0-9]{0,2})\] (?P<text>.*)", re.DOTALL)
 _DEFAULTS = ReleasableUnit.model_fields
 
 
@@ -44,6 +47,28 @@ def prompt(question: str, passages: Sequence[Passage], asking: Asking) -> list[t
     hits = [_hit(number, passage) for number, passage in enumerate(passages)]
     made = build(whole, hits, system=asking.system or None, budget=asking.tokens, count=estimate)
     return [(one["role"], one["content"]) for one in made.messages]
+
+
+def taken_apart(content: str, document: str) -> tuple[str, tuple[Passage, ...]]:
+    """Find question and passages in a message that is written as `prompt` writes it.
+
+    So a conversation from the gateway's own log is told apart by what was asked, not by what was
+    found.  Any other message is a question as a whole.  `document` is what the passages are of.
+    """
+    *parts, last = content.split("\n\n")
+    if not last.startswith(_QUESTION) or not parts:
+        return content, ()
+    if not _NUMBERED.match(parts[-1]):
+        parts.pop()  # the sentences that say most about the question
+    found = [_NUMBERED.match(part) for part in parts]
+    numbers = [int(one["number"]) if one else 0 for one in found]
+    if not numbers or numbers != list(range(len(numbers), 0, -1)):
+        return content, ()
+    texts = [one["text"].strip() for one in reversed(found) if one]
+    question = last.removeprefix(_QUESTION).strip()
+    if not question or not all(texts):
+        return content, ()
+    return question, tuple(Passage(document, text) for text in texts)
 
 
 def _hit(number: int, passage: Passage) -> Hit:
