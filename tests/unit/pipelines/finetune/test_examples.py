@@ -10,19 +10,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus_pipelines.finetune.select.examples import (
-    LONGEST_LINE,
     Example,
-    GoldenRow,
     Malformed,
     Origin,
     Source,
     from_row,
-    parse_row,
     to_row,
 )
 from nexus_pipelines.finetune.select.files import bounded_lines
 from nexus_pipelines.finetune.select.poison import RULES, poisoned
 from nexus_pipelines.finetune.select.prompts import Asking, Passage, prompt, taken_apart
+from nexus_pipelines.finetune.select.rows import LONGEST_LINE, GoldenRow, parse_row
 
 ORIGIN = Origin("object", "team/job/a.jsonl", "e1", 7)
 JSON = st.recursive(

@@ -11,16 +11,14 @@ from nexus_knowledge.objects import ObjectInfo, ObjectStore
 from nexus_pipelines.errors import StepError, Transient
 from nexus_pipelines.finetune.arguments import JobKey
 from nexus_pipelines.finetune.select.examples import (
-    LONGEST_LINE,
     Example,
-    GoldenRow,
     Malformed,
     Origin,
     Rejected,
     Source,
-    parse_row,
 )
 from nexus_pipelines.finetune.select.prompts import Asking
+from nexus_pipelines.finetune.select.rows import LONGEST_LINE, GoldenRow, parse_row
 from nexus_pipelines.sync_plan.globs import selector
 
 SUFFIXES = (".jsonl", ".ndjson")
