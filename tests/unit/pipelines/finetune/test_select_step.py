@@ -158,6 +158,9 @@ def test_what_was_good_comes_back_but_not_what_was_deleted(job: Job) -> None:
     job.put("team/support/kept/a.jsonl", *rows(0, 60))
     job.put("team/support/gone/b.jsonl", *rows(100, 160))
     assert job.select("r1") == 0
+    job.store("r1").put_json("gate/decision.json", {"verdict": "Promote"})
+    assert job.select("r1b", as_of=NOW + timedelta(hours=1)) == 0
+    job.store("r1b").put_json("gate/decision.json", {"verdict": "Reject"})
     job.bucket.delete("team/support/gone/b.jsonl")
     job.put("team/support/new/c.jsonl", *rows(200, 290))
     later = {"prefix": "team/support/new/"}
@@ -238,8 +241,7 @@ def test_training_asks_as_what_serves_now_is_asked(job: Job) -> None:
     assert job.select(production=json.dumps(unit)) == 0
     (row, *_) = job.store().lines("select/train.jsonl")
     assert row["messages"][0] == {"role": "system", "content": "Answer in one line."}
-    job.bucket.delete("team/support/a.jsonl")
-    job.put("team/support/a.jsonl", *({**row, **context} for row in rows(0, 9)))
+    job.store().put_json("gate/decision.json", {"verdict": "AskPerson"})
     job.put("team/support/new/b.jsonl", *rows(20, 60))
     files = {"prefix": "team/support/new/"}
     later = NOW + timedelta(days=1)

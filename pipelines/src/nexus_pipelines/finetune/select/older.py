@@ -14,16 +14,23 @@ from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.finetune.store import FineTuneStore, RunObjectMissing
 
 RUNS = 5  # the newest ones are looked at
+_GOOD = frozenset({"Promote", "AskPerson"})
 
 
 def earlier_runs(store: FineTuneStore, as_of: str) -> list[str]:
-    """Name the newest finished selections of the job that were made for an earlier time."""
+    """Name the newest runs of the job that made a better model, for an earlier time than this.
+
+    What a run learnt from whose data or model failed its gates is not known to be good.
+    """
     known = []
     for run in store.runs():
         if run == store.run:
             continue
-        made = store.sibling(run).find_json("select/selection.json") or {}
-        if isinstance(made, dict) and str(made.get("asOf", "~")) < as_of:
+        sibling = store.sibling(run)
+        decision = sibling.find_json("gate/decision.json")
+        made = sibling.find_json("select/selection.json")
+        passed = isinstance(decision, dict) and decision.get("verdict") in _GOOD
+        if passed and isinstance(made, dict) and str(made.get("asOf", "~")) < as_of:
             known.append((str(made["asOf"]), run))
     return [run for _, run in sorted(known)[-RUNS:]]
 
