@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -86,6 +87,8 @@ def in_child(do: Callable[[], int]) -> int:
         code = 70
         try:
             code = do()
+        except BaseException:  # noqa: BLE001  a child must not come back into the parent's tests
+            traceback.print_exc()
         finally:
             os._exit(code)
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])

@@ -57,10 +57,10 @@ class Packed:
             [1, tokens, heads, width].
         """
         scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-        lengths = list(self.lengths)
+        queries, keys, values = (t.split(list(self.lengths), dim=2) for t in (query, key, value))
         parts = [
-            _attend(*one, scale, sliding_window)
-            for one in zip(*(t.split(lengths, dim=2) for t in (query, key, value)), strict=True)
+            _attend(q, k, v, scale, sliding_window)
+            for q, k, v in zip(queries, keys, values, strict=True)
         ]
         return torch.cat(parts, dim=2).transpose(1, 2).contiguous(), None
 

@@ -8,6 +8,7 @@ from nexus_pipelines.errors import StepError, Transient
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+_NO_PRODUCT = "could not create a primitive"  # all that oneDNN says when it finds no memory
 
 
 class BaseUnusable(StepError):
@@ -74,8 +75,9 @@ def _no_memory(error: BaseException) -> bool:
         return True
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
-    return isinstance(error, RuntimeError) and any(
-        words in str(error).lower() for words in _NO_MEMORY
+    said = str(error).strip().lower()
+    return isinstance(error, RuntimeError) and (
+        said == _NO_PRODUCT or any(words in said for words in _NO_MEMORY)
     )
 
 
