@@ -122,9 +122,23 @@ def test_documents_are_held_out_whole_and_stay_held_out_as_data_grows() -> None:
     for examples in (small, large):
         train, heldout = split(examples, 20)
         assert {one.document for one in train}.isdisjoint(one.document for one in heldout)
-        assert 0.05 < len(heldout) / len(examples) <= 0.4
+        assert 0.15 <= len(heldout) / len(examples) <= 0.2
     before = {one.document for one in split(small, 20)[1]}
     assert before <= {one.document for one in split(large, 20)[1]}
+
+
+def test_documents_of_one_example_are_held_out_to_the_very_share() -> None:
+    assert len(split(many(60, documents=60), 10)[1]) == 6
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(5, 60), st.integers(0, 200), st.integers(1, 50))
+def test_what_was_learnt_is_never_held_out_later(documents: int, more: int, percent: int) -> None:
+    before, _ = split(many(80, documents=documents), percent)
+    learnt = {one.group for one in before}
+    train, still = split(many(80 + more, documents=documents + more), percent, learnt)
+    assert learnt.isdisjoint(one.group for one in still)
+    assert len(train) + len(still) == 80 + more
 
 
 @pytest.mark.parametrize("documents", [2, 3, 5])

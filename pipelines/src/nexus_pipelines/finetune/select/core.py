@@ -6,7 +6,7 @@ the same examples in any order give the same selection.
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nexus_evaluation.golden import GoldenItem
@@ -82,7 +82,8 @@ def choose(
     if golden is not None:
         single = _without_leaks(single, golden, tally)
     mixed = _mixed(single, plan, tally)
-    train, heldout = split(mixed, plan.validation_percent)
+    learnt = {one.group for one in cleaned if one.source is Source.OLDER}
+    train, heldout = split(mixed, plan.validation_percent, learnt)
     if golden is None:
         golden = golden_items(heldout)
         train = _without_leaks(train, golden, tally)
@@ -128,35 +129,36 @@ def precedence(example: Example) -> tuple[int, int, tuple[int, ...], str, str]:
     )
 
 
-def split(examples: Sequence[Example], percent: int) -> tuple[list[Example], list[Example]]:
+def split(
+    examples: Sequence[Example], percent: int, learnt: Collection[str] = ()
+) -> tuple[list[Example], list[Example]]:
     """Hold out about `percent` of the examples, whole documents at a time.
 
-    A document's place follows from its name alone, so it stays held out in later runs: what
-    production learnt from is not what its successor is judged by.  Older examples, which have
-    been learnt from, are never held out.
+    The order in which documents are taken follows from their names alone, and those that were
+    `learnt` from before are never taken: production must not have learnt what its successor is
+    judged by.
     """
     groups: dict[str, list[Example]] = {}
     for one in examples:
         groups.setdefault(one.group, []).append(one)
-    learnt = {one.group for one in examples if one.source is Source.OLDER}
-    free = sorted((_draw("heldout", name), name) for name in groups if name not in learnt)
-    target = len(examples) * percent / 100
+    free = sorted((name for name in groups if name not in learnt), key=_place)
+    most = max(round(len(examples) * percent / 100), 1)
     chosen: set[str] = set()
     count = 0
-    for place, name in free:
-        size = len(groups[name])
-        # The first document that is small enough stands in when chance has picked none.
-        wanted = place < percent / 100 or not chosen
-        leaves_some = len(chosen) + 1 < len(groups)
-        if wanted and leaves_some and count + size <= max(2 * target, 1):
+    for name in free:
+        if count + len(groups[name]) <= most and len(chosen) + 1 < len(groups):
             chosen.add(name)
-            count += size
-    if not chosen and len(groups) > 1:
-        chosen = {name for _, name in sorted((len(groups[name]), name) for _, name in free)[:1]}
+            count += len(groups[name])
+    if not chosen and len(groups) > 1:  # every document is large: the smallest one must do
+        chosen = set(sorted(free, key=lambda name: (len(groups[name]), _place(name)))[:1])
     return (
         [one for one in examples if one.group not in chosen],
         [one for one in examples if one.group in chosen],
     )
+
+
+def _place(document: str) -> tuple[float, str]:
+    return _draw("heldout", document), document
 
 
 def _kept(
