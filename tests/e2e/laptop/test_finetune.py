@@ -14,20 +14,19 @@ from typing import Any
 
 import httpx
 import pytest
-import yaml
 from laptop import Platform, eventually
 from tiny_model import tiny_gguf, tiny_model
 
 from .conftest import platform_at
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 LORA = {
     "r": 4,
     "alpha": 8,
     "epochs": 1,
     "batchSize": 8,
     "sequenceTokens": 128,
-    "learningRate": "1e-2",
+    "learningRate": "0.01",
 }
 QUESTIONS = ("What does the {0} need?", "When does the operator check the {0}?")
 PARTS = ("pump", "valve", "filter", "gate", "seal", "bearing", "motor", "oil", "line", "part")
@@ -78,7 +77,7 @@ def job(base: Path, **spec: Any) -> dict[str, Any]:
 
 
 def apply(platform: Platform, manifest: dict[str, Any]) -> None:
-    platform.cli("apply", "-f", "-", stdin=yaml.safe_dump(manifest))
+    platform.cli("apply", "-f", "-", stdin=json.dumps(manifest))
 
 
 def status(platform: Platform) -> dict[str, Any]:
@@ -90,6 +89,12 @@ def status(platform: Platform) -> dict[str, Any]:
 def condition(platform: Platform, kind: str) -> dict[str, Any]:
     found = status(platform).get("conditions") or []
     return next((one for one in found if one["type"] == kind), {})
+
+
+def first_end(platform: Platform) -> dict[str, Any]:
+    return eventually(
+        lambda: condition(platform, "LastRunSucceeded"), what="a run's end", seconds=900
+    )
 
 
 def runs(platform: Platform) -> list[dict[str, Any]]:
@@ -113,9 +118,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Plat
         lines = "".join(json.dumps(one) + "\n" for one in examples())
         (place / "train.jsonl").write_text(lines, encoding="utf-8")
         apply(platform, job(base))
-        ended = eventually(
-            lambda: condition(platform, "LastRunSucceeded"), what="an end", seconds=400
-        )
+        ended = first_end(platform)
         assert ended["status"] == "True", (ended, (platform.root.parent / "up.log").read_text())
         yield platform
 
@@ -137,7 +140,7 @@ def test_a_run_goes_through_every_step_to_a_version_that_waits(tuned: Platform) 
 def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> None:
     apply(tuned, job(base, lora={**LORA, "seed": 1}))
     eventually(lambda: len(runs(tuned)) == 2, what="a second run")
-    eventually(lambda: status(tuned).get("registeredVersion") == "2", what="version 2", seconds=400)
+    eventually(lambda: status(tuned).get("registeredVersion") == "2", what="version 2", seconds=900)
     for version, previous in (("1", None), ("2", "1")):
         tuned.cli("promote", "tuning", "--version", version, "--by", "Ada {{x}}")
         told = eventually(lambda v=version: champion(tuned, v), what="a champion")
@@ -212,7 +215,7 @@ def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refus
     for _ in range(25):
         httpx.post(f"{tuned.url}/hooks/alerts", json=posted, timeout=30).raise_for_status()
     name = status(tuned)["lastRun"]["name"]
-    told = eventually(lambda: decided(tuned, name), what="a decision about the copy", seconds=400)
+    told = eventually(lambda: decided(tuned, name), what="a decision about the copy", seconds=900)
     assert told["verdict"] != "Promote"
     eventually(lambda: condition(tuned, "Running").get("status") == "False", what="its end")
     assert len(runs(tuned)) == before + 1

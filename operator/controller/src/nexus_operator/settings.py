@@ -93,6 +93,10 @@ class Events:
     """minio: whether the store is spoken to without TLS."""
     credentials_secret: str = "nexus-platform"  # noqa: S105 - the name of a Secret, not one
     """minio: Secret of the platform's namespace that has NEXUS_S3_ACCESS_KEY and _SECRET_KEY."""
+    alerts: bool = False
+    """Whether Alertmanager's webhook is taken, which asks FineTuneJobs for runs."""
+    alerts_secret: str = ""
+    """Secret of the platform's namespace whose key `token` Alertmanager has to send."""
 
 
 @dataclass(frozen=True, kw_only=True)

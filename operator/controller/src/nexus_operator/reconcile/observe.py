@@ -11,6 +11,7 @@ from nexus_api.meta import (
 )
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.alerts import NAME as ALERTS
 from nexus_operator.build.cache import claim_name
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.build.events import NAME as LISTENER
@@ -31,23 +32,28 @@ async def observe_ragindex(cluster: Cluster, index: RagIndex, settings: Settings
     """Read the Workflows of an index, and the Sensor that tells it of objects."""
     labels = {INDEX_LABEL: index.metadata.name, NAMESPACE_LABEL: index.metadata.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
-    listener = await _listener(cluster, settings, SENSOR)
+    told = settings.events.source != "none"
+    listener = await _half(cluster, settings, SENSOR, LISTENER) if told else ()
     return Seen(children=_with_kind(runs, *WORKFLOW), references=listener)
 
 
 async def observe_platform(cluster: Cluster, settings: Settings) -> Seen:
     """Read the listener on the bucket."""
-    source = await _listener(cluster, settings, EVENT_SOURCE)
-    return Seen(children=(*source, *await _listener(cluster, settings, SENSOR)))
+    source = await _half(cluster, settings, EVENT_SOURCE, LISTENER)
+    return Seen(children=(*source, *await _half(cluster, settings, SENSOR, LISTENER)))
 
 
-async def _listener(
-    cluster: Cluster, settings: Settings, kind: tuple[str, str]
+async def observe_alerts(cluster: Cluster, settings: Settings) -> Seen:
+    """Read the listener on alerts."""
+    source = await _half(cluster, settings, EVENT_SOURCE, ALERTS)
+    return Seen(children=(*source, *await _half(cluster, settings, SENSOR, ALERTS)))
+
+
+async def _half(
+    cluster: Cluster, settings: Settings, kind: tuple[str, str], name: str
 ) -> tuple[Manifest, ...]:
-    """Return one half of the listener, if there is to be one and it is there."""
-    if settings.events.source == "none":
-        return ()
-    found = await cluster.get(Ref(*kind, settings.platform_namespace, LISTENER))
+    """Return one half of a listener, if it is there."""
+    found = await cluster.get(Ref(*kind, settings.platform_namespace, name))
     return _with_kind([found] if found is not None else [], *kind)
 
 

@@ -1,7 +1,7 @@
 """From an object that changed to the resources that may have to be reconciled."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nexus_api.meta import (
     API_VERSION,
@@ -51,7 +51,7 @@ def children(settings: Settings) -> tuple[Watched, ...]:
     found = [Watched(*WORKFLOW, settings.platform_namespace)]
     looked_after: tuple[str | None, ...] = settings.watch_namespaces or (None,)
     kinds = [DEPLOYMENT, SERVICE]
-    if settings.events.source != "none":
+    if settings.events.source != "none" or settings.events.alerts:
         found += [Watched(*kind, settings.platform_namespace) for kind in (EVENT_SOURCE, SENSOR)]
     if settings.on_kubernetes:
         kinds += [POD, CLAIM, *((api_version, kind) for kind, api_version in GUARDS.items())]
@@ -76,6 +76,7 @@ class Routes:
         """Know nothing yet."""
         self._named: dict[Key, frozenset[Key]] = {}
         self._told: dict[Key, str] = {}
+        self._alerts_of: dict[Key, list[Any]] = {}
 
     def keys(self, event: WatchEvent, watched_kind: str) -> Iterator[Key]:
         """Yield the resources that a change may concern."""
@@ -92,6 +93,8 @@ class Routes:
             self._learn(key, event)
         else:
             yield from [model for model, named in self._named.items() if key in named]
+        if watched_kind == "FineTuneJob" and self._alerts_change(key, event):
+            yield PLATFORM
         if watched_kind == "RagIndex" and self._listener_changes(key, event):
             yield PLATFORM
 
@@ -105,6 +108,17 @@ class Routes:
         self._named.pop(key, None)
         if named:
             self._named[key] = frozenset(named)
+
+    def _alerts_change(self, key: Key, event: WatchEvent) -> bool:
+        """Tell whether the alerts that may start a job are others than before."""
+        triggers = (event.object.get("spec") or {}).get("triggers") or {}
+        before = self._alerts_of.pop(key, [])
+        alerts: list[Any] = triggers.get("alerts") or []
+        if event.type == "DELETED" or is_deleting(event.object):
+            alerts = []
+        if alerts:
+            self._alerts_of[key] = alerts
+        return before != alerts
 
     def _listener_changes(self, key: Key, event: WatchEvent) -> bool:
         """Tell whether what all indexes share may have to change with this one.
