@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import httpx
 import psutil
 import pytest
 from tiny_adapter import Adapted, tiny_adapter, tiny_base
@@ -147,6 +148,10 @@ def test_candidate_and_production_answer_every_item(adapted: Adapted, run: Run) 
     evaluation = run.store.json("evaluate/evaluation.json")
     assert evaluation["golden"] == {"name": "pumps", "version": "1", "digest": GOLDEN.digest}
     assert evaluation["refused"] == {"candidate": {}, "production": {}}
+    for side in ("candidate", "production"):
+        told = {one["name"]: one for one in evaluation["behaviour"][side]}
+        assert {"lower-case", "no-question-mark", "typos", "courtesy"} <= told.keys()
+        assert told["typos"]["items"] == ITEMS
 
 
 def test_a_copy_of_production_gives_the_same_answers_byte_for_byte(
@@ -168,20 +173,47 @@ def test_what_is_done_is_told_again_without_a_runtime(run: Run) -> None:
     assert run.evaluate(PATH="/nowhere", NEXUS_MODEL_CACHE="/nowhere") == first
 
 
-def test_a_killed_step_asks_only_what_was_not_answered(run: Run) -> None:
+def test_a_step_that_was_ended_asks_only_what_was_not_answered(run: Run) -> None:
     run.evaluate()
     whole = texts(run.results("candidate"))
-    (name,) = (one for one in run.store.names("evaluate/answers"))
-    rows = list(run.store.lines(f"evaluate/answers/{name}"))
+    rows = [
+        row
+        for name in run.store.names("evaluate/answers")
+        for row in run.store.lines(f"evaluate/answers/{name}")
+    ]
+    (first, *others) = run.store.names("evaluate/answers")
     # As a kill between two objects leaves it: some answers, no mark.
     marked = [{**row, "answer": f"kept {row['id']}"} for row in rows[:4]]
-    run.store.put_lines(f"evaluate/answers/{name}", marked)
-    run.store.delete("evaluate/done.json")
+    run.store.put_lines(f"evaluate/answers/{first}", marked)
+    for name in (*(f"answers/{one}" for one in others), "done.json"):
+        run.store.delete(f"evaluate/{name}")
     run.evaluate()
-    assert texts(run.results("candidate"))[:4] == [row["answer"] for row in marked]
-    assert texts(run.results("candidate"))[4:] == whole[4:]
-    assert run.answers("candidate") == [["item-0", "item-1", "item-2", "item-3"],
-                                        ["item-4", "item-5"]]  # fmt: skip
+    again = texts(run.results("candidate"))
+    assert again == [*(row["answer"] for row in marked), *whole[4:]]
+    asked = [one for part in run.answers("candidate") for one in part]
+    assert asked == [row["id"] for row in rows]
+
+
+def test_a_step_that_is_asked_to_end_keeps_its_answers_and_leaves_no_runtime(run: Run) -> None:
+    process = run.start()
+    runtime = until(lambda: runtime_of(process), process)
+    until(lambda: busy(runtime), process)
+    process.terminate()
+    code, said = ended(process)
+    assert code == 143, said
+    assert not runtime.is_running()
+    assert run.evaluate()["items"] == ITEMS
+
+
+def busy(runtime: psutil.Process) -> bool:
+    """Whether it serves."""
+    ports = [one.laddr.port for one in runtime.net_connections() if one.status == "LISTEN"]
+    if not ports:
+        return False
+    try:
+        return httpx.get(f"http://127.0.0.1:{ports[0]}/health", timeout=5).status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 def runtime_of(process: "subprocess.Popen[str]") -> psutil.Process | None:

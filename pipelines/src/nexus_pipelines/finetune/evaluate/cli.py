@@ -2,11 +2,13 @@
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from pydantic import ValidationError
@@ -22,6 +24,7 @@ from nexus_pipelines.environment import Environment
 from nexus_pipelines.finetune.arguments import add_run, job_settings, run_store
 from nexus_pipelines.finetune.evaluate.adapters import prepare
 from nexus_pipelines.finetune.evaluate.asking import asker
+from nexus_pipelines.finetune.evaluate.behaviour import behaviour, probes
 from nexus_pipelines.finetune.evaluate.core import (
     Reply,
     Side,
@@ -38,7 +41,7 @@ from nexus_pipelines.finetune.evaluate.runtime import serving
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
 
 _STEP = "evaluate"
-_MAKER = 1
+_MAKER = 2
 """Rises when the same inputs would be asked or scored otherwise."""
 
 
@@ -53,6 +56,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Do the step; what is done already, with the same inputs, is only told again."""
+    signal.signal(signal.SIGTERM, _leave)
     environment, spec = Environment(), job_settings(args)
     production = _production(args.production)
     store = run_store(args, environment)
@@ -95,9 +99,10 @@ class _Evaluation:
         items: Sequence[GoldenItem],
     ) -> None:
         self._spec, self._store, self._environment = spec, store, environment
-        self._items = items
+        self._items, self._probes = items, probes(items)
         self._metrics = wanted_metrics(spec)
         self._threads = len(os.sched_getaffinity(0))
+        self._behaviour: dict[str, list[dict[str, Any]]] = {}
 
     def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
         """Ask candidate and production, one after the other, and store what they answered."""
@@ -119,27 +124,35 @@ class _Evaluation:
         }
         self._store.put_json("evaluate/units.json", units)
         digests = {"candidate": unit.digest(), "production": production and production.digest()}
-        return {**report(candidate, serves), "units": digests, "threads": self._threads}
+        return {
+            **report(candidate, serves),
+            "behaviour": self._behaviour,
+            "units": digests,
+            "threads": self._threads,
+        }
 
     def _side(
         self, name: str, unit: ReleasableUnit, embed: Embed | None, *, adapter: str = ""
     ) -> Side:
         replies = self._replies(name, unit, adapter)
+        metric = self._spec.evaluation.primary_metric
+        self._behaviour[name] = behaviour(self._probes, self._items, replies, metric)
         side = assess(self._items, replies, self._metrics, embed)
         self._store.put_text(f"evaluate/{name}.jsonl", write(side.results).decode())
         return side
 
     def _replies(self, name: str, unit: ReleasableUnit, adapter: str) -> dict[str, Reply]:
+        items = [*self._items, *(probe.item for probe in self._probes)]
         asked_with = inputs_digest(
             unit=unit.digest(),
-            items=[item.model_dump(mode="json") for item in self._items],
+            items=[item.model_dump(mode="json") for item in items],
             threads=self._threads,
         )
         kept = Kept(self._store, name, asked_with)
         known = kept.known()
-        if all(item.id in known for item in self._items):
+        if all(item.id in known for item in items):
             return known
-        sys.stderr.write(f"{name}: {len(known)} of {len(self._items)} items answered before\n")
+        sys.stderr.write(f"{name}: {len(known)} of {len(items)} questions answered before\n")
         cache = self._environment.model_cache
         with (
             serving(unit, cache=cache, threads=self._threads, adapter=adapter) as runtime,
@@ -147,7 +160,7 @@ class _Evaluation:
             kept.keeping(),
         ):
             return ask_all(
-                self._items,
+                items,
                 known,
                 lambda item: messages_for(item, unit, ask.counting),
                 ask.answer,
@@ -159,6 +172,11 @@ class _Evaluation:
             return None
         client = stack.enter_context(EmbedderClient(self._environment.embedder_url))
         return client.embed
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End as at the end of a block: the runtime is stopped, what was answered is kept."""
+    raise SystemExit(128 + number)
 
 
 def _golden(store: FineTuneStore) -> GoldenSet:
