@@ -86,6 +86,6 @@
 {{- define "nexus-events.rules" -}}
 # without create: a notice for an index that is not there makes none
 - apiGroups: [llmops.nexus]
-  resources: [ragindexes]
+  resources: [ragindexes{{ if .Values.events.alerts }}, finetunejobs{{ end }}]
   verbs: [get, patch]
 {{- end -}}

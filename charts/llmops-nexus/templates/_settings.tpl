@@ -24,6 +24,8 @@ events:
   eventBus: default
   serviceAccount: nexus-events
   authSecret: {{ .Values.events.authSecret | quote }}
+  alerts: {{ and .Values.events.alerts (ne .Values.events.source "none") }}
+  alertsSecret: {{ .Values.events.alertsSecret | quote }}
   endpoint: {{ regexReplaceAll "^https?://" .Values.platform.s3.endpoint "" }}
   insecure: {{ hasPrefix "http://" .Values.platform.s3.endpoint }}
   credentialsSecret: {{ include "nexus.credentialsSecret" . }}
