@@ -119,6 +119,11 @@ bench: .venv/dev.stamp ## Figures, each beside its peer
 	@$(BIN)/python tests/bench/gateway.py
 	@$(BIN)/python tests/bench/operator_burst.py
 
+.PHONY: bench-train
+bench-train: .venv/dev.stamp ## Training beside TRL, and what SmolLM2 gains by it
+	@$(BIN)/python tests/bench/train.py
+	@$(BIN)/python tests/bench/train_gain.py
+
 .PHONY: bench-cluster
 bench-cluster: .venv/dev.stamp ## Uploads on a real cluster, one by one and in a burst (root)
 	@$(BIN)/python tests/bench/on_cluster.py

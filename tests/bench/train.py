@@ -29,7 +29,7 @@ from typing import Any
 from support_task import items
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile")
-R, ALPHA, DROPOUT, BATCH, HELDOUT = 16, 32, 0.05, 8, 64
+R, ALPHA, DROPOUT, BATCH, HELDOUT = 16, 32, 0.05, 8, 32
 CONTENDERS = ("ours", "trl")
 
 
