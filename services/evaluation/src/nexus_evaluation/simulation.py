@@ -66,12 +66,12 @@ def simulate(world: World, policy: GatePolicy, *, years: int, seed: int) -> Tall
     own = crc32(repr(world).encode())  # worlds of one seed are drawn apart
     for year in range(years):
         random = np.random.Generator(np.random.PCG64([seed, own, year]))
-        documents, slices = _golden(world, random)
+        documents, slices = draw_golden(world, random)
         spent: list[float] = []
         promoted = False
         for _ in range(MONTHS):
             spending = next_level(policy.alpha, policy.decisions, spent)
-            pairs = _pairs(world, documents, slices, random)
+            pairs = draw_pairs(world, documents, slices, random)
             outcome = judge(policy, gather(policy, pairs, spending), spending, "", alone=False)
             tally.reasons[outcome.reason] += 1
             promoted |= outcome.verdict == "Promote"
@@ -82,9 +82,10 @@ def simulate(world: World, policy: GatePolicy, *, years: int, seed: int) -> Tall
     return tally
 
 
-def _golden(
+def draw_golden(
     world: World, random: np.random.Generator
 ) -> tuple[tuple[int, ...], tuple[dict[str, str], ...]]:
+    """Draw a golden set: the document of each item, and its slices."""
     rest = random.integers(0, world.documents, size=world.items - world.documents)
     documents = (*range(world.documents), *(int(number) for number in rest))
     languages = random.choice(["en", "de", "es"], size=world.documents, p=[0.6, 0.25, 0.15])
@@ -101,12 +102,13 @@ def _golden(
     return documents, slices
 
 
-def _pairs(
+def draw_pairs(
     world: World,
     documents: Sequence[int],
     slices: tuple[dict[str, str], ...],
     random: np.random.Generator,
 ) -> Pairs:
+    """Draw a candidate's and production's scores on a golden set."""
     common = random.normal(size=world.documents)[list(documents)]
     own = random.normal(size=world.items)
     latent = np.sqrt(world.shared) * common + np.sqrt(1 - world.shared) * own
