@@ -3,9 +3,9 @@
 - apiGroups: [llmops.nexus]
   resources: [ragindexes, servingmodels, finetunejobs]
   verbs: [get, list, watch]
-# the finalizer of an index
+# the finalizer of an index, and of a job
 - apiGroups: [llmops.nexus]
-  resources: [ragindexes]
+  resources: [ragindexes, finetunejobs]
   verbs: [patch]
 - apiGroups: [llmops.nexus]
   resources: [ragindexes/status, servingmodels/status, finetunejobs/status]

@@ -151,7 +151,7 @@ def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> No
     }
     tuned.cli("rollback", "tuning", "--by", "Ada")
     told = eventually(lambda: champion(tuned, "1"), what="the version before")
-    assert told["previous"]["version"] == "2"
+    assert "previous" not in told
     assert condition(tuned, "Released")["status"] == "True"
     assert len(runs(tuned)) == 2
 
