@@ -1,7 +1,6 @@
 """`nexus-pipelines finetune-evaluate`: candidate and production answer the golden set."""
 
 import argparse
-import os
 import signal
 import sys
 import tempfile
@@ -39,6 +38,7 @@ from nexus_pipelines.finetune.evaluate.kept import Kept
 from nexus_pipelines.finetune.evaluate.prompts import messages_for
 from nexus_pipelines.finetune.evaluate.runtime import serving
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
+from nexus_pipelines.finetune.train.machine import threads
 
 _STEP = "evaluate"
 _MAKER = 2
@@ -101,7 +101,7 @@ class _Evaluation:
         self._spec, self._store, self._environment = spec, store, environment
         self._items, self._probes = items, probes(items)
         self._metrics = wanted_metrics(spec)
-        self._threads = len(os.sched_getaffinity(0))
+        self._threads = threads()
         self._behaviour: dict[str, list[dict[str, Any]]] = {}
 
     def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
