@@ -115,6 +115,8 @@ bench: .venv/dev.stamp ## Figures, each beside its peer
 	@$(BIN)/python tests/bench/embedder.py
 	@$(BIN)/python tests/bench/runtime.py
 	@$(BIN)/python tests/bench/retrieval.py
+	@$(BIN)/python tests/bench/support.py
+	@$(BIN)/python tests/bench/gate_level.py 5000
 	@$(BIN)/python tests/bench/whole_platform.py
 	@$(BIN)/python tests/bench/gateway.py
 	@$(BIN)/python tests/bench/operator_burst.py
