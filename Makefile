@@ -5,7 +5,8 @@ UV_VERSION := 0.13.8
 UV := .uv/bin/uv
 BIN := .venv/bin
 DISTS := operator/api operator/controller operator/local services/knowledge services/models \
-	services/embedder services/runtime services/gateway pipelines
+	services/embedder services/runtime services/gateway services/evaluation services/registry \
+	pipelines
 EDITABLE := $(foreach d,$(DISTS),-e ./$(d))
 
 .PHONY: help
@@ -22,12 +23,14 @@ $(UV):
 	@$(UV) pip install -q --python $(BIN)/python --no-deps $(EDITABLE)
 	@touch $@
 
-.venv/dev.stamp: .venv/platform.stamp tests/requirements.txt
+.venv/dev.stamp: .venv/platform.stamp tests/requirements.txt pipelines/requirements-train.txt \
+		tests/training_packages.py
 	@$(UV) pip install -q --python $(BIN)/python --require-hashes -r tests/requirements.txt
+	@$(BIN)/python tests/training_packages.py $(UV) pipelines/requirements-train.txt
 	@touch $@
 
 OWN := nexus-api nexus-operator nexus-local nexus-knowledge nexus-models nexus-embedder \
-	nexus-runtime nexus-gateway nexus-pipelines
+	nexus-runtime nexus-gateway nexus-evaluation nexus-registry nexus-pipelines
 COMPILE := $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links $(foreach p,$(OWN),--no-emit-package $(p))
 
@@ -35,6 +38,7 @@ COMPILE := $(UV) pip compile -q --universal --generate-hashes --python-version 3
 lock: $(UV) ## Resolve anew and pin every distribution by hash
 	@$(COMPILE) --upgrade tests/requirements.in $(foreach d,$(DISTS),$(d)/pyproject.toml) -o tests/requirements.txt
 	@for d in $(DISTS); do $(COMPILE) -c tests/requirements.txt $$d/pyproject.toml -o $$d/requirements.txt || exit 1; done
+	@$(COMPILE) -c tests/requirements.txt --extra train pipelines/pyproject.toml -o pipelines/requirements-train.txt
 	@echo hatchling==1.27.0 | $(COMPILE) -c tests/requirements.txt - -o requirements-build.txt
 	@$(COMPILE) -c tests/requirements.txt tests/cluster/images/milvus-lite/requirements.in -o tests/cluster/images/milvus-lite/requirements.txt
 	@$(COMPILE) tests/cluster/images/mlflow/requirements.in -o tests/cluster/images/mlflow/requirements.txt
@@ -111,9 +115,16 @@ bench: .venv/dev.stamp ## Figures, each beside its peer
 	@$(BIN)/python tests/bench/embedder.py
 	@$(BIN)/python tests/bench/runtime.py
 	@$(BIN)/python tests/bench/retrieval.py
+	@$(BIN)/python tests/bench/support.py
+	@$(BIN)/python tests/bench/gate_level.py 5000
 	@$(BIN)/python tests/bench/whole_platform.py
 	@$(BIN)/python tests/bench/gateway.py
 	@$(BIN)/python tests/bench/operator_burst.py
+
+.PHONY: bench-train
+bench-train: .venv/dev.stamp ## Training beside TRL, and what SmolLM2 gains by it
+	@$(BIN)/python tests/bench/train.py
+	@$(BIN)/python tests/bench/train_gain.py
 
 .PHONY: bench-cluster
 bench-cluster: .venv/dev.stamp ## Uploads on a real cluster, one by one and in a burst (root)

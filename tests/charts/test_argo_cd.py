@@ -124,6 +124,8 @@ def _resource(*conditions: tuple[str, str, str], **metadata: Any) -> Manifest:
         (_resource(("Ready", "False", "Syncing")), "Progressing"),
         (_resource(("Ready", "False", "Starting")), "Progressing"),
         (_resource(("Ready", "False", "Suspended")), "Suspended"),
+        (_resource(("Ready", "True", "Suspended")), "Suspended"),
+        (_resource(("Ready", "False", "ServingModelMissing")), "Progressing"),
         (_resource(("Ready", "False", "NotOffered")), "Suspended"),
         (_resource(("Ready", "False", "ImagePullBackOff")), "Degraded"),
         (_resource(("Ready", "False", "IndexNotFound")), "Degraded"),

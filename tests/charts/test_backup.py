@@ -31,6 +31,7 @@ DOCUMENTS = {
     "default/handbook/deep/a b.md": b"# Valves\n",
     "team-b/notes/x.bin": bytes(range(256)) * 1000,
 }
+MODELS = {"default/support/0123456789abcdef/unit.json": b"{}"}
 _SECONDS = 180
 
 
@@ -83,12 +84,12 @@ class Site:
         assert done.returncode == 0, done.stderr
         return seen.read_text().splitlines()
 
-    def documents(self) -> dict[str, bytes]:
+    def objects(self, bucket: str) -> dict[str, bytes]:
         client = self.client()
         found = {}
-        for one in client.list_objects("nexus", recursive=True):
+        for one in client.list_objects(bucket, recursive=True):
             assert one.object_name
-            answer = client.get_object("nexus", one.object_name)
+            answer = client.get_object(bucket, one.object_name)
             found[one.object_name] = answer.read()
             answer.close()
         return found
@@ -124,14 +125,17 @@ def empty_site(folder: Path, minio: MinioServer, postgres: PostgresServer) -> Si
     upgrade(url)
     site = Site(folder, minio, postgres, url)
     client = site.client()
-    if not client.bucket_exists("nexus"):
-        client.make_bucket("nexus")
+    for bucket in ("nexus", "nexus-models"):
+        if not client.bucket_exists(bucket):
+            client.make_bucket(bucket)
     return site
 
 
 def _fill(site: Site) -> None:
     for key, body in DOCUMENTS.items():
         site.client().put_object("nexus", key, BytesIO(body), len(body))
+    for key, body in MODELS.items():
+        site.client().put_object("nexus-models", key, BytesIO(body), len(body))
     with Ledger(site.ledger_url) as ledger:
         ledger.register_upload(
             "default", "handbook", Listed("pump.txt", "default/handbook/pump.txt", "e1", 38, 1.0)
@@ -169,6 +173,8 @@ def test_what_was_saved_comes_back(site: Site) -> None:
     # the cluster is lost; another has new, empty stores with something in the way
     for key in DOCUMENTS:
         site.client().remove_object("nexus", key)
+    for key in MODELS:
+        site.client().remove_object("nexus-models", key)
     site.client().put_object("nexus", "default/handbook/late.txt", BytesIO(b"x"), 1)
     (site.folder / "registry" / "mlflow.db").unlink()
     site = empty_site(site.folder, site.minio, site.postgres)
@@ -176,7 +182,8 @@ def test_what_was_saved_comes_back(site: Site) -> None:
         assert ledger.responses("default") == []
 
     asked = site.run(_commands("Bring back"))
-    assert site.documents() == DOCUMENTS
+    assert site.objects("nexus") == DOCUMENTS
+    assert site.objects("nexus-models") == MODELS
     with Ledger(site.ledger_url) as ledger:
         (answer,) = ledger.responses("default")
         assert (answer.answer, answer.question) == ("On Mondays. ¿Sí? 世界", "When?")

@@ -63,11 +63,12 @@ def test_definitions_can_be_left_out_and_let_go(helm: Helm) -> None:
         assert "annotations" not in one["metadata"]
 
 
-def test_workflows_are_those_of_argo_with_our_image(helm: Helm) -> None:
+def test_workflows_are_those_of_argo_with_our_images(helm: Helm) -> None:
     values = {
         "images": {
             "registry": "registry.example.org",
             "pipelines": {"repository": "steps", "tag": "1.2.3"},
+            "trainer": {"repository": "training", "tag": "4.5.6"},
             "pullSecrets": ["one", "two"],
         },
         "credentials": {"existingSecret": "stores"},
@@ -82,16 +83,32 @@ def test_workflows_are_those_of_argo_with_our_image(helm: Helm) -> None:
         assert one["spec"].pop("imagePullSecrets") == [{"name": "one"}, {"name": "two"}]
         text = json.dumps(one)
         assert "registry.example.org/steps:1.2.3" in text
-        text = text.replace("registry.example.org/steps:1.2.3", "IMAGE").replace(
-            "shared-models", "nexus-models"
-        )
+        for theirs, ours in (
+            ("registry.example.org/steps:1.2.3", "IMAGE"),
+            ("registry.example.org/training:4.5.6", "TRAINER"),
+            ("shared-models", "nexus-models"),
+        ):
+            text = text.replace(theirs, ours)
         text = text.replace(
             '"secretRef": {"name": "stores"', '"secretRef": {"name": "nexus-platform"'
         )
-        wanted = re.sub(
-            r"ghcr\.io/llmops-nexus/nexus-pipelines:[0-9.]+", "IMAGE", json.dumps(source)
-        )
+        wanted = json.dumps(source)
+        for name, ours in (("nexus-pipelines", "IMAGE"), ("nexus-trainer", "TRAINER")):
+            wanted = re.sub(rf"ghcr\.io/llmops-nexus/{name}:[0-9.]+", ours, wanted)
         assert json.loads(text) == json.loads(wanted)
+
+
+def test_every_process_is_told_where_models_and_their_registry_are(helm: Helm) -> None:
+    def told(values: dict[str, Any]) -> dict[str, str]:
+        maps = of_kind(helm.template(PLATFORM, values), "ConfigMap")
+        return next(one["data"] for one in maps if one["metadata"]["name"] == "nexus-platform")
+
+    assert told({})["NEXUS_MODELS_URL"] == "s3://nexus-models"
+    assert told({})["NEXUS_TRACKING_URL"] == "http://nexus-mlflow:5000"
+    places = {"modelsUrl": "s3://company-models", "trackingUrl": "https://mlflow.example.org"}
+    elsewhere = told({"platform": places})
+    assert elsewhere["NEXUS_MODELS_URL"] == "s3://company-models"
+    assert elsewhere["NEXUS_TRACKING_URL"] == "https://mlflow.example.org"
 
 
 def test_cluster_templates_have_no_namespace(helm: Helm) -> None:

@@ -70,6 +70,10 @@ def test_it_asks_for_a_sync(api: httpx.Client) -> None:
     [
         ({"metadata": {"annotations": {"team": "b"}}}, "only set annotations"),
         ({"metadata": {"annotations": {"other": "x"}}}, "only set annotations"),
+        (
+            {"metadata": {"annotations": {"llmops.nexus/promote-requested-at": "1 by me"}}},
+            "only set annotations",
+        ),
         ({"metadata": {"annotations": {"team": None}}}, "may not remove annotations"),
         ({"metadata": {"annotations": None}}, "may not remove annotations"),
         ({"spec": {"sync": {"interval": "1h"}}}, "may not change a spec"),

@@ -72,6 +72,8 @@ affinity:
 {{- define "nexus.platform" -}}
 NEXUS_BUCKET_URL: {{ .Values.platform.bucketUrl | quote }}
 NEXUS_WORK_URL: {{ .Values.platform.workUrl | quote }}
+NEXUS_MODELS_URL: {{ .Values.platform.modelsUrl | quote }}
+NEXUS_TRACKING_URL: {{ .Values.platform.trackingUrl | quote }}
 NEXUS_S3_ENDPOINT: {{ .Values.platform.s3.endpoint | quote }}
 NEXUS_S3_REGION: {{ .Values.platform.s3.region | quote }}
 NEXUS_MILVUS_URI: {{ .Values.platform.milvusUri | quote }}

@@ -3,9 +3,9 @@
 - apiGroups: [llmops.nexus]
   resources: [ragindexes, servingmodels, finetunejobs]
   verbs: [get, list, watch]
-# the finalizer of an index
+# the finalizer of an index, and of a job
 - apiGroups: [llmops.nexus]
-  resources: [ragindexes]
+  resources: [ragindexes, finetunejobs]
   verbs: [patch]
 - apiGroups: [llmops.nexus]
   resources: [ragindexes/status, servingmodels/status, finetunejobs/status]
@@ -53,7 +53,8 @@
 {{- define "nexus.operatorPlatformRules" -}}
 - apiGroups: [argoproj.io]
   resources: [workflows]
-  verbs: [get, list, watch, create, delete]
+  # patch: a run that somebody cancels is told to end
+  verbs: [get, list, watch, create, patch, delete]
 {{- if ne .Values.events.source "none" }}
 - apiGroups: [argoproj.io]
   resources: [eventsources, sensors]
@@ -85,6 +86,6 @@
 {{- define "nexus-events.rules" -}}
 # without create: a notice for an index that is not there makes none
 - apiGroups: [llmops.nexus]
-  resources: [ragindexes]
+  resources: [ragindexes{{ if .Values.events.alerts }}, finetunejobs{{ end }}]
   verbs: [get, patch]
 {{- end -}}

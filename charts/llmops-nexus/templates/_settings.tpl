@@ -3,7 +3,7 @@
 platformNamespace: {{ .Release.Namespace }}
 watchNamespaces: {{ .Values.operator.watchNamespaces | toJson }}
 images:
-  {{- range $role := list "gateway" "embedder" "pipelines" "llamacpp" }}
+  {{- range $role := list "gateway" "embedder" "pipelines" "trainer" "llamacpp" }}
   {{ $role }}: {{ include "nexus.image" (dict "root" $ "image" $role) }}
   {{- end }}
   vllm: {{ .Values.images.vllm }}
@@ -24,6 +24,8 @@ events:
   eventBus: default
   serviceAccount: nexus-events
   authSecret: {{ .Values.events.authSecret | quote }}
+  alerts: {{ and .Values.events.alerts (ne .Values.events.source "none") }}
+  alertsSecret: {{ .Values.events.alertsSecret | quote }}
   endpoint: {{ regexReplaceAll "^https?://" .Values.platform.s3.endpoint "" }}
   insecure: {{ hasPrefix "http://" .Values.platform.s3.endpoint }}
   credentialsSecret: {{ include "nexus.credentialsSecret" . }}

@@ -19,6 +19,36 @@ _STEPS = {
     "ingest": ("nexus_pipelines.ingest.cli", "parse, chunk, embed and store one shard"),
     "publish": ("nexus_pipelines.publish.cli", "make what was ingested live, clean up, report"),
     "teardown": ("nexus_pipelines.teardown.cli", "remove what an index left outside the cluster"),
+    "finetune-select": (
+        "nexus_pipelines.finetune.select.cli",
+        "choose what a fine-tuning run learns from",
+    ),
+    "finetune-validate": (
+        "nexus_pipelines.finetune.validate.cli",
+        "check that selection by its gates",
+    ),
+    "finetune-train": ("nexus_pipelines.finetune.train.cli", "train the adapter"),
+    "finetune-evaluate": (
+        "nexus_pipelines.finetune.evaluate.cli",
+        "answer the golden set by candidate and production",
+    ),
+    "finetune-gate": (
+        "nexus_pipelines.finetune.gate.cli",
+        "decide whether the candidate may replace production",
+    ),
+    "finetune-register": (
+        "nexus_pipelines.finetune.register.cli",
+        "store the candidate as a version of the job's model",
+    ),
+    "finetune-release": (
+        "nexus_pipelines.finetune.release.cli",
+        "make a version the one that is served",
+    ),
+    "finetune-rollback": ("nexus_pipelines.finetune.rollback.cli", "serve the version before"),
+    "golden-add": (
+        "nexus_pipelines.finetune.golden_add.cli",
+        "promote corrected answers into a golden set",
+    ),
 }
 
 
@@ -55,12 +85,14 @@ def exit_code(error: Exception) -> int | None:
     if isinstance(error, StepError):
         return error.exit_code
     from nexus_api.uri import BadUri
+    from nexus_evaluation.errors import EvaluationError
     from nexus_knowledge.errors import KnowledgeError
     from nexus_models import ModelError
+    from nexus_registry.errors import RegistryError
 
-    if isinstance(error, KnowledgeError | ModelError):
+    if isinstance(error, KnowledgeError | ModelError | RegistryError):
         return EXIT_TRANSIENT if error.transient else EXIT_FINAL
-    return EXIT_FINAL if isinstance(error, BadUri) else None
+    return EXIT_FINAL if isinstance(error, BadUri | EvaluationError) else None
 
 
 if __name__ == "__main__":

@@ -29,6 +29,16 @@ class Environment:
         return self._named("NEXUS_WORK_URL")
 
     @property
+    def models_url(self) -> str:
+        """The store for the artifacts of registered models."""
+        return self._named("NEXUS_MODELS_URL")
+
+    @property
+    def tracking_url(self) -> str:
+        """The tracking server and model registry: sqlite:///... or http(s)://..."""
+        return self._named("NEXUS_TRACKING_URL")
+
+    @property
     def ledger_url(self) -> str:
         """The ledger's database."""
         return self._named("NEXUS_LEDGER_URL")
@@ -47,6 +57,11 @@ class Environment:
     def model_cache(self) -> Path:
         """The directory of fetched models, whose tokenizer is needed."""
         return Path(self._named("NEXUS_MODEL_CACHE"))
+
+    def find_model_cache(self) -> Path | None:
+        """Return the directory of fetched models; None where a step can do without."""
+        named = self._variables.get("NEXUS_MODEL_CACHE", "")
+        return Path(named) if named else None
 
     def s3_client(self) -> "Minio":
         """Make a client for the S3 that NEXUS_S3_* name.

@@ -3,7 +3,7 @@
 import argparse
 import sys
 
-from nexus_models import ModelFiles, fetch
+from nexus_models import ModelFiles, ModelFormat, fetch, fetch_adapter
 from nexus_pipelines.environment import Environment
 
 
@@ -15,9 +15,20 @@ def add_model(parser: argparse.ArgumentParser) -> None:
 
 def fetch_model(args: argparse.Namespace) -> ModelFiles:
     """Bring the model into the cache; say so when that takes a download."""
-
-    def say(begins: str) -> None:
-        sys.stderr.write(f"{begins}\n")
-
     cache = Environment().model_cache
-    return fetch(args.uri, cache=cache, revision=args.revision, progress=say)
+    return fetch(args.uri, cache=cache, revision=args.revision, progress=_say)
+
+
+def fetch_released(args: argparse.Namespace) -> ModelFiles:
+    """Bring the adapter of --adapter-digest into the cache, in the form that PEFT writes."""
+    return fetch_adapter(
+        args.uri,
+        ModelFormat.SAFETENSORS,
+        cache=Environment().model_cache,
+        digest=args.adapter_digest,
+        progress=_say,
+    )
+
+
+def _say(begins: str) -> None:
+    sys.stderr.write(f"{begins}\n")

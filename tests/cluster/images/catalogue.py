@@ -17,15 +17,24 @@ class Recipe:
     dockerfile: Path
     context: Path
     own: bool
+    distributions: tuple[Path, ...] = ()
+    """Folders of what it is for; the entry point is the first one's."""
+    locks: tuple[Path, ...] = ()
+    """What it installs of others, pinned by hash."""
+    torch: bool = False
+    """Whether it takes a CPU build of torch where there is one (`TORCH_WHEELS`)."""
 
 
 _OWN = {
-    "nexus-operator": "operator/controller",
-    "nexus-gateway": "services/gateway",
-    "nexus-embedder": "services/embedder",
-    "nexus-pipelines": "pipelines",
-    "nexus-runtime-llamacpp": "services/runtime",
+    "nexus-operator": ("operator/controller",),
+    "nexus-gateway": ("services/gateway",),
+    "nexus-embedder": ("services/embedder",),
+    "nexus-pipelines": ("pipelines",),
+    "nexus-runtime-llamacpp": ("services/runtime",),
+    "nexus-trainer": ("pipelines", "services/runtime"),
 }
+_ELSEWHERE = {"nexus-trainer": "pipelines/trainer"}  # a second image of one distribution
+_LOCKS = {"nexus-trainer": ("requirements-train.txt", "requirements.txt")}
 _THIRD_PARTY = (
     "postgresql",
     "milvus-lite",
@@ -42,7 +51,19 @@ NAMES = (*OWN, *_THIRD_PARTY)
 def recipe(name: str) -> Recipe:
     """Return the recipe of an image.  Raises ImageMissing when there is none of that name."""
     if name in _OWN:
-        return Recipe(name, ROOT / _OWN[name] / "Dockerfile", ROOT, own=True)
+        folders = tuple(ROOT / folder for folder in _OWN[name])
+        names = _LOCKS.get(name, ("requirements.txt",))
+        locks = tuple(folder / lock for folder, lock in zip(folders, names, strict=True))
+        dockerfile = ROOT / _ELSEWHERE.get(name, _OWN[name][0]) / "Dockerfile"
+        return Recipe(
+            name,
+            dockerfile,
+            ROOT,
+            own=True,
+            distributions=folders,
+            locks=locks,
+            torch="ARG TORCH_WHEELS" in dockerfile.read_text(),
+        )
     if name in _THIRD_PARTY:
         folder = _HERE / name
         return Recipe(name, folder / "Dockerfile", folder, own=False)

@@ -16,6 +16,7 @@ from images.errors import ToolMissing
 RELEASE = "bookworm"
 BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
+_CHECKOUT = Path(__file__).parents[3]
 _APT = Path("/etc/apt")
 _KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
 _PIP_KEYS = ("index-url", "extra-index-url", "trusted-host", "timeout", "retries", "proxy")
@@ -108,6 +109,13 @@ def bundle(environ: Mapping[str, str]) -> Path | None:
     """Return the certificates that this machine trusts instead of the usual ones, if it says so."""
     named = (Path(environ[name]) for name in _BUNDLES if environ.get(name))
     return next((path for path in named if path.is_file()), None)
+
+
+def torch_wheels(environ: Mapping[str, str] | None = None) -> Path | None:
+    """Return the folder with a CPU build of torch: NEXUS_WHEELS, or one beside the checkout."""
+    environ = os.environ if environ is None else environ
+    folder = Path(environ.get("NEXUS_WHEELS") or _CHECKOUT.parent / "shared" / "wheels")
+    return folder if any(folder.glob("torch-*+cpu-*.whl")) else None
 
 
 def mounts(folder: Path, environ: Mapping[str, str] | None = None) -> dict[str, Path]:

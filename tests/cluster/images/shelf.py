@@ -22,7 +22,8 @@ _SBOM = "sbom.cdx.json"
 _ATTEMPTS = 3  # somebody may be at work on what is copied
 _KEPT = 2  # of each image: the one in use and the one before
 _STAGES_KEPT = 12  # what the next builds start from; every layer is looked through at each step
-_PUSH_SECONDS = 300.0
+_PUSH_SECONDS = 600.0
+_WHEELS = "/wheels"  # where a build sees them
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,9 @@ def _reference(wanted: Recipe, key: str) -> str:
 
 
 def _key(wanted: Recipe) -> str:
-    return content_hash(wanted.dockerfile, wanted.context, base.key())
+    wheels = host.torch_wheels() if wanted.torch else None
+    cpu = [path.name for path in sorted(wheels.glob("torch-*+cpu-*.whl"))] if wheels else []
+    return content_hash(wanted.dockerfile, wanted.context, base.key(), *cpu)
 
 
 def _build(wanted: Recipe, key: str, archive: Path) -> None:
@@ -101,6 +104,7 @@ def _build(wanted: Recipe, key: str, archive: Path) -> None:
             "--pull-never",
             f"--build-arg=BASE_IMAGE={base.base_image()}",
             *(f"--volume={source}:{path}:ro" for path, source in host.mounts(Path(folder)).items()),
+            *_torch(wanted),
             f"--file={wanted.dockerfile}",
             f"--tag={tag}",
             str(wanted.context),
@@ -114,6 +118,14 @@ def _build(wanted: Recipe, key: str, archive: Path) -> None:
     destination = f"docker-archive:{archive}:docker.io/{_reference(wanted, key)}"
     buildah("push", tag, destination, seconds=_PUSH_SECONDS)
     _forget(wanted.name, archive.parent)
+
+
+def _torch(wanted: Recipe) -> list[str]:
+    """Return what makes a build take a CPU build of torch, where this machine has one."""
+    wheels = host.torch_wheels() if wanted.torch else None
+    if wheels is None:
+        return []
+    return [f"--volume={wheels}:{_WHEELS}:ro", f"--build-arg=TORCH_WHEELS={_WHEELS}"]
 
 
 def _forget(name: str, current: Path) -> None:

@@ -15,6 +15,8 @@ from nexus_pipelines import cli
 ARN, OTHER = "arn:minio:sqs::NEXUS:webhook", "arn:minio:sqs::OTHER:webhook"
 NS = "http://s3.amazonaws.com/doc/2006-03-01/"
 
+NAMES = ("nexus", "nexus-work", "nexus-models")
+
 
 @pytest.fixture(scope="module")
 def notifier(tmp_path_factory: pytest.TempPathFactory, minio: MinioServer) -> Iterator[MinioServer]:
@@ -39,6 +41,7 @@ def environment(notifier: MinioServer, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv(name, value)
     monkeypatch.setenv("NEXUS_BUCKET_URL", "s3://nexus")
     monkeypatch.setenv("NEXUS_WORK_URL", "s3://nexus-work/shards")
+    monkeypatch.setenv("NEXUS_MODELS_URL", "s3://nexus-models")
 
 
 def rules(server: MinioServer, bucket: str) -> list[tuple[str | None, list[str], str | None]]:
@@ -57,8 +60,8 @@ def test_the_steps_may_be_repeated(
     for said in ("made", "was there"):
         assert cli.run(["make-buckets", "--bucket=mlflow"]) == 0
         lines = capsys.readouterr().err.splitlines()
-        assert lines == [f"bucket {name}: {said}" for name in ("nexus", "nexus-work", "mlflow")]
-    assert {one.name for one in client.list_buckets()} >= {"nexus", "nexus-work", "mlflow"}
+        assert lines == [f"bucket {name}: {said}" for name in (*NAMES, "mlflow")]
+    assert {one.name for one in client.list_buckets()} >= {*NAMES, "mlflow"}
     for said in ("notifies", "already notifies"):
         assert cli.run(["bucket-notify", f"--target-arn={ARN}"]) == 0
         assert capsys.readouterr().err == f"bucket nexus {said} {ARN}\n"

@@ -8,15 +8,19 @@ from pathlib import Path
 import pytest
 from minio_server import MinioServer
 
+from nexus_api.release import adapter_digest
 from nexus_models import (
     DigestMismatch,
+    ModelFormat,
     ModelNotFound,
     NotAllowed,
     UnsafeModel,
     UnsupportedUri,
     fetch,
+    fetch_adapter,
     mirror,
 )
+from nexus_models.files import sha256_of
 from nexus_models.sources.bucket import RECORD
 from nexus_pipelines import cli
 
@@ -132,3 +136,53 @@ def test_the_steps_mirror_and_place(
     assert cli.run(["model-fetch", f"--uri={uri}", f"--to={served}"]) == 0
     assert names(served) == whole
     assert (model / RECORD).exists() is False
+
+
+@pytest.fixture
+def adapter(tmp_path: Path) -> Path:
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    (folder / "adapter_model.safetensors").write_bytes(weights(1))
+    (folder / "adapter_config.json").write_text("{}")
+    (folder / "adapter.gguf").write_bytes(b"GGUF")
+    (folder / "unit.json").write_text("{}")
+    (folder / "model-card.md").write_text("# card")
+    return folder
+
+
+def released(minio: MinioServer, bucket: str, adapter: Path) -> tuple[str, str]:
+    """Put a version into a bucket; its address, and the digest of its adapter."""
+    client = minio.access.client()
+    for path in adapter.iterdir():
+        client.fput_object(bucket, f"default/tuned/1/{path.name}", str(path))
+    digest = adapter_digest({path.name: sha256_of(path) for path in adapter.iterdir()})
+    return f"s3://{bucket}/default/tuned/1/", digest
+
+
+def test_a_released_adapter_comes_by_its_digest(
+    minio: MinioServer, bucket: str, adapter: Path, tmp_path: Path
+) -> None:
+    uri, digest = released(minio, bucket, adapter)
+    found = fetch_adapter(uri, ModelFormat.GGUF, cache=tmp_path / "here", digest=digest)
+    assert names(found.dir) == {
+        "adapter.gguf", "adapter_config.json", "adapter_model.safetensors",
+    }  # fmt: skip
+    assert [path.name for path in found.files] == ["adapter.gguf"]
+    minio.access.client().remove_object(bucket, "default/tuned/1/adapter.gguf")
+    again = fetch_adapter(uri, ModelFormat.SAFETENSORS, cache=tmp_path / "here", digest=digest)
+    assert again.dir == found.dir, "what is in the cache needs no bucket"
+    with pytest.raises(DigestMismatch, match=digest[:12]):
+        fetch_adapter(uri, ModelFormat.GGUF, cache=tmp_path / "there", digest=digest)
+    assert names(tmp_path / "there" / "adapters") == set()
+
+
+def test_an_engines_pod_fetches_a_released_adapter(
+    minio: MinioServer, bucket: str, adapter: Path, tmp_path: Path
+) -> None:
+    uri, digest = released(minio, bucket, adapter)
+    to = tmp_path / "served" / "a"
+    flags = ["--uri", uri, "--to", str(to), "--adapter-digest"]
+    assert cli.run(["model-fetch", *flags, "0" * 64]) == 1
+    assert not to.exists()
+    assert cli.run(["model-fetch", *flags, digest]) == 0
+    assert names(to) == {"adapter_config.json", "adapter_model.safetensors"}

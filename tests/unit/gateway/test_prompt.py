@@ -7,10 +7,11 @@ from gateway_scripted import hit
 from hypothesis import given
 from hypothesis import strategies as st
 
-from nexus_gateway.chat.focus import key_sentences
-from nexus_gateway.chat.prompt import MESSAGE_TOKENS, SYSTEM, build, texts_to_count
-from nexus_gateway.chat.question import messages_of, question_of, text_of
-from nexus_gateway.errors import BadRequest
+from nexus_gateway.chat.question import messages_of, question_of
+from nexus_knowledge.errors import QuestionTooLong
+from nexus_knowledge.prompting.focus import key_sentences
+from nexus_knowledge.prompting.messages import text_of
+from nexus_knowledge.prompting.prompt import MESSAGE_TOKENS, SYSTEM, build, texts_to_count
 
 QUESTION = {"role": "user", "content": "When is the pump tested?"}
 
@@ -56,9 +57,8 @@ def test_long_first_passage_is_cut_not_left_out() -> None:
 
 def test_question_that_alone_is_too_long_is_refused() -> None:
     long = {"role": "user", "content": "why " * 400}
-    with pytest.raises(BadRequest) as caught:
+    with pytest.raises(QuestionTooLong, match="300"):
         build(asked(long), [hit("One.")], system=None, budget=300, count=words)
-    assert caught.value.code == "context_length_exceeded"
 
 
 def test_earlier_turns_go_in_when_they_fit_newest_first() -> None:

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_gateway.chat.citations import cite
-from nexus_gateway.chat.prompt import Passage
-from nexus_gateway.chat.support import supports
+from nexus_knowledge.prompting.prompt import Passage
+from nexus_knowledge.prompting.support import supports
 
 PUMP = "The standby pump is test-run for fifteen minutes every Monday at 06:00."
 FILTER = "A sand filter is backwashed when its head loss reaches 1.8 metres."

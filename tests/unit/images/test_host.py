@@ -95,3 +95,12 @@ class TestMounts:
         monkeypatch.setattr(host, "mirrors", lambda: host.Mirrors("http://a.example/debian"))
         found = host.mounts(tmp_path, {"PIP_INDEX_URL": "https://user:pw@one.example"})
         assert found["/etc/pip.conf"].stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cpu_build_of_torch_is_taken_from_the_folder_that_is_named(tmp_path: Path) -> None:
+    named = {"NEXUS_WHEELS": str(tmp_path)}
+    assert host.torch_wheels(named) is None
+    (tmp_path / "torch-2.13.0-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
+    assert host.torch_wheels(named) is None  # that one brings CUDA
+    (tmp_path / "torch-2.13.0+cpu-cp311-cp311-manylinux_2_28_x86_64.whl").touch()
+    assert host.torch_wheels(named) == tmp_path

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from small_world import World, rag_index, serving_model
 
-from nexus_api.meta import API_VERSION
 from nexus_operator.build.revision import REVISION_LABEL, UPDATE_REQUESTED
 from nexus_operator.cluster.protocol import Ref
 from nexus_operator.objects import labels_of, name_of
@@ -266,20 +265,6 @@ def test_events_tell_of_changes_once(world: World) -> None:
     assert len(told) == 1
     assert told[0]["involvedObject"]["uid"] == world.the(key)["metadata"]["uid"]
     assert told[0]["type"] == "Normal"
-
-
-def test_finetunejob_is_kept_and_says_that_running_it_comes_later(world: World) -> None:
-    metadata = {"name": "tune", "namespace": "default"}
-    spec = {
-        "baseModel": {"uri": "hf://org/repo"},
-        "data": {"feedback": {"servingModelRef": {"name": "assistant"}}},
-    }
-    job = {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": metadata, "spec": spec}
-    key = world.create(job)
-    world.settle(key)
-    ready = world.condition(key)
-    assert (ready["status"], ready["reason"]) == ("False", "NotOffered")
-    assert "later release" in ready["message"]
 
 
 def test_resource_that_this_release_cannot_read_says_so(world: World) -> None:

@@ -2,6 +2,7 @@
 local on_the_way = {
   Starting = true, Recreating = true, Surging = true, Syncing = true, NotSynced = true,
   Running = true, Checking = true, Waiting = true, IndexNotReady = true, Stopping = true,
+  ServingModelMissing = true,
 }
 local paused = { Suspended = true, NotOffered = true }
 
@@ -29,6 +30,9 @@ if ready.observedGeneration ~= nil and ready.observedGeneration < obj.metadata.g
   return { status = "Progressing", message = "the operator has not seen the last change yet" }
 end
 if ready.status == "True" then
+  if paused[ready.reason] then
+    return { status = "Suspended", message = says(ready) }
+  end
   if found.Degraded ~= nil and found.Degraded.status == "True" then
     return { status = "Degraded", message = says(found.Degraded) }
   end

@@ -13,21 +13,36 @@ Engine = Literal["llamacpp", "vllm", "triton"]
 Quantization = Literal["asIs", "F16", "Q8_0", "Q4_0"]
 
 
-_OTHER_ENGINE = (
-    "self.runtime.engine == 'llamacpp' || self.runtime.engine == 'triton'"
+_LLAMACPP = (
+    "self.runtime.engine == 'llamacpp'"
     " || (self.runtime.engine == 'auto' && (self.model.uri.startsWith('pkg://')"
     " || self.model.uri.endsWith('.gguf')))"
 )
-"""CEL on a spec: the engine is not vllm."""
+"""CEL on a spec: the engine is llamacpp."""
 
 
 class Adapter(Model):
     """A LoRA adapter that is served beside the model, under a name of its own."""
 
+    model_config = ConfigDict(
+        json_schema_extra=dict(
+            checked(
+                Rule(
+                    "self.digest == '' || !self.uri.startsWith('models:/')",
+                    "a version of the registry has a digest of its own: leave digest out",
+                    field=".digest",
+                )
+            )
+        )
+    )
+
     name: LocalName
     """Name by which requests ask for the adapter."""
     uri: ModelUri
-    """Address of the adapter, in the form that PEFT writes."""
+    """Address of its folder, in PEFT's form; for llamacpp with adapter.gguf in it. \
+models:/NAMESPACE.JOB@champion follows what a FineTuneJob of this namespace releases."""
+    digest: Annotated[str, Field(max_length=64, pattern=r"^([0-9a-f]{64})?$")] = ""
+    """Digest of the adapter's files as the registry tells it; another adapter is refused."""
 
 
 class ModelSource(Model):
@@ -49,7 +64,7 @@ class ModelSource(Model):
             },
         ),
     ] = Field(default_factory=list)
-    """LoRA adapters that are loaded at the start; vllm only."""
+    """LoRA adapters that are loaded at the start: one with llamacpp, none with triton."""
 
 
 class Runtime(Model):
@@ -156,8 +171,13 @@ class ServingModelSpec(Model):
                     field=".model.quantization",
                 ),
                 Rule(
-                    f"size(self.model.adapters) == 0 || !({_OTHER_ENGINE})",
-                    "only vllm loads adapters: leave them out, or set runtime.engine to vllm",
+                    "size(self.model.adapters) == 0 || self.runtime.engine != 'triton'",
+                    "triton loads no adapters: leave them out, or take another runtime.engine",
+                    field=".model.adapters",
+                ),
+                Rule(
+                    f"size(self.model.adapters) <= 1 || !({_LLAMACPP})",
+                    "llamacpp loads one adapter: leave one, or set runtime.engine to vllm",
                     field=".model.adapters",
                 ),
                 Rule(
@@ -203,13 +223,29 @@ class ServingModelSpec(Model):
         return "llamacpp" if uri.startswith("pkg://") or uri.endswith(".gguf") else "vllm"
 
 
+class ServedAdapter(Model):
+    """An adapter of the revision that answers."""
+
+    name: LocalName
+    """Name by which requests ask for it."""
+    uri: Annotated[str, Field(max_length=1024)]
+    """Address that the spec names."""
+    source: Annotated[str, Field(max_length=1024)]
+    """Folder that it was fetched from."""
+    digest: Annotated[str, Field(max_length=64)] = ""
+    """Digest of its files; empty where nobody named one."""
+    version: Annotated[str, Field(max_length=16)] = ""
+    """Number of its version in the registry."""
+
+
 class ServingModelStatus(Model):
     """What was last observed of the model."""
 
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this was observed at."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Progressing, Degraded, InsufficientCapacity, UpdateAvailable, Autoscaling."""
+    """Ready, Progressing, Degraded, InsufficientCapacity, UpdateAvailable, Autoscaling, \
+AdapterNotReleased."""
     replicas: Annotated[int, Field(ge=0)] | None = None
     """Servers that exist."""
     ready_replicas: Annotated[int, Field(ge=0)] | None = None
@@ -222,6 +258,11 @@ class ServingModelStatus(Model):
     """Revision that is being started."""
     engine: Engine | None = None
     """Engine of the revision that answers: how to speak to it."""
+    adapters: Annotated[
+        list[ServedAdapter],
+        Field(max_length=16, json_schema_extra={"x-kubernetes-list-type": "atomic"}),
+    ] = Field(default_factory=list)
+    """Adapters of the revision that answers."""
     url: Annotated[str, Field(max_length=2048)] | None = None
     """Address of the runtime inside the cluster; grpc:// for triton, else http://."""
 

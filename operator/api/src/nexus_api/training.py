@@ -54,6 +54,12 @@ class DataGates(Model):
     """Largest share of near duplicates."""
     max_dropped_percent: Annotated[int, Field(ge=0, le=100)] = 30
     """Largest share of examples that are malformed or too long."""
+    max_pii_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    """Largest share of examples in which personal data or credentials had to be redacted."""
+    max_toxic_percent: Annotated[int, Field(ge=0, le=100)] = 1
+    """Largest share of training examples with toxic language."""
+    max_other_language_percent: Annotated[int, Field(ge=0, le=100)] = 20
+    """Largest share of training examples in a language that the golden set does not have."""
 
 
 class TrainingData(Model):

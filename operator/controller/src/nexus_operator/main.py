@@ -60,7 +60,7 @@ async def serving_model(memo: Operator, event: kopf.RawEvent, **_: Any) -> None:
 
 @kopf.on.event(GROUP, VERSION, "finetunejobs")
 async def fine_tune_job(memo: Operator, event: kopf.RawEvent, **_: Any) -> None:
-    """Say whether a job's references resolve."""
+    """Run fine-tuning when something asks for it, and move the champion when somebody does."""
     memo.hint("FineTuneJob", _event(event))
 
 

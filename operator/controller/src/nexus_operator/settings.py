@@ -15,6 +15,7 @@ class Images:
     gateway: str = "ghcr.io/llmops-nexus/nexus-gateway:0.1.0"
     embedder: str = "ghcr.io/llmops-nexus/nexus-embedder:0.1.0"
     pipelines: str = "ghcr.io/llmops-nexus/nexus-pipelines:0.1.0"
+    trainer: str = "ghcr.io/llmops-nexus/nexus-trainer:0.1.0"
     llamacpp: str = "ghcr.io/llmops-nexus/nexus-runtime-llamacpp:0.1.0"
     vllm: str = "docker.io/vllm/vllm-openai:v0.32.0"
     triton: str = "nvcr.io/nvidia/tritonserver:25.10-vllm-python-py3"
@@ -92,6 +93,10 @@ class Events:
     """minio: whether the store is spoken to without TLS."""
     credentials_secret: str = "nexus-platform"  # noqa: S105 - the name of a Secret, not one
     """minio: Secret of the platform's namespace that has NEXUS_S3_ACCESS_KEY and _SECRET_KEY."""
+    alerts: bool = False
+    """Whether Alertmanager's webhook is taken, which asks FineTuneJobs for runs."""
+    alerts_secret: str = ""
+    """Secret of the platform's namespace whose key `token` Alertmanager has to send."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do the step; a bucket that is there stays as it is."""
     environment = Environment()
-    urls = [urlsplit(url) for url in (environment.bucket_url, environment.work_url)]
+    wanted = (environment.bucket_url, environment.work_url, environment.models_url)
+    urls = [urlsplit(url) for url in wanted]
     names = [*(url.netloc for url in urls if url.scheme == "s3"), *args.bucket]
     if not names:
-        sys.stderr.write("no bucket to make: documents and shards lie in directories\n")
+        sys.stderr.write("no bucket to make: documents, shards and models lie in directories\n")
         return
     client = environment.s3_client()
     for name in dict.fromkeys(names):

@@ -38,6 +38,7 @@ class Settings:
     retrieval_threads: int = 8
     drain_seconds: float = 0.0
     grace_seconds: int = 20
+    alert_hook: int = 0
 
     @property
     def loopback(self) -> bool:
@@ -83,6 +84,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Sett
         retrieval_threads=given.retrieval_threads,
         drain_seconds=given.drain_seconds,
         grace_seconds=given.grace_seconds,
+        alert_hook=given.alert_hook,
     )
 
 
@@ -124,6 +126,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
         Settings.drain_seconds,
     )
     option("grace_seconds", "seconds then left to answers under way", Settings.grace_seconds)
+    option("alert_hook", "1 to take alerts at /hooks/alerts", Settings.alert_hook)
     return parser
 
 

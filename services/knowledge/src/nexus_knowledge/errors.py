@@ -123,3 +123,7 @@ class IndexNotReady(RetrievalError):
     """No sync has been published yet, so there is nothing to search."""
 
     transient = True
+
+
+class QuestionTooLong(KnowledgeError):
+    """Not even the question fits the tokens that a prompt may have."""

@@ -1,5 +1,6 @@
 """Model files by URI: fetched once, checked by digest, opened safely."""
 
+from nexus_models.adapters import fetch_adapter
 from nexus_models.cache import Cache
 from nexus_models.errors import (
     AmbiguousModel,
@@ -32,6 +33,7 @@ __all__ = [
     "UnsafeModel",
     "UnsupportedUri",
     "fetch",
+    "fetch_adapter",
     "mirror",
     "place",
 ]

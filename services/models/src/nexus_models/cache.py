@@ -70,6 +70,10 @@ class Cache:
         with exclusive(self.root / "locks" / f"{_key(origin)}.lock", deadline=LOCK_SECONDS):
             return self._open(origin) or self._fill(origin, obtain)
 
+    def find(self, origin: str) -> ModelFiles | None:
+        """Open the entry of a source if it is there and whole; nothing is fetched."""
+        return self._open(origin)
+
     def in_place(self, origin: str, place: Path) -> ModelFiles:
         """Open a model where it lies; only the hashes of its files go into the cache.
 

@@ -18,7 +18,7 @@ from nexus_runtime.gguf_file import read_head
 from nexus_runtime.requantize import WeightType
 from nexus_runtime.server import drain, start
 from nexus_runtime.settings import LlamaSettings, context_for
-from nexus_runtime.weights import gguf_for
+from nexus_runtime.weights import adapter_for, gguf_for
 
 AS_IS = "asIs"
 GRACE = 20.0  # seconds that answers being written get after SIGTERM
@@ -40,6 +40,8 @@ class Options:
     cache: Path
     host: str
     port: int
+    adapter_uri: str = ""
+    adapter_digest: str = ""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -71,6 +73,8 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
     parser.add_argument(
         "--quantization", choices=(AS_IS, *WeightType), default=AS_IS, help=f"default: {AS_IS}"
     )
+    parser.add_argument("--adapter-uri", default="", help="LoRA adapter in GGUF: folder or file")
+    parser.add_argument("--adapter-digest", default="", help="refuse another adapter than this")
     parser.add_argument("--served-name", required=True, help="the name that callers use")
     parser.add_argument("--context-tokens", type=int, default=4096, help="for each slot")
     parser.add_argument("--slots", type=int, default=1, help="requests side by side")
@@ -86,6 +90,8 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
     for flag in ("slots", "threads"):
         if getattr(given, flag) < 1:
             parser.error(f"--{flag} must be at least 1")
+    if given.adapter_digest and not given.adapter_uri:
+        parser.error("--adapter-digest goes with --adapter-uri")
     return Options(
         model_uri=given.model_uri,
         revision=given.revision,
@@ -97,6 +103,8 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
         cache=given.cache,
         host=given.host,
         port=given.port,
+        adapter_uri=given.adapter_uri,
+        adapter_digest=given.adapter_digest,
     )
 
 
@@ -111,9 +119,15 @@ def _serve(options: Options, stop: threading.Event, *, verbose: bool) -> int:
     context = context_for(read_head(model), options.context_tokens, name=options.model_uri)
     if context < options.context_tokens:
         _log.warning("the model reads %d tokens, not %d", context, options.context_tokens)
+    adapter = None
+    if options.adapter_uri:
+        adapter = adapter_for(
+            options.adapter_uri, model, cache=options.cache, digest=options.adapter_digest
+        )
     settings = LlamaSettings(
         model=model, name=options.served_name, context=context, slots=options.slots,
         threads=options.threads, host=options.host, port=options.port, verbose=verbose,
+        adapter=adapter,
     )  # fmt: skip
     server = start(settings)
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -43,7 +43,11 @@ def start(settings: LlamaSettings) -> "xllamacpp.Server":
             "must be installed"
         ) from error
     try:
-        return xllamacpp.Server(_parameters(xllamacpp.CommonParams(), settings))
+        parameters = _parameters(xllamacpp.CommonParams(), settings)
+        if settings.adapter is not None:
+            unused = xllamacpp.CommonAdapterLoraInfo(str(settings.adapter), 0.0)
+            _add_adapter(parameters, unused)
+        return xllamacpp.Server(parameters)
     except RuntimeError as error:
         raise StartFailed(f"{settings.model}: llama.cpp did not start: {error}") from error
 
@@ -98,3 +102,14 @@ def _parameters(params: Any, settings: LlamaSettings) -> Any:
     params.endpoint_slots = True
     params.verbosity = 3 if settings.verbose else 1
     return params
+
+
+def _add_adapter(params: Any, adapter: Any) -> None:
+    """Load an adapter that counts only for requests that say so.
+
+    llama.cpp takes the prompt of an earlier request from its caches whatever adapter computed it
+    (https://github.com/ggml-org/llama.cpp/issues/26207), so beside an adapter there are none.
+    """
+    params.lora_adapters = [adapter]
+    params.cache_prompt = False
+    params.cache_ram_mib = 0

@@ -18,6 +18,7 @@ class LlamaSettings:
     Attributes:
         context: tokens of prompt and answer together, for each slot.
         slots: requests computed side by side.
+        adapter: a LoRA adapter for requests that ask for it by `lora`; it has the number 0.
     """
 
     model: Path
@@ -28,6 +29,7 @@ class LlamaSettings:
     host: str
     port: int
     verbose: bool
+    adapter: Path | None = None
 
 
 def context_for(head: GgufHead, wanted: int, *, name: str) -> int:

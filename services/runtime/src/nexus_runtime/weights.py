@@ -3,10 +3,12 @@
 import logging
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
-from nexus_models import Cache, ModelFiles, ModelFormat, fetch
+from nexus_models import Cache, ModelFiles, ModelFormat, fetch, fetch_adapter
 from nexus_runtime.errors import UnsupportedGguf
+from nexus_runtime.gguf_file import TensorInfo, read_head
 from nexus_runtime.requantize import REQUANTIZE_VERSION, WeightType
 
 CONVERT_TIMEOUT = 3600.0  # seconds: 1.5 s for 135M parameters, so some minutes for 8B
@@ -38,6 +40,47 @@ def gguf_for(uri: str, weights: WeightType | None, *, cache: Path, revision: str
 
     name = f"{source.stem}.{weights}-v{REQUANTIZE_VERSION}.gguf"
     return Cache(cache).derived(files.digest, name, build)
+
+
+def adapter_for(uri: str, base: Path, *, cache: Path, digest: str = "") -> Path:
+    """Fetch a LoRA adapter in GGUF and see that it belongs to a base model.
+
+    Args:
+        uri: the adapter's address: a folder with `adapter.gguf` in it, or a GGUF file.
+        base: the GGUF file of the base model.
+        cache: the model cache.
+        digest: as `nexus_models.fetch_adapter` takes it.
+
+    Raises:
+        nexus_models.ModelError: the adapter cannot be had, or is not the one of the digest.
+        UnsupportedGguf: it is no adapter, or one of another base.
+        BadGguf: it is damaged.
+    """
+    files = fetch_adapter(uri, ModelFormat.GGUF, cache=cache, digest=digest, progress=_log.info)
+    path = _single(files, uri)
+    said, wanted = read_head(path), read_head(base)
+    if said.values.get("general.type") != "adapter" or said.values.get("adapter.type") != "lora":
+        raise UnsupportedGguf(f"{uri}: {path.name} is no LoRA adapter")
+    if said.architecture != wanted.architecture:
+        raise UnsupportedGguf(
+            f"{uri}: the adapter was made for a base of the family {said.architecture!r}, and "
+            f"{base.name} is of {wanted.architecture!r}"
+        )
+    shapes = {one.name: one.shape for one in wanted.tensors}
+    for tensor in said.tensors:
+        _check_fit(tensor, shapes, uri)
+    return path
+
+
+def _check_fit(tensor: TensorInfo, shapes: Mapping[str, tuple[int, ...]], uri: str) -> None:
+    name, _, side = tensor.name.rpartition(".")
+    shape = shapes.get(name, ())
+    fits = {"lora_a": tensor.shape[:1] == shape[:1], "lora_b": tensor.shape[1:] == shape[1:]}
+    if not shape or not fits.get(side, False):
+        raise UnsupportedGguf(
+            f"{uri}: the adapter was made for another base model: {tensor.name} "
+            f"({' x '.join(map(str, tensor.shape))}) does not fit it"
+        )
 
 
 def _single(files: ModelFiles, uri: str) -> Path:

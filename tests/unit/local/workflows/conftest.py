@@ -138,6 +138,8 @@ class Script:
     outputs: dict[str, str] = field(default_factory=dict)
     """container path -> text"""
     hold: asyncio.Event | None = None
+    linger: asyncio.Event | None = None
+    """Waited for after the outputs are written."""
 
 
 class ScriptedRunner:
@@ -174,6 +176,8 @@ class ScriptedRunner:
                 env_paths[path].write_text(
                     text, encoding="utf-8", errors=self.encoding_errors, newline=""
                 )
+            if script.linger:
+                await script.linger.wait()
         except asyncio.CancelledError:
             self.cancelled.append(name)
             raise

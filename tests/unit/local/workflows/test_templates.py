@@ -18,6 +18,12 @@ SYNC = {
     "settings": '{"source":{"include":["{{weird}}"]}}',
     "fingerprint": "0123456789",
 }
+LOCKS = {
+    "nexus-sync": "index.{{workflow.parameters.namespace}}.{{workflow.parameters.index}}",
+    "nexus-teardown": "index.{{workflow.parameters.namespace}}.{{workflow.parameters.index}}",
+    "nexus-finetune": "job.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
+    "nexus-release": "release.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
+}
 
 
 def template(name: str) -> dict[str, Any]:
@@ -34,19 +40,19 @@ def run_of(name: str, parameters: dict[str, str], **more: Any) -> dict[str, Any]
 
 @pytest.fixture
 async def site(platform: Platform) -> Platform:
-    for name in ("nexus-sync", "nexus-teardown"):
+    for name in LOCKS:
         await platform.cluster.create(template(name))
     return platform
 
 
-@pytest.mark.parametrize("name", ["nexus-sync", "nexus-teardown"])
+@pytest.mark.parametrize("name", LOCKS)
 def test_every_workflow_is_bounded_and_restricted(name: str) -> None:
     spec = template(name)["spec"]
     assert spec["ttlStrategy"]["secondsAfterCompletion"] > 0
     assert spec["podGC"]["strategy"]
     assert spec["activeDeadlineSeconds"] > 0
     assert spec["parallelism"] > 0
-    assert "{{workflow.parameters.index}}" in spec["synchronization"]["mutexes"][0]["name"]
+    assert spec["synchronization"]["mutexes"] == [{"name": LOCKS[name]}]
     assert spec["serviceAccountName"] == "nexus-pipelines"
     assert spec["securityContext"]["runAsNonRoot"] is True
     patch = yaml.safe_load(spec["podSpecPatch"])
@@ -138,3 +144,121 @@ async def test_a_parameter_left_out_is_named(site: Platform) -> None:
     status = await site.outcome(run_of("nexus-sync", parameters))
     assert status["phase"] == "Failed"
     assert "uid has no value" in status["message"]
+
+
+FINETUNE = {
+    "namespace": "team",
+    "job": "tuning",
+    "uid": "u-1",
+    "request": "r-1",
+    "settings": '{"data":{}}',
+    "production": '{"base":"pkg://x"}',
+    "trainPod": '{"containers":[{"name":"main","resources":{"limits":{"nvidia.com/gpu":"1"}}}]}',
+    "trainSeconds": "3600",
+}
+PROMOTED = ["select", "validate", "train", "evaluate", "gate", "register", "release"]
+
+
+def plays_a_run(site: Platform, verdict: str) -> None:
+    for task, file in (
+        ("select", "selection"),
+        ("validate", "report"),
+        ("train", "training"),
+        ("evaluate", "evaluation"),
+        ("release", "release"),
+    ):
+        site.runner.plays(task, Script(outputs={f"/tmp/{file}.json": '{"of":"' + task + '"}'}))
+    decision = json.dumps({"verdict": verdict})
+    site.runner.plays(
+        "gate", Script(outputs={"/tmp/decision.json": decision, "/tmp/verdict": verdict})
+    )
+    site.runner.plays(
+        "register", Script(outputs={"/tmp/version.json": '{"version":"7"}', "/tmp/number": "7\n"})
+    )
+
+
+def args_of(site: Platform, task: str) -> list[str]:
+    pod = next(pod for name, pod in site.runner.pods.items() if f".{task}(0)" in name)
+    found: list[str] = pod["spec"]["containers"][0]["args"]
+    return found
+
+
+async def test_a_run_that_passes_the_gate_is_registered_and_released_in_order(
+    site: Platform,
+) -> None:
+    plays_a_run(site, "Promote")
+    status = await site.outcome(run_of("nexus-finetune", {**FINETUNE, "promotion": "Auto"}))
+    assert status["phase"] == "Succeeded", status["message"]
+    assert site.runner.started == [f"wf.{step}(0)" for step in PROMOTED]
+    for task in PROMOTED:
+        given = args_of(site, task)
+        assert given[:5] == [
+            f"finetune-{task}",
+            "--namespace=team",
+            "--job=tuning",
+            "--uid=u-1",
+            "--run=wf",
+        ]
+        assert f"--settings={FINETUNE['settings']}" in given
+    created = site.found()["metadata"]["creationTimestamp"]
+    assert f"--as-of={created}" in args_of(site, "select")
+    assert f"--production={FINETUNE['production']}" in args_of(site, "evaluate")
+    assert {"--version=7", "--by=gate"} <= set(args_of(site, "release"))
+    images = {
+        task: next(
+            pod["spec"]["containers"][0]["image"]
+            for name, pod in site.runner.pods.items()
+            if f".{task}(0)" in name
+        )
+        for task in PROMOTED
+    }
+    trained = {task for task, image in images.items() if "/nexus-trainer:" in image}
+    assert trained == {"train", "evaluate"}
+
+
+@pytest.mark.parametrize(
+    ("verdict", "promotion", "registered", "released"),
+    [
+        ("Promote", "Manual", "Succeeded", "Skipped"),
+        ("AskPerson", "Auto", "Succeeded", "Skipped"),
+        ("Reject", "Auto", "Skipped", "Omitted"),
+        ("Underpowered", "Auto", "Skipped", "Omitted"),
+    ],
+)
+async def test_the_verdict_says_how_far_a_run_goes(
+    site: Platform, verdict: str, promotion: str, registered: str, released: str
+) -> None:
+    plays_a_run(site, verdict)
+    status = await site.outcome(run_of("nexus-finetune", {**FINETUNE, "promotion": promotion}))
+    assert status["phase"] == "Succeeded", status["message"]
+    shown = phases(status)
+    assert (shown["register"], shown["release"]) == (registered, released)
+
+
+async def test_data_that_fails_its_gates_ends_the_run(site: Platform) -> None:
+    plays_a_run(site, "Promote")
+    site.runner.plays("validate", Script(exit_code=1))
+    status = await site.outcome(run_of("nexus-finetune", FINETUNE))
+    assert status["phase"] == "Failed"
+    assert site.runner.started == ["wf.select(0)", "wf.validate(0)"]
+
+
+@pytest.mark.parametrize(("action", "other"), [("release", "rollback"), ("rollback", "release")])
+async def test_a_person_moves_the_alias_one_way(site: Platform, action: str, other: str) -> None:
+    site.runner.plays(action, Script(outputs={"/tmp/release.json": '{"champion":"3"}'}))
+    parameters = {
+        "namespace": "team",
+        "job": "tuning",
+        "uid": "u-1",
+        "settings": "{}",
+        "action": action,
+        "version": "3",
+        "by": "ada",
+    }
+    status = await site.outcome(run_of("nexus-release", parameters))
+    shown = phases(status)
+    assert (shown[action], shown[other]) == ("Succeeded", "Skipped")
+    given = args_of(site, action)
+    assert given[0] == f"finetune-{action}"
+    assert ("--version=3" in given) == (action == "release")
+    assert "--by=ada" in given

@@ -53,7 +53,7 @@ _NOTICES = {
 def event_source(settings: Settings) -> Manifest:
     """Build the EventSource that hears of objects; `events.source` must not be `none`."""
     events = settings.events
-    spec: Manifest = {"eventBusName": events.event_bus, "template": _pod_template(settings)}
+    spec: Manifest = {"eventBusName": events.event_bus, "template": pod_template(settings, NAME)}
     if events.source == "webhook":
         webhook: Manifest = {
             "port": str(WEBHOOK_PORT),
@@ -76,7 +76,7 @@ def event_source(settings: Settings) -> Manifest:
                 "secretKey": {"name": secret, "key": "NEXUS_S3_SECRET_KEY"},
             }
         }
-    return _object(settings, EVENT_SOURCE, spec)
+    return listener(settings, NAME, EVENT_SOURCE, spec)
 
 
 def sensor(settings: Settings, elsewhere: Iterable[Watched]) -> Manifest:
@@ -99,14 +99,14 @@ def sensor(settings: Settings, elsewhere: Iterable[Watched]) -> Manifest:
         filters = [_matches(key, _begins(one.prefix))]
         dependencies.append(_dependency(name, settings, notice, filters))
         triggers.append(_trigger(name, notice, [], namespace=one.namespace, index=one.name))
-    template = {**_pod_template(settings), "serviceAccountName": settings.events.service_account}
+    account = {"serviceAccountName": settings.events.service_account}
     spec = {
         "eventBusName": settings.events.event_bus,
-        "template": template,
+        "template": {**pod_template(settings, NAME), **account},
         "dependencies": dependencies,
         "triggers": triggers,
     }
-    return _object(settings, SENSOR, spec)
+    return listener(settings, NAME, SENSOR, spec)
 
 
 def _dependency(
@@ -181,9 +181,10 @@ def _matches(path: str, expression: str) -> Manifest:
     return {"path": path, "type": "string", "value": [expression]}
 
 
-def _pod_template(settings: Settings) -> Manifest:
+def pod_template(settings: Settings, name: str) -> Manifest:
+    """Return the pod template of one half of a listener, as Argo Events has it."""
     template: Manifest = {
-        "metadata": {"labels": _labels()},
+        "metadata": {"labels": _labels(name)},
         "securityContext": {
             "runAsNonRoot": True,
             "runAsUser": _USER,
@@ -203,9 +204,9 @@ def _pod_template(settings: Settings) -> Manifest:
     return template
 
 
-def _labels() -> dict[str, str]:
+def _labels(name: str) -> dict[str, str]:
     return {
-        "app.kubernetes.io/name": NAME,
+        "app.kubernetes.io/name": name,
         "app.kubernetes.io/component": "events",
         "app.kubernetes.io/part-of": PART_OF,
         "app.kubernetes.io/managed-by": MANAGED_BY,
@@ -213,11 +214,12 @@ def _labels() -> dict[str, str]:
     }
 
 
-def _object(settings: Settings, kind: tuple[str, str], spec: Manifest) -> Manifest:
+def listener(settings: Settings, name: str, kind: tuple[str, str], spec: Manifest) -> Manifest:
+    """Return one half of a listener, which goes with the operator's own Deployment."""
     metadata: Manifest = {
-        "name": NAME,
+        "name": name,
         "namespace": settings.platform_namespace,
-        "labels": _labels(),
+        "labels": _labels(name),
     }
     if settings.owner is not None:
         metadata["ownerReferences"] = [
@@ -228,5 +230,4 @@ def _object(settings: Settings, kind: tuple[str, str], spec: Manifest) -> Manife
                 "uid": settings.owner.uid,
             }
         ]
-    api_version, name = kind
-    return {"apiVersion": api_version, "kind": name, "metadata": metadata, "spec": spec}
+    return {"apiVersion": kind[0], "kind": kind[1], "metadata": metadata, "spec": spec}

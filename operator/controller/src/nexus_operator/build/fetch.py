@@ -21,7 +21,7 @@ def init_containers(model: ServingModel, settings: Settings) -> tuple[Manifest, 
     source = model.spec.model
     weights = _fetch(settings, "fetch-model", source.uri, source.revision)
     adapters = (
-        _fetch(settings, f"fetch-adapter-{place}", adapter.uri, "")
+        _fetch(settings, f"fetch-adapter-{place}", adapter.uri, "", adapter.digest)
         for place, adapter in enumerate(source.adapters)
     )
     return (weights, *adapters)
@@ -44,10 +44,14 @@ def pipelines_container(
     }
 
 
-def _fetch(settings: Settings, name: str, uri: str, revision: str) -> Manifest:
+def _fetch(
+    settings: Settings, name: str, uri: str, revision: str, adapter_digest: str = ""
+) -> Manifest:
     arguments = [("--uri", uri), ("--to", folder(settings, uri, revision))]
     if revision:
         arguments.append(("--revision", revision))
+    if adapter_digest:
+        arguments.append(("--adapter-digest", adapter_digest))
     cache = {"name": "models", "mountPath": settings.model_cache.path}
     built = pipelines_container(name, ["model-fetch", *flags(arguments)], settings, cache)
     return {**built, **credentials(settings)}

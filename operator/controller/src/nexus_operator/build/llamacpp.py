@@ -27,6 +27,11 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
         "--context-tokens": str(spec.runtime.context_tokens),
         "--slots": str(spec.runtime.slots),
     }
+    # One adapter at most: the rules of the resource say so.
+    for adapter in spec.model.adapters:
+        arguments["--adapter-uri"] = adapter.uri
+        if adapter.digest:
+            arguments["--adapter-digest"] = adapter.digest
     container: Manifest = {
         "name": "llamacpp",
         "image": settings.images.llamacpp,

@@ -6,13 +6,14 @@ from datetime import datetime, timedelta
 
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_api.servingmodel import Engine, ServingModel
+from nexus_api.servingmodel import Engine, ServedAdapter, ServingModel
 from nexus_api.uri import parse_uri
 from nexus_operator.build.engines import ENGINES, engine_of
 from nexus_operator.build.pod import pod_template
 from nexus_operator.build.revision import REVISION_LABEL, revision_of
 from nexus_operator.build.serving import deployment, released_template, service
 from nexus_operator.objects import annotations_of, is_deleting, labels_of, owner_uids, ref_of
+from nexus_operator.plan.adapters import Resolved, resolved
 from nexus_operator.plan.guards import (
     foreign,
     guard,
@@ -69,6 +70,8 @@ class _Release:
 def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: datetime) -> Plan:
     """Decide what the cluster should hold for one ServingModel.  Pure: same inputs, same plan."""
     view = _view(model, seen)
+    released = resolved(model, seen)
+    model = released.model
     hindrance = _hindrance(model, view, settings)
     wanted = None if hindrance else revision_of(model)
     live = live_revision(wanted, model.status.live_revision, view.revisions)
@@ -100,6 +103,9 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         url=service_url(view.service) if view.service else None,
         autoscaler=guard(model, seen, "HorizontalPodAutoscaler"),
         autoscales=settings.on_kubernetes,
+        adapters=_adapters(model, released, wanted, live),
+        registry=released.registry,
+        unreleased=released.waiting,
     )
     status = servingmodel_status(model, serving, now)
     old = [one.manifest() for one in model.status.conditions]
@@ -192,6 +198,13 @@ def _engine(model: ServingModel, selected: str | None, view: _View) -> Engine:
     found = view.find(selected)
     told = engine_of(found.deployment["spec"]["template"]) if found else None
     return told or model.spec.engine()
+
+
+def _adapters(
+    model: ServingModel, released: Resolved, wanted: str | None, live: str | None
+) -> tuple[ServedAdapter, ...]:
+    """Return the adapters of the live revision: those of the spec once it is the wanted one."""
+    return released.adapters if wanted == live else tuple(model.status.adapters)
 
 
 def _must_wait(model: ServingModel, wanted: str, view: _View) -> bool:

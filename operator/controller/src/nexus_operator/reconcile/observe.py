@@ -4,17 +4,20 @@ from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
     API_VERSION,
     INDEX_LABEL,
+    JOB_LABEL,
     MODEL_LABEL,
     NAMESPACE_LABEL,
     Manifest,
 )
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.alerts import NAME as ALERTS
 from nexus_operator.build.cache import claim_name
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.build.events import NAME as LISTENER
 from nexus_operator.build.guards import GUARDS, guard_name
 from nexus_operator.cluster.protocol import Cluster, Ref
+from nexus_operator.plan.adapters import named_jobs
 from nexus_operator.plan.model import Seen
 from nexus_operator.settings import Settings
 
@@ -29,28 +32,33 @@ async def observe_ragindex(cluster: Cluster, index: RagIndex, settings: Settings
     """Read the Workflows of an index, and the Sensor that tells it of objects."""
     labels = {INDEX_LABEL: index.metadata.name, NAMESPACE_LABEL: index.metadata.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
-    listener = await _listener(cluster, settings, SENSOR)
+    told = settings.events.source != "none"
+    listener = await _half(cluster, settings, SENSOR, LISTENER) if told else ()
     return Seen(children=_with_kind(runs, *WORKFLOW), references=listener)
 
 
 async def observe_platform(cluster: Cluster, settings: Settings) -> Seen:
     """Read the listener on the bucket."""
-    source = await _listener(cluster, settings, EVENT_SOURCE)
-    return Seen(children=(*source, *await _listener(cluster, settings, SENSOR)))
+    source = await _half(cluster, settings, EVENT_SOURCE, LISTENER)
+    return Seen(children=(*source, *await _half(cluster, settings, SENSOR, LISTENER)))
 
 
-async def _listener(
-    cluster: Cluster, settings: Settings, kind: tuple[str, str]
+async def observe_alerts(cluster: Cluster, settings: Settings) -> Seen:
+    """Read the listener on alerts."""
+    source = await _half(cluster, settings, EVENT_SOURCE, ALERTS)
+    return Seen(children=(*source, *await _half(cluster, settings, SENSOR, ALERTS)))
+
+
+async def _half(
+    cluster: Cluster, settings: Settings, kind: tuple[str, str], name: str
 ) -> tuple[Manifest, ...]:
-    """Return one half of the listener, if there is to be one and it is there."""
-    if settings.events.source == "none":
-        return ()
-    found = await cluster.get(Ref(*kind, settings.platform_namespace, LISTENER))
+    """Return one half of a listener, if it is there."""
+    found = await cluster.get(Ref(*kind, settings.platform_namespace, name))
     return _with_kind([found] if found is not None else [], *kind)
 
 
 async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: Settings) -> Seen:
-    """Read the Deployments, pods, Service and guards of a model, and the index that it names."""
+    """Read the Deployments, pods, Service and guards of a model, and what its spec names."""
     meta = model.metadata
     labels = {MODEL_LABEL: meta.name}
     deployments = await cluster.list(*DEPLOYMENT, namespace=meta.namespace, labels=labels)
@@ -64,7 +72,10 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: 
     if model.spec.knowledge is not None:
         name = model.spec.knowledge.rag_index_ref.name
         index = await cluster.get(Ref(API_VERSION, "RagIndex", meta.namespace, name))
-        references = [index] if index is not None else []
+        references = list(_with_kind([index] if index is not None else [], API_VERSION, "RagIndex"))
+    for job in sorted(named_jobs(model.spec.manifest(), meta.namespace)):
+        found_job = await cluster.get(Ref(API_VERSION, "FineTuneJob", meta.namespace, job))
+        references += _with_kind([found_job] if found_job else [], API_VERSION, "FineTuneJob")
     return Seen(
         children=(
             *_with_kind(deployments, *DEPLOYMENT),
@@ -79,9 +90,21 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: 
     )
 
 
-async def observe_finetunejob(_cluster: Cluster, _job: FineTuneJob, _settings: Settings) -> Seen:
-    """Read nothing: a FineTuneJob has no children yet."""
-    return Seen()
+async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Settings) -> Seen:
+    """Read the Workflows of a job, and the ServingModels that it names."""
+    meta, spec = job.metadata, job.spec
+    labels = {JOB_LABEL: meta.name, NAMESPACE_LABEL: meta.namespace}
+    runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
+    feedback = spec.data.feedback
+    named = [spec.promotion.serving_model_ref, feedback.serving_model_ref if feedback else None]
+    refs = {
+        Ref(API_VERSION, "ServingModel", meta.namespace, one.name)
+        for one in named
+        if one is not None
+    }
+    found = [await cluster.get(ref) for ref in sorted(refs)]
+    models = _with_kind([one for one in found if one], API_VERSION, "ServingModel")
+    return Seen(children=_with_kind(runs, *WORKFLOW), references=models)
 
 
 def _with_kind(objects: list[Manifest], api_version: str, kind: str) -> tuple[Manifest, ...]:

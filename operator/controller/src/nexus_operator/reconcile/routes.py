@@ -1,11 +1,12 @@
 """From an object that changed to the resources that may have to be reconciled."""
 
 from collections.abc import Iterable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from nexus_api.meta import (
     API_VERSION,
     INDEX_LABEL,
+    JOB_LABEL,
     MANAGED_BY,
     MODEL_LABEL,
     NAMESPACE_LABEL,
@@ -15,6 +16,7 @@ from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.build.guards import GUARDS
 from nexus_operator.cluster.protocol import WatchEvent
 from nexus_operator.objects import is_deleting, labels_of, ref_of
+from nexus_operator.plan.adapters import named_jobs
 from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.observe import CLAIM, DEPLOYMENT, POD, SERVICE, WORKFLOW
 from nexus_operator.reconcile.reconcile import Key
@@ -25,6 +27,13 @@ PLATFORM = Key("Platform", "", "")
 
 CHILD_SELECTOR = f"app.kubernetes.io/managed-by={MANAGED_BY}"
 """Selects the objects that the operator makes, and the pods of its Deployments."""
+
+_OWNER_LABELS = {
+    INDEX_LABEL: "RagIndex",
+    MODEL_LABEL: "ServingModel",
+    JOB_LABEL: "FineTuneJob",
+}
+"""Labels of children, and the kind that each names."""
 
 _LISTENER = frozenset({EVENT_SOURCE[1], SENSOR[1]})
 
@@ -42,7 +51,7 @@ def children(settings: Settings) -> tuple[Watched, ...]:
     found = [Watched(*WORKFLOW, settings.platform_namespace)]
     looked_after: tuple[str | None, ...] = settings.watch_namespaces or (None,)
     kinds = [DEPLOYMENT, SERVICE]
-    if settings.events.source != "none":
+    if settings.events.source != "none" or settings.events.alerts:
         found += [Watched(*kind, settings.platform_namespace) for kind in (EVENT_SOURCE, SENSOR)]
     if settings.on_kubernetes:
         kinds += [POD, CLAIM, *((api_version, kind) for kind, api_version in GUARDS.items())]
@@ -58,15 +67,16 @@ def watched(settings: Settings, own: Iterable[str] = KINDS) -> tuple[Watched, ..
 
 
 class Routes:
-    """Knows which ServingModels name which RagIndex, and which indexes are told of uploads.
+    """Knows what ServingModels name, indexes and jobs, and which indexes are told of uploads.
 
-    It learns both from the changes that it is shown.
+    It learns all of it from the changes that it is shown.
     """
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self._index_of: dict[Key, str] = {}
+        self._named: dict[Key, frozenset[Key]] = {}
         self._told: dict[Key, str] = {}
+        self._alerts_of: dict[Key, list[Any]] = {}
 
     def keys(self, event: WatchEvent, watched_kind: str) -> Iterator[Key]:
         """Yield the resources that a change may concern."""
@@ -81,20 +91,34 @@ class Routes:
         yield key
         if watched_kind == "ServingModel":
             self._learn(key, event)
-        if watched_kind == "RagIndex":
-            for model, index in self._index_of.items():
-                if (model.namespace, index) == (ref.namespace, ref.name):
-                    yield model
-            if self._listener_changes(key, event):
-                yield PLATFORM
+        else:
+            yield from [model for model, named in self._named.items() if key in named]
+        if watched_kind == "FineTuneJob" and self._alerts_change(key, event):
+            yield PLATFORM
+        if watched_kind == "RagIndex" and self._listener_changes(key, event):
+            yield PLATFORM
 
     def _learn(self, key: Key, event: WatchEvent) -> None:
-        knowledge = (event.object.get("spec") or {}).get("knowledge") or {}
-        name = (knowledge.get("ragIndexRef") or {}).get("name")
-        if name is None or event.type == "DELETED":
-            self._index_of.pop(key, None)
-        else:
-            self._index_of[key] = str(name)
+        """Take note of the index and the jobs that a ServingModel names."""
+        spec = {} if event.type == "DELETED" else event.object.get("spec") or {}
+        index = ((spec.get("knowledge") or {}).get("ragIndexRef") or {}).get("name")
+        named = {Key("FineTuneJob", key.namespace, job) for job in named_jobs(spec, key.namespace)}
+        if index is not None:
+            named.add(Key("RagIndex", key.namespace, str(index)))
+        self._named.pop(key, None)
+        if named:
+            self._named[key] = frozenset(named)
+
+    def _alerts_change(self, key: Key, event: WatchEvent) -> bool:
+        """Tell whether the alerts that may start a job are others than before."""
+        triggers = (event.object.get("spec") or {}).get("triggers") or {}
+        before = self._alerts_of.pop(key, [])
+        alerts: list[Any] = triggers.get("alerts") or []
+        if event.type == "DELETED" or is_deleting(event.object):
+            alerts = []
+        if alerts:
+            self._alerts_of[key] = alerts
+        return before != alerts
 
     def _listener_changes(self, key: Key, event: WatchEvent) -> bool:
         """Tell whether what all indexes share may have to change with this one.
@@ -119,7 +143,7 @@ def _owners(child: Manifest) -> Iterator[Key]:
     labels = labels_of(child)
     namespace = labels.get(NAMESPACE_LABEL)
     if namespace is not None:
-        for label, kind in ((INDEX_LABEL, "RagIndex"), (MODEL_LABEL, "ServingModel")):
+        for label, kind in _OWNER_LABELS.items():
             if label in labels:
                 yield Key(kind, namespace, labels[label])
     metadata = child.get("metadata") or {}

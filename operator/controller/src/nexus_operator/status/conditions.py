@@ -27,7 +27,9 @@ class Transition:
     warning: bool
 
 
-GOOD_WHEN_FALSE = frozenset({"Degraded", "InsufficientCapacity", "UpdateAvailable"})
+GOOD_WHEN_FALSE = frozenset(
+    {"Degraded", "InsufficientCapacity", "UpdateAvailable", "AdapterNotReleased"}
+)
 """Conditions that name a trouble or a notice: True is not the normal state."""
 
 ROUTINE = frozenset({"Checking", "Stopping"})

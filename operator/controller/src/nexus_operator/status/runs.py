@@ -23,7 +23,8 @@ TRANSIENT_EXIT = "75"
 """Exit code by which a step says that something it needs did not answer."""
 
 _REPORTING_STEP = "publish"
-_RUNNING = frozenset({"", "Pending", "Running"})
+RUNNING = frozenset({"", "Pending", "Running"})
+"""Phases of a Workflow that has not ended."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def read_run(workflow: Manifest, *, now: datetime) -> Run:
     status = workflow.get("status") or {}
     phase = str(status.get("phase") or "")
     what: Literal["sync", "teardown"] = (
-        "teardown" if _template(workflow).endswith("teardown") else "sync"
+        "teardown" if template_of(workflow).endswith("teardown") else "sync"
     )
     report: Report | None = None
     failure: Failure | None = None
@@ -79,8 +80,8 @@ def read_run(workflow: Manifest, *, now: datetime) -> Run:
             report = read_report(workflow)
         except ReportError as problem:
             failure = Failure("BadReport", str(problem))
-    elif phase not in _RUNNING and phase != "Succeeded":
-        failure = _failure(status)
+    elif phase not in RUNNING and phase != "Succeeded":
+        failure = failure_of(status)
         if what == "sync":
             # A shard failed for good, and the rest was published all the same.
             with contextlib.suppress(ReportError):
@@ -90,12 +91,12 @@ def read_run(workflow: Manifest, *, now: datetime) -> Run:
         name=name_of(workflow),
         object_uid=uid_of(workflow),
         what=what,
-        state="running" if phase in _RUNNING else "failed" if failure else "succeeded",
-        attempt=_whole(annotations_of(workflow).get(ATTEMPT), default=1),
+        state="running" if phase in RUNNING else "failed" if failure else "succeeded",
+        attempt=whole(annotations_of(workflow).get(ATTEMPT), default=1),
         cause=annotations_of(workflow).get(CAUSE, ""),
-        parameters=_parameters((workflow.get("spec") or {}).get("arguments")),
+        parameters=parameters_of((workflow.get("spec") or {}).get("arguments")),
         created=created,
-        finished=None if phase in _RUNNING else moment(status.get("finishedAt")) or created,
+        finished=None if phase in RUNNING else moment(status.get("finishedAt")) or created,
         failure=failure,
         report=report,
     )
@@ -108,9 +109,9 @@ def newest_first(runs: Iterable[Run]) -> list[Run]:
 
 def read_report(workflow: Manifest) -> Report:
     """Return the output parameter `report` of the node `publish`; raises ReportError."""
-    for node in _nodes(workflow.get("status") or {}):
+    for node in nodes_of(workflow.get("status") or {}):
         if node.get("displayName") == _REPORTING_STEP:
-            text = _parameters(node.get("outputs")).get("report")
+            text = parameters_of(node.get("outputs")).get("report")
             if text is not None:
                 return _parse_report(text)
     raise ReportError(f"its step `{_REPORTING_STEP}` left no output parameter `report`")
@@ -133,10 +134,11 @@ def _parse_report(text: str) -> Report:
         raise ReportError(f"its report cannot be read ({problem!r})") from problem
 
 
-def _failure(status: Manifest) -> Failure:
+def failure_of(status: Manifest) -> Failure:
+    """Return why a Workflow failed, by its first step that did."""
     failed = [
         node
-        for node in _nodes(status)
+        for node in nodes_of(status)
         if node.get("type") == "Pod" and node.get("phase") in {"Failed", "Error"}
     ]
     if not failed:
@@ -155,22 +157,26 @@ def _exit_code(node: Manifest) -> str:
     return TRANSIENT_EXIT if f"exit code {TRANSIENT_EXIT}" in str(node.get("message")) else ""
 
 
-def _nodes(status: Manifest) -> Iterator[Manifest]:
+def nodes_of(status: Manifest) -> Iterator[Manifest]:
+    """Yield the nodes of a Workflow's status."""
     for node in (status.get("nodes") or {}).values():
         if isinstance(node, dict):
             yield node
 
 
-def _parameters(holder: Any) -> dict[str, str]:
+def parameters_of(holder: Any) -> dict[str, str]:
+    """Return the parameters of arguments, inputs or outputs that have a value."""
     listed = (holder or {}).get("parameters") or []
     return {str(one["name"]): str(one["value"]) for one in listed if "value" in one}
 
 
-def _template(workflow: Manifest) -> str:
+def template_of(workflow: Manifest) -> str:
+    """Return the name of the template that a Workflow runs."""
     return str(((workflow.get("spec") or {}).get("workflowTemplateRef") or {}).get("name", ""))
 
 
-def _whole(text: str | None, *, default: int) -> int:
+def whole(text: str | None, *, default: int) -> int:
+    """Return the whole number that an annotation states."""
     return int(text) if text is not None and text.isascii() and text.isdigit() else default
 
 

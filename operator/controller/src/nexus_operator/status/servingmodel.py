@@ -5,7 +5,7 @@ from datetime import datetime
 
 from nexus_api.meta import MODEL_LABEL, Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_api.servingmodel import Engine, ServingModel
+from nexus_api.servingmodel import Engine, ServedAdapter, ServingModel
 from nexus_operator.status.autoscaling import autoscaling_finding
 from nexus_operator.status.conditions import Finding, merge
 from nexus_operator.status.failure import Failure
@@ -36,6 +36,9 @@ class Serving:
         url: where the Service answers.
         autoscaler: the autoscaler, None when there is none.
         autoscales: whether there are autoscalers here at all.
+        adapters: those of the revision that answers.
+        registry: whether the spec names an adapter of the registry.
+        unreleased: why such an adapter is left out, if so.
     """
 
     wanted: Side | None
@@ -48,6 +51,9 @@ class Serving:
     url: str | None = None
     autoscaler: Manifest | None = None
     autoscales: bool = False
+    adapters: tuple[ServedAdapter, ...] = ()
+    registry: bool = False
+    unreleased: Failure | None = None
 
     @property
     def settled(self) -> bool:
@@ -72,6 +78,10 @@ def servingmodel_status(model: ServingModel, serving: Serving, now: datetime) ->
             autoscaling_finding(model.spec.autoscaling, serving.autoscaler, offered=offered)
         )
         drop = frozenset()
+    if serving.registry:
+        findings.append(_adapters(serving))
+    else:
+        drop |= {"AdapterNotReleased"}
     shown = serving.live or serving.wanted
     moving = serving.wanted and (not serving.live or serving.live.name != serving.wanted.name)
     old = [one.manifest() for one in model.status.conditions]
@@ -85,6 +95,7 @@ def servingmodel_status(model: ServingModel, serving: Serving, now: datetime) ->
         "liveRevision": serving.live.name if serving.live else None,
         "candidateRevision": serving.wanted.name if serving.wanted and moving else None,
         "engine": serving.engine,
+        "adapters": [one.manifest() for one in serving.adapters] or None,
         "url": serving.url,
     }
 
@@ -195,6 +206,15 @@ def _update(serving: Serving) -> Finding:
         )
         return Finding("UpdateAvailable", True, "PlatformChanged", message)
     return Finding("UpdateAvailable", False, "Current", "The revision has its present form.")
+
+
+def _adapters(serving: Serving) -> Finding:
+    waiting = serving.unreleased
+    if waiting is not None:
+        return Finding("AdapterNotReleased", True, waiting.reason, f"{waiting.message}.")
+    told = ", ".join(f"{one.name} (version {one.version})" for one in serving.adapters)
+    message = f"The revision that answers has {told}." if told else "Its revision is starting."
+    return Finding("AdapterNotReleased", False, "Released", message)
 
 
 def _of(strength: Strength) -> str:

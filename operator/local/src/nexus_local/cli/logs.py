@@ -99,12 +99,14 @@ def runs(
     kube = target.kube()
     kube.get(kind, target.namespace, names[0])
     now = datetime.now(UTC)
+    tuned = kind.name == "FineTuneJob"
     rows = []
     for run in _runs(kube, kind, target.namespace, names[0]):
         status = run.get("status") or {}
         rows.append(
             [
                 run["metadata"]["name"],
+                *([verdict(run)] if tuned else []),
                 str(status.get("phase") or "Pending"),
                 str(status.get("progress") or ""),
                 _took(status, now),
@@ -112,7 +114,21 @@ def runs(
                 str(status.get("message") or ""),
             ]
         )
-    print_table(console, ("RUN", "PHASE", "PROGRESS", "TOOK", "AGE", "MESSAGE"), rows)
+    heads = ("RUN", *(("OUTCOME",) if tuned else ()), "PHASE", "PROGRESS", "TOOK", "AGE", "MESSAGE")
+    print_table(console, heads, rows)
+
+
+def verdict(run: Manifest) -> str:
+    """What a run of a FineTuneJob came to, for instance `Promote 3`; of a move, what it did."""
+    found: dict[str, str] = {}
+    for node in ((run.get("status") or {}).get("nodes") or {}).values():
+        for one in (node.get("outputs") or {}).get("parameters") or ():
+            found[str(one.get("name"))] = str(one.get("value", ""))
+    given = (run["spec"].get("arguments") or {}).get("parameters") or ()
+    asked = {str(one.get("name")): str(one.get("value", "")) for one in given}
+    parts = (asked.get("action", ""), found.get("verdict", ""))
+    version = found.get("number", "") or asked.get("version", "")
+    return " ".join(part for part in (*parts, version) if part)
 
 
 def _took(status: Manifest, now: datetime) -> str:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nexus_local.cli import apply, ask, demo, doctor, documents, logs, show, up, wait
+from nexus_local.cli import apply, ask, demo, doctor, documents, logs, show, tuning, up, wait
 from nexus_local.cli.errors import CliError, UsageError
 
 app = typer.Typer(
@@ -31,6 +31,10 @@ VERBS: tuple[Callable[..., Any], ...] = (
     wait.wait,
     logs.logs,
     logs.runs,
+    tuning.run,
+    tuning.cancel,
+    tuning.promote,
+    tuning.rollback,
     documents.ingest,
     documents.documents,
     ask.ask,

@@ -69,6 +69,8 @@ def config_map(layout: Layout, model_cache: Path, urls: dict[str, str]) -> Manif
         "data": {
             "NEXUS_BUCKET_URL": layout.bucket.as_uri(),
             "NEXUS_WORK_URL": layout.work.as_uri(),
+            "NEXUS_MODELS_URL": layout.models.as_uri(),
+            "NEXUS_TRACKING_URL": f"sqlite:///{layout.tracking}",
             "NEXUS_LEDGER_URL": f"sqlite:///{layout.ledger}",
             "NEXUS_MILVUS_URI": urls["milvus"],
             "NEXUS_EMBEDDER_URL": urls["embedder"],
@@ -160,6 +162,7 @@ def gateway(extra: dict[str, str]) -> Manifest:
     container = _serving("gateway", "nexus-gateway", [])
     container["env"] += [
         {"name": "NEXUS_CONTROL_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
+        {"name": "NEXUS_ALERT_HOOK", "value": "1"},
         *({"name": name, "value": value} for name, value in extra.items()),
     ]
     container |= {

@@ -51,6 +51,16 @@ class Layout:
         return self.root / "work"
 
     @property
+    def models(self) -> Path:
+        """Versions of fine-tuned models, which never change."""
+        return self.root / "models"
+
+    @property
+    def tracking(self) -> Path:
+        """The registry of runs and models; MLflow keeps their files in a folder beside it."""
+        return self.root / "tracking.db"
+
+    @property
     def ledger(self) -> Path:
         """What is known of each document, and which version is live."""
         return self.root / "ledger.db"
@@ -72,7 +82,7 @@ class Layout:
 
     def create(self) -> None:
         """Make the folders; they are the user's alone."""
-        for folder in (self.root, self.bucket, self.work, self.node):
+        for folder in (self.root, self.bucket, self.work, self.models, self.node):
             folder.mkdir(parents=True, exist_ok=True)
         self.root.chmod(0o700)
 

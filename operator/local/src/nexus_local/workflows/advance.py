@@ -13,6 +13,7 @@ from typing import Any
 
 from nexus_local.workflows.dag import Dag
 from nexus_local.workflows.errors import WorkflowError
+from nexus_local.workflows.fields import check_patch
 from nexus_local.workflows.names import exit_node_name, pod_name
 from nexus_local.workflows.nodes import Node, NodeType, Phase, stamp
 from nexus_local.workflows.pods import pod_order
@@ -277,6 +278,8 @@ class Walk:
             }
             pod = {"pod.name": pod_name(self.program.name, call.name, name)}
             filled = fill(template, {**values, **files, **pod})
+            for problem in check_patch(filled.get("podSpecPatch") or "", "podSpecPatch"):
+                raise problem
             node.phase = Phase.RUNNING
             shared = {key: self.program.spec.get(key) for key in ("volumes", "podMetadata")}
             order = pod_order(self.program, node, filled, fill(shared, self.values), seconds)

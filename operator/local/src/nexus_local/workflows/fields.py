@@ -12,7 +12,8 @@ under which rights a pod runs in a cluster, never what it does:
 - of a retryStrategy: affinity; of a parameter: description, enum (the template's author checks);
 - of a container: name, resources, securityContext, imagePullPolicy, terminationMessagePath.
 
-podSpecPatch is accepted as long as the patch holds such keys only.
+podSpecPatch is accepted as long as the patch holds such keys only; one that is nothing but a
+reference is looked at when it is filled in.
 """
 
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from typing import Any, TypeAlias
 import yaml
 
 from nexus_local.workflows.errors import InvalidWorkflow, Unsupported, WorkflowError
+from nexus_local.workflows.substitution import TAG
 
 
 class Mark(Enum):
@@ -135,6 +137,7 @@ POD_SPEC_PATCH: Keys = {
     **inert("terminationGracePeriodSeconds", "topologySpreadConstraints"),
     "containers": [inert("name", "resources", "securityContext", "imagePullPolicy")],
     "initContainers": [inert("name", "resources", "securityContext", "imagePullPolicy")],
+    "volumes": [{**inert("name"), "emptyDir": inert("sizeLimit", "medium")}],
 }
 
 
@@ -162,9 +165,12 @@ def check_keys(value: Any, keys: Keys, path: str) -> Iterator[WorkflowError]:
 
 def check_patch(text: Any, path: str) -> Iterator[WorkflowError]:
     """Yield an error for every key of a podSpecPatch that would change what a pod does."""
+    if isinstance(text, str) and TAG.fullmatch(text):
+        return
     try:
         patch = yaml.safe_load(text)
     except (yaml.YAMLError, AttributeError) as error:
         yield InvalidWorkflow(path, f"is not YAML: {error}")
         return
-    yield from check_keys(patch, POD_SPEC_PATCH, path)
+    if patch is not None:
+        yield from check_keys(patch, POD_SPEC_PATCH, path)

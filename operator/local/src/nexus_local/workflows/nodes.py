@@ -7,6 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from nexus_local.workflows.names import display_name, node_id
+from nexus_local.workflows.progress import NOTHING_DONE, complete, summed
 
 
 class Phase(StrEnum):
@@ -184,7 +185,7 @@ class NodeTable:
         if phase.fulfilled:
             node.finished_at = now
         if kind is NodeType.POD:
-            node.progress = "0/1"
+            node.progress = NOTHING_DONE
         self._nodes[node.id] = node
         return node
 
@@ -200,9 +201,13 @@ class NodeTable:
 
     def progress(self) -> str:
         """Return `done/total` over the pods, as Argo counts it."""
-        pods = [node for node in self if node.type is NodeType.POD]
-        done = sum(node.phase in {Phase.SUCCEEDED, Phase.SKIPPED} for node in pods)
-        return f"{done}/{len(pods)}"
+        return summed(
+            complete(node.progress)
+            if node.phase in {Phase.SUCCEEDED, Phase.SKIPPED}
+            else node.progress
+            for node in self
+            if node.type is NodeType.POD
+        )
 
     def manifest(self) -> dict[str, Any]:
         """Return `status.nodes`."""

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from nexus_local.workflows import progress
 from nexus_local.workflows.names import pod_name
 from nexus_local.workflows.nodes import Node, Phase
 from nexus_local.workflows.program import ARGO, Program
@@ -50,9 +51,11 @@ def pod_order(
     template: filled in, no reference left; shared: likewise what the Workflow's spec gives to all
     its pods (volumes, podMetadata). seconds: its activeDeadlineSeconds, None for no limit.
     """
+    container = template["container"]
+    where = {"name": progress.VARIABLE, "value": progress.CONTAINER_PATH}
     spec: dict[str, Any] = {
         "restartPolicy": "Never",
-        "containers": [{**template["container"], "name": MAIN}],
+        "containers": [{**container, "name": MAIN, "env": [*(container.get("env") or ()), where]}],
         "volumes": [
             *(shared.get("volumes") or ()),
             *(template.get("volumes") or ()),
@@ -140,7 +143,7 @@ def record(
     node.outputs = shown or None
     node.mark(phase, now, message)
     if phase is Phase.SUCCEEDED:
-        node.progress = "1/1"
+        node.progress = progress.complete(node.progress)
 
 
 def verdict(result: PodResult) -> tuple[Phase, str]:

@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from nexus_local.workflows import outputs
+from nexus_local.workflows import outputs, progress
 from nexus_local.workflows.advance import advance
 from nexus_local.workflows.errors import Refused, WorkflowError
 from nexus_local.workflows.loading import load, stored
@@ -59,6 +59,7 @@ class WorkflowRun:
         self.scratch = host.scratch / (self.uid or metadata["name"])
         self.awake = asyncio.Event()
         self.pods: dict[str, asyncio.Task[None]] = {}
+        self.told: dict[str, str] = {}
         self.ended: list[tuple[PodOrder, PodResult, dict[str, str | None]]] = []
 
     def notice(self, workflow: Mapping[str, Any]) -> None:
@@ -143,6 +144,9 @@ class WorkflowRun:
 
     async def _loop(self, program: Program, state: RunState) -> None:
         while True:
+            for node_id, how_far in self.told.items():
+                state.nodes[node_id].progress = how_far
+            self.told.clear()
             for order, result, files in self.ended:
                 finish_node(state, order, result, files, self.host.clock())
             self.ended.clear()
@@ -172,7 +176,12 @@ class WorkflowRun:
         files: dict[str, str | None] = {}
         try:
             paths = await asyncio.to_thread(outputs.prepare, folder, order.outputs)
-            result = await self.host.runner.run_once(order.manifest, env_paths=paths)
+            paths[progress.CONTAINER_PATH] = told = folder / "progress"
+            following = asyncio.create_task(progress.follow(told, partial(self._tell, order)))
+            try:
+                result = await self.host.runner.run_once(order.manifest, env_paths=paths)
+            finally:
+                following.cancel()
             files = await asyncio.to_thread(outputs.read, folder, order.outputs)
         except outputs.OutputUnreadable as error:
             result = PodResult(None, "OutputUnreadable", str(error))
@@ -181,6 +190,10 @@ class WorkflowRun:
             result = PodResult(None, "RunnerFailed", str(error))
         self.ended.append((order, result, files))
         self.pods.pop(order.node_id, None)
+        self.awake.set()
+
+    def _tell(self, order: PodOrder, how_far: str) -> None:
+        self.told[order.node_id] = how_far
         self.awake.set()
 
     async def _stop(self, nodes: set[str]) -> None:

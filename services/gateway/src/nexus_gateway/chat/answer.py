@@ -8,8 +8,8 @@ from typing import Any
 import orjson
 
 from nexus_gateway.chat.citations import cite
-from nexus_gateway.chat.prompt import Passage
 from nexus_gateway.chat.sse import DONE, event_of, payload_of
+from nexus_knowledge.prompting.prompt import Passage
 
 Json = dict[str, Any]
 

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
-from nexus_gateway.chat.prompt import Passage
-from nexus_gateway.chat.support import supports
+from nexus_knowledge.prompting.prompt import Passage
+from nexus_knowledge.prompting.support import supports
 from nexus_knowledge.retrieval import Hit
 
 Json = dict[str, Any]

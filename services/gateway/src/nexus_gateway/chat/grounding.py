@@ -6,13 +6,15 @@ from typing import Any
 
 from nexus_gateway.auth import Principal
 from nexus_gateway.chat.answer import Grounding
-from nexus_gateway.chat.prompt import build, texts_to_count
-from nexus_gateway.chat.question import Messages, Question, asked_of
+from nexus_gateway.chat.question import asked_of
 from nexus_gateway.chat.relevance import relevant
 from nexus_gateway.control.routes import IndexRoute, ModelRoute
-from nexus_gateway.errors import GatewayError, NotFound, NotReady
+from nexus_gateway.errors import BadRequest, GatewayError, NotFound, NotReady
 from nexus_gateway.knowledge import Query, QueryTooLong
 from nexus_gateway.services import Services
+from nexus_knowledge.errors import QuestionTooLong
+from nexus_knowledge.prompting.messages import Messages, Question
+from nexus_knowledge.prompting.prompt import build, texts_to_count
 from nexus_knowledge.retrieval import Hit
 
 Json = dict[str, Any]
@@ -46,7 +48,10 @@ async def ground(
     upstream = await services.engines.upstream(route)
     texts = texts_to_count(question, hits, system=system)
     count = await services.tokens.counting(upstream, texts)
-    prompt = build(question, hits, system=system, budget=knowledge.prompt_tokens, count=count)
+    try:
+        prompt = build(question, hits, system=system, budget=knowledge.prompt_tokens, count=count)
+    except QuestionTooLong as error:
+        raise BadRequest(str(error), code="context_length_exceeded", param="messages") from error
     return prompt.messages, Grounding(index.name, prompt.passages, retrieval)
 
 

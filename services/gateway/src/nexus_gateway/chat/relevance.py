@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from nexus_gateway.chat.support import terms
+from nexus_knowledge.prompting.support import terms
 from nexus_knowledge.retrieval import Hit
 
 FAR_BEHIND = 0.5

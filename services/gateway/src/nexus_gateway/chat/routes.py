@@ -11,13 +11,14 @@ from nexus_gateway.chat import canned
 from nexus_gateway.chat.answer import Answer, Grounding
 from nexus_gateway.chat.exchange import EVENT_STREAM, Call, converse
 from nexus_gateway.chat.grounding import ground
-from nexus_gateway.chat.prompt import NOTHING_RELEVANT
-from nexus_gateway.chat.question import Messages, messages_of, question_of, text_of
+from nexus_gateway.chat.question import messages_of, question_of
 from nexus_gateway.control.routes import ModelRoute
 from nexus_gateway.errors import BadRequest
 from nexus_gateway.services import Services
 from nexus_gateway.wire import Exchange, cancelled_when_gone, json_object
 from nexus_knowledge.ledger import Response as LoggedResponse
+from nexus_knowledge.prompting.messages import Messages, text_of
+from nexus_knowledge.prompting.prompt import NOTHING_RELEVANT
 
 Json = dict[str, Any]
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import OrderedDict
 from collections.abc import Iterable
 
-from nexus_gateway.chat.prompt import Count
 from nexus_gateway.engines.base import Upstream
 from nexus_gateway.upstream import UpstreamBroken, UpstreamUnreachable
+from nexus_knowledge.prompting.lengths import Count, estimate
 
 REMEMBERED = 20_000
 TIMEOUT = 2.0
-BYTES_PER_TOKEN = 3.0  # cautious: English has about four
 LONGEST_COUNTED = 64 * 1024
 
 
@@ -57,8 +55,3 @@ class TokenCounter:
             return await upstream.count(text, TIMEOUT)
         except (UpstreamUnreachable, UpstreamBroken, TimeoutError, ValueError):
             return None
-
-
-def estimate(text: str) -> int:
-    """Return a cautious guess of a text's tokens."""
-    return math.ceil(len(text.encode("utf-8", "replace")) / BYTES_PER_TOKEN)

@@ -45,6 +45,17 @@ class ModelRoute:
         return [adapter.name for adapter in self.resource.spec.model.adapters]
 
     @property
+    def served_adapters(self) -> list[str]:
+        """Names of the adapters that the live revision has loaded, in their order."""
+        return [adapter.name for adapter in self.resource.status.adapters]
+
+    @property
+    def ready(self) -> bool:
+        """Whether it answers now; vLLM knows its adapters itself."""
+        loaded = not self.adapter or self.engine == "vllm" or self.adapter in self.served_adapters
+        return self.target is not None and loaded
+
+    @property
     def index(self) -> str:
         """Name of the RagIndex that grounds its answers, "" for none."""
         knowledge = self.resource.spec.knowledge

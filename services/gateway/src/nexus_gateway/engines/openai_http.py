@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
@@ -32,7 +32,8 @@ def _vllm_tokenize(model: str, text: str) -> Json:
     return {"model": model, "prompt": text, "add_special_tokens": False}
 
 
-LLAMACPP = Dialect(_llamacpp_tokenize)
+# Which adapter counts is said by the model's name alone.
+LLAMACPP = Dialect(_llamacpp_tokenize, frozenset({"lora"}))
 
 # Fields of vLLM's that reach beyond the one request: a template is a program, the KV cache is
 # shared with others.
@@ -41,12 +42,16 @@ VLLM = Dialect(_vllm_tokenize, frozenset({"chat_template", "kv_transfer_params",
 
 @dataclass(frozen=True)
 class OpenAiHttp:
-    """One model of a server with OpenAI's routes; `model` is the name it has there."""
+    """One model of a server with OpenAI's routes; `model` is the name it has there.
+
+    `always` goes into every request, whatever the client says.
+    """
 
     pool: Pool
     target: Target
     model: str
     dialect: Dialect
+    always: Json = field(default_factory=dict)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -62,7 +67,7 @@ class OpenAiHttp:
             self.target,
             path,
             headers={**JSON_TYPE, **headers},
-            body=orjson.dumps({**body, "model": self.model}),
+            body=orjson.dumps({**body, **self.always, "model": self.model}),
             within=None,
         )
 

@@ -7,7 +7,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 from nexus_gateway.control.routes import ModelRoute
-from nexus_gateway.engines.base import Upstream
+from nexus_gateway.engines.base import Json, Upstream
 from nexus_gateway.engines.openai_http import LLAMACPP, VLLM, OpenAiHttp
 from nexus_gateway.errors import NotReady
 from nexus_gateway.upstream import Pool
@@ -31,8 +31,9 @@ class Engines:
         if route.engine == "triton":
             servers = await self._servers()
             return servers.upstream(route.target.origin, route.served_as)
-        dialect = VLLM if route.engine == "vllm" else LLAMACPP
-        return OpenAiHttp(self._pool, route.target, route.served_as, dialect)
+        if route.engine == "vllm":
+            return OpenAiHttp(self._pool, route.target, route.served_as, VLLM)
+        return OpenAiHttp(self._pool, route.target, route.served_as, LLAMACPP, _scales(route))
 
     async def _servers(self) -> Triton:
         """Load gRPC beside the event loop, once: it takes most of a second and 30 MB."""
@@ -48,3 +49,24 @@ class Engines:
         """Close the connections that are not the pool's."""
         if self._triton is not None:
             await self._triton.close()
+
+
+def _scales(route: ModelRoute) -> Json:
+    """Return what tells llama.cpp whether its adapter counts.  Raises NotReady.
+
+    It knows adapters by number and answers without one that it does not have, so what the live
+    revision loaded is read from the status.  Prompts are not kept from one request to another:
+    what an adapter computed must not serve a request without it.
+    """
+    if route.adapter and route.adapter not in route.served_adapters:
+        raise NotReady(
+            f"model {route.asked_as!r} is not ready: no version of adapter {route.adapter!r} is "
+            "released and served yet"
+        )
+    if not route.served_adapters:
+        return {}
+    scales = [
+        {"id": number, "scale": 1.0 if name == route.adapter else 0.0}
+        for number, name in enumerate(route.served_adapters)
+    ]
+    return {"lora": scales, "cache_prompt": False}

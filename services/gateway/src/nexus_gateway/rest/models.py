@@ -66,7 +66,7 @@ def _model(route: ModelRoute) -> Json:
         "created": route.created,
         "owned_by": route.tenant,
         "kind": "chat",
-        "ready": route.target is not None,
+        "ready": route.ready,
         "index": route.index or None,
         "parent": route.name if route.adapter else None,
     }

@@ -1,13 +1,17 @@
 """Answers that were given, and what people said about them."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import func, or_, select
+from sqlalchemy.orm import Session
 
 from nexus_knowledge.ledger.database import Database
 from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import FeedbackRow, ResponseRow
-from nexus_knowledge.ledger.types import Feedback, Response
+from nexus_knowledge.ledger.types import Feedback, RatedResponse, Response
+
+_AT_ONCE = 500  # response ids that one query names
 
 
 class Answers(Database):
@@ -56,19 +60,7 @@ class Answers(Database):
                 .order_by(ResponseRow.created_at.desc())
                 .limit(limit)
             )
-            return [
-                Response(
-                    response_id=row.response_id,
-                    tenant=row.tenant,
-                    model=row.model,
-                    question=row.question,
-                    answer=row.answer,
-                    index=row.index,
-                    passages=row.passages,
-                    created_at=row.created_at,
-                )
-                for row in rows
-            ]
+            return [_response(row) for row in rows]
 
     def feedback(self, tenant: str, *, limit: int = 100) -> list[Feedback]:
         """Return a tenant's newest feedback, newest first."""
@@ -79,17 +71,125 @@ class Answers(Database):
                 .order_by(FeedbackRow.created_at.desc(), FeedbackRow.id.desc())
                 .limit(limit)
             )
+            return [_feedback(row) for row in rows]
+
+    def rated(
+        self,
+        tenant: str,
+        *,
+        model: str,
+        until: datetime,
+        limit: int,
+        corrected_only: bool = False,
+    ) -> list[RatedResponse]:
+        """Return answers to learn from: corrected, or rated up more often than down.
+
+        Args:
+            tenant: whose.
+            model: the served model that gave them, with or without an adapter.
+            until: what was said later is not looked at.
+            limit: at most so many, those that were spoken of last.
+            corrected_only: leaves out what was only rated.
+        """
+        when, corrected = func.max(FeedbackRow.created_at), FeedbackRow.corrected_answer != ""
+        useful = func.count().filter(corrected) > 0
+        if not corrected_only:
+            useful = or_(useful, func.sum(func.coalesce(FeedbackRow.rating, 0)) > 0)
+        query = (
+            select(FeedbackRow.response_id)
+            .join(ResponseRow, ResponseRow.response_id == FeedbackRow.response_id)
+            .where(
+                FeedbackRow.tenant == tenant,
+                ResponseRow.tenant == tenant,
+                or_(
+                    ResponseRow.model == model,
+                    ResponseRow.model.startswith(f"{model}:", autoescape=True),
+                ),
+                FeedbackRow.created_at <= until,
+            )
+            .group_by(FeedbackRow.response_id)
+            .having(useful)
+            .order_by(when.desc(), FeedbackRow.response_id)
+            .limit(limit)
+        )
+        with self._read() as session:
+            ids = list(session.scalars(query))
             return [
-                Feedback(
-                    response_id=row.response_id,
-                    tenant=row.tenant,
-                    rating=row.rating,
-                    corrected_answer=row.corrected_answer,
-                    comment=row.comment,
-                    created_at=row.created_at,
-                )
-                for row in rows
+                one
+                for start in range(0, len(ids), _AT_ONCE)
+                for one in _with_feedback(session, tenant, ids[start : start + _AT_ONCE], until)
             ]
+
+    def known_responses(self, tenant: str, ids: Sequence[str]) -> set[str]:
+        """Return those of the ids that are still in the tenant's log."""
+        with self._read() as session:
+            return {
+                found
+                for start in range(0, len(ids), _AT_ONCE)
+                for found in session.scalars(
+                    select(ResponseRow.response_id).where(
+                        ResponseRow.tenant == tenant,
+                        ResponseRow.response_id.in_(ids[start : start + _AT_ONCE]),
+                    )
+                )
+            }
+
+    def rated_response(self, tenant: str, response_id: str) -> RatedResponse | None:
+        """Return one answer of the tenant's log with all that was said about it, newest first."""
+        with self._read() as session:
+            row = session.get(ResponseRow, response_id)
+            if row is None or row.tenant != tenant:
+                return None
+            said = session.scalars(
+                select(FeedbackRow)
+                .where(FeedbackRow.tenant == tenant, FeedbackRow.response_id == response_id)
+                .order_by(FeedbackRow.created_at.desc(), FeedbackRow.id.desc())
+            )
+            return RatedResponse(_response(row), [_feedback(one) for one in said])
 
     def _when(self, given: datetime | None) -> datetime:
         return given or self._clock()
+
+
+def _with_feedback(
+    session: Session, tenant: str, ids: Sequence[str], until: datetime
+) -> list[RatedResponse]:
+    """Read answers by their ids, in that order, each with what was said until then."""
+    rows = session.scalars(select(ResponseRow).where(ResponseRow.response_id.in_(ids)))
+    responses = {row.response_id: _response(row) for row in rows}
+    said: dict[str, list[Feedback]] = {}
+    for row in session.scalars(
+        select(FeedbackRow)
+        .where(
+            FeedbackRow.tenant == tenant,
+            FeedbackRow.response_id.in_(ids),
+            FeedbackRow.created_at <= until,
+        )
+        .order_by(FeedbackRow.created_at.desc(), FeedbackRow.id.desc())
+    ):
+        said.setdefault(row.response_id, []).append(_feedback(row))
+    return [RatedResponse(responses[one], said[one]) for one in ids]
+
+
+def _response(row: ResponseRow) -> Response:
+    return Response(
+        response_id=row.response_id,
+        tenant=row.tenant,
+        model=row.model,
+        question=row.question,
+        answer=row.answer,
+        index=row.index,
+        passages=row.passages,
+        created_at=row.created_at,
+    )
+
+
+def _feedback(row: FeedbackRow) -> Feedback:
+    return Feedback(
+        response_id=row.response_id,
+        tenant=row.tenant,
+        rating=row.rating,
+        corrected_answer=row.corrected_answer,
+        comment=row.comment,
+        created_at=row.created_at,
+    )

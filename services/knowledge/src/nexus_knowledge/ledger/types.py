@@ -175,3 +175,11 @@ class Feedback:
     corrected_answer: str = ""
     comment: str = ""
     created_at: datetime | None = None  # None: now
+
+
+@dataclass(frozen=True, slots=True)
+class RatedResponse:
+    """An answer with what people said about it, newest first; at least one thing was said."""
+
+    response: Response
+    feedback: list[Feedback]

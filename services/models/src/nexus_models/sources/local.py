@@ -11,6 +11,22 @@ ROOTS_VARIABLE = "NEXUS_MODEL_FILE_ROOTS"
 
 
 def resolve(path: str, environ: Mapping[str, str] = os.environ) -> Path:
+    """Follow a file:// path to the model that it names: a directory, or one file.
+
+    Raises:
+        UnsafeModel: it is one file, in a format that cannot be opened without running code.
+        ModelError: as `located`.
+    """
+    place = located(path, environ)
+    if place.is_file() and not is_safe(place):
+        raise UnsafeModel(
+            f"file://{path}: a {place.suffix or 'nameless'} file cannot be opened without running "
+            "code; use safetensors, gguf or onnx"
+        )
+    return place
+
+
+def located(path: str, environ: Mapping[str, str] = os.environ) -> Path:
     """Follow a file:// path to what it names, if this machine opens that place to models.
 
     `NEXUS_MODEL_FILE_ROOTS` lists the directories that are open, parted by `:`; unset means any
@@ -19,7 +35,6 @@ def resolve(path: str, environ: Mapping[str, str] = os.environ) -> Path:
     Raises:
         NotAllowed: the path, with its links followed, lies under no open directory.
         ModelNotFound: nothing is there.
-        UnsafeModel: it is one file, in a format that cannot be opened without running code.
     """
     origin = f"file://{path}"
     try:
@@ -33,11 +48,6 @@ def resolve(path: str, environ: Mapping[str, str] = os.environ) -> Path:
         raise NotAllowed(
             f"{origin}: file:// models are open below {roots or 'no directory'} only "
             f"({ROOTS_VARIABLE})"
-        )
-    if place.is_file() and not is_safe(place):
-        raise UnsafeModel(
-            f"{origin}: a {place.suffix or 'nameless'} file cannot be opened without running code; "
-            "use safetensors, gguf or onnx"
         )
     return place
 

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from tritonclient.grpc import InferInput
 
-from nexus_gateway.chat.tokens import estimate
 from nexus_gateway.engines.base import Json
 from nexus_gateway.engines.triton.asking import Asking, asking_of
 from nexus_gateway.engines.triton.channels import Channels
@@ -19,6 +18,7 @@ from nexus_gateway.engines.triton.events import StopCutter, Writer, usage_of
 from nexus_gateway.engines.triton.failures import Failure, amid_answer, before_answer
 from nexus_gateway.upstream import UpstreamBroken
 from nexus_gateway.upstream.pool import Origin
+from nexus_knowledge.prompting.lengths import estimate
 
 # What the vLLM backend adds to its answers when it is asked to.
 COUNTS = ("return_num_input_tokens", "return_num_output_tokens", "return_finish_reason")

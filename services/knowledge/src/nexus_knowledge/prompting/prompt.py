@@ -9,12 +9,13 @@ sentences that say most about the question, then the question.  SmolLM2-135M (Q4
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from nexus_gateway.chat.focus import key_sentences
-from nexus_gateway.chat.question import Messages, Question, text_of, with_text
-from nexus_gateway.errors import BadRequest
+from nexus_knowledge.errors import QuestionTooLong
+from nexus_knowledge.prompting.focus import key_sentences
+from nexus_knowledge.prompting.lengths import Count
+from nexus_knowledge.prompting.messages import Messages, Question, text_of, with_text
 from nexus_knowledge.retrieval import Hit
 
 SYSTEM = "Answer the question with a sentence from the passages."
@@ -24,8 +25,6 @@ MESSAGE_TOKENS = 8  # role and separators of one message in the chat templates w
 MIN_PASSAGE_TOKENS = 32
 HISTORY_SHARE = 4  # at most a quarter of the budget goes to earlier turns
 _SPACE = re.compile(r"[ \t\r\f\v]*\n\s*|[ \t]{2,}")
-
-Count = Callable[[str], int]
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def build(
     """Build the prompt within `budget` tokens, as `count` counts them.
 
     Question and system text always go in, then passages by rank, then what fits of earlier
-    turns.  Raises BadRequest when not even the question fits.
+    turns.  Raises QuestionTooLong when not even the question fits.
     """
     instructions = "\n".join(filter(None, [system or SYSTEM, question.instructions]))
     shown = _trimmed(hits)
@@ -66,11 +65,9 @@ def build(
     spent = count(instructions) + count(frame) + 3 * MESSAGE_TOKENS
     spent += sum(count(text_of(m)) + MESSAGE_TOKENS for m in question.after)
     if spent + MIN_PASSAGE_TOKENS > budget:
-        raise BadRequest(
+        raise QuestionTooLong(
             f"the question is too long: with the instructions it has about {spent} tokens, and "
-            f"the model's prompt, passages included, may have {budget}",
-            code="context_length_exceeded",
-            param="messages",
+            f"the model's prompt, passages included, may have {budget}"
         )
     history = _history(question.before, (budget - spent) // HISTORY_SHARE, count)
     spent += sum(count(text_of(m)) + MESSAGE_TOKENS for m in history)

@@ -10,7 +10,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
-from nexus_gateway.chat.support import sentences, terms
+from nexus_knowledge.prompting.support import sentences, terms
 
 MOST = 2
 ENOUGH = 0.3  # share of the question's weighted words that a sentence must hold

@@ -1,0 +1,145 @@
+"""Workflows of a FineTuneJob: a run, and a move of its champion."""
+
+import json
+
+from nexus_api.finetunejob import FineTuneJob
+from nexus_api.meta import JOB_LABEL, Manifest
+from nexus_operator.build.metadata import labels
+from nexus_operator.naming import child_name, short_hash
+from nexus_operator.settings import ResourceProfile, Settings
+from nexus_operator.status.runs import CAUSE
+from nexus_operator.status.tuning_runs import RELEASE_TEMPLATE, RUN_TEMPLATE
+
+_GRACE_HOURS = 1
+"""What a try of `train` has beside lora.maxHours: to load the model and to write its adapter."""
+
+_OTHER_HOURS = 12
+"""What a run has beside its training: the other steps, waits, and what a killed try lost."""
+
+_TRIES = 2
+"""How often maxHours may be used up by tries that were killed, before the whole run ends."""
+
+
+def tuning_run_name(job: FineTuneJob, *, after: str) -> str:
+    """Return the name of the run that follows the run `after` (empty for the first).
+
+    A controller with an old view makes a name that is taken, never a second run.
+    """
+    meta = job.metadata
+    link = short_hash(meta.namespace, meta.name, meta.uid, "finetune", after)
+    return child_name(f"{meta.namespace}-{meta.name}", "finetune", link)
+
+
+def release_name(job: FineTuneJob, request: str) -> str:
+    """Return the name of the move that answers a request: asked twice, it is made once."""
+    meta = job.metadata
+    link = short_hash(meta.namespace, meta.name, meta.uid, "release", request)
+    return child_name(f"{meta.namespace}-{meta.name}", "release", link)
+
+
+def finetune_workflow(
+    job: FineTuneJob,
+    settings: Settings,
+    *,
+    name: str,
+    request: str,
+    cause: str,
+    spec_json: str,
+    fingerprint: str,
+    production: str,
+) -> Manifest:
+    """Build one run.
+
+    spec_json: the spec with all defaults.  production: what serves now, as a releasable unit in
+    JSON, empty for nothing.
+    """
+    hours = job.spec.lora.max_hours
+    promotion = job.spec.promotion
+    parameters = {
+        "request": request,
+        "settings": spec_json,
+        "fingerprint": fingerprint,
+        "production": production,
+        "promotion": promotion.mode if promotion.pinned_version is None else "Manual",
+        "trainPod": _pod_patch(settings.profiles[job.spec.lora.profile]),
+        "trainSeconds": str((hours + _GRACE_HOURS) * 3600),
+        "image": settings.images.pipelines,
+        "trainer": settings.images.trainer,
+    }
+    workflow = _workflow(job, settings, name, RUN_TEMPLATE, parameters)
+    workflow["metadata"]["annotations"] = {CAUSE: cause}
+    workflow["spec"]["activeDeadlineSeconds"] = (_TRIES * hours + _OTHER_HOURS) * 3600
+    return workflow
+
+
+def release_workflow(
+    job: FineTuneJob,
+    settings: Settings,
+    *,
+    request: str,
+    action: str,
+    version: str,
+    by: str,
+    spec_json: str,
+) -> Manifest:
+    """Build one move of the champion: `action` is release or rollback."""
+    parameters = {
+        "settings": spec_json,
+        "action": action,
+        "version": version,
+        "by": by,
+        "request": request,
+        "image": settings.images.pipelines,
+    }
+    return _workflow(job, settings, release_name(job, request), RELEASE_TEMPLATE, parameters)
+
+
+def shutdown(workflow: Manifest) -> Manifest:
+    """Build what is to be applied to a running Workflow so that it ends, its pods killed."""
+    metadata = workflow["metadata"]
+    named = {key: metadata[key] for key in ("name", "namespace", "uid") if key in metadata}
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": named,
+        "spec": {"shutdown": "Terminate"},
+    }
+
+
+def _pod_patch(profile: ResourceProfile) -> str:
+    """Return what a profile asks of a node, as a patch of the pods that train and evaluate."""
+    patch: Manifest = {}
+    if resources := profile.resources():
+        patch["containers"] = [{"name": "main", "resources": resources}]
+    if profile.node_selector:
+        patch["nodeSelector"] = dict(profile.node_selector)
+    if profile.tolerations:
+        patch["tolerations"] = [dict(one) for one in profile.tolerations]
+    if profile.runtime_class:
+        patch["runtimeClassName"] = profile.runtime_class
+    return json.dumps(patch, sort_keys=True, separators=(",", ":"))
+
+
+def _workflow(
+    job: FineTuneJob, settings: Settings, name: str, template: str, own: dict[str, str]
+) -> Manifest:
+    meta = job.metadata
+    parameters = {"namespace": meta.namespace, "job": meta.name, "uid": meta.uid, **own}
+    reference: Manifest = {"name": template}
+    if settings.workflow_template_kind == "ClusterWorkflowTemplate":
+        reference["clusterScope"] = True
+    return {
+        "apiVersion": "argoproj.io/v1alpha1",
+        "kind": "Workflow",
+        "metadata": {
+            "name": name,
+            "namespace": settings.platform_namespace,
+            "labels": labels(job, owner_label=JOB_LABEL, component="pipelines"),
+        },
+        "spec": {
+            "workflowTemplateRef": reference,
+            "arguments": {
+                "parameters": [{"name": key, "value": value} for key, value in parameters.items()]
+            },
+        },
+    }

@@ -1,0 +1,129 @@
+"""From the adapters that a ServingModel names to those that it can load now.  Pure.
+
+`models:/NAMESPACE.JOB@champion` (or `@previous`, or a number) is resolved by the status of the
+FineTuneJob.  What that status no longer tells, after a restore say, stays as it is served.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from pydantic import ValidationError
+
+from nexus_api.finetunejob import FineTuneJob
+from nexus_api.meta import Manifest
+from nexus_api.servingmodel import Adapter, ServedAdapter, ServingModel
+from nexus_api.tuning_status import RegisteredVersion
+from nexus_api.uri import Uri, parse_uri
+from nexus_operator.plan.model import Seen
+from nexus_operator.status.failure import Failure
+
+
+@dataclass(frozen=True)
+class Resolved:
+    """A model as it can be run now.
+
+    Attributes:
+        model: with the adapters' folders and digests for their addresses in the registry.
+        adapters: the same adapters, as the status shows them.
+        waiting: why an adapter is left out, the first one.
+        registry: whether the spec names an adapter of the registry at all.
+    """
+
+    model: ServingModel
+    adapters: tuple[ServedAdapter, ...]
+    waiting: Failure | None
+    registry: bool
+
+
+def named_jobs(spec: Mapping[str, object], namespace: str) -> frozenset[str]:
+    """Return the FineTuneJobs of a namespace that a ServingModel's spec (plain JSON) names."""
+    model = spec.get("model")
+    adapters = model.get("adapters") if isinstance(model, Mapping) else None
+    found = set()
+    for adapter in adapters or []:
+        uri = str(adapter.get("uri", ""))
+        owner, dot, job = uri.removeprefix("models:/").partition(".")
+        if uri.startswith("models:/") and dot and owner == namespace:
+            found.add(job.partition("@")[0].partition("/")[0])
+    return frozenset(found)
+
+
+def resolved(model: ServingModel, seen: Seen) -> Resolved:
+    """Return the model with its adapters as they are released now."""
+    found: list[ServedAdapter] = []
+    waiting: Failure | None = None
+    registry = False
+    for adapter in model.spec.model.adapters:
+        if not adapter.uri.startswith("models:/"):
+            found.append(_plain(adapter))
+            continue
+        registry = True
+        released = _released(adapter, model, seen)
+        if isinstance(released, ServedAdapter):
+            found.append(released)
+        else:
+            waiting = waiting or released
+    if not registry:
+        return Resolved(model, tuple(found), None, registry=False)
+    # Not validated: the runtime judges what a status says, and a plan must not fail on it.
+    loaded = [
+        Adapter.model_construct(name=one.name, uri=one.source, digest=one.digest) for one in found
+    ]
+    source = model.spec.model.model_copy(update={"adapters": loaded})
+    spec = model.spec.model_copy(update={"model": source})
+    fresh = model.model_copy(update={"spec": spec})
+    return Resolved(fresh, tuple(found), waiting, registry=True)
+
+
+def _plain(adapter: Adapter) -> ServedAdapter:
+    return ServedAdapter(
+        name=adapter.name, uri=adapter.uri, source=adapter.uri, digest=adapter.digest
+    )
+
+
+def _released(adapter: Adapter, model: ServingModel, seen: Seen) -> ServedAdapter | Failure:
+    address = parse_uri(adapter.uri)
+    namespace, _, name = address.name.partition(".")
+    if namespace != model.metadata.namespace or not name:
+        return Failure(
+            "OtherNamespace",
+            f"{adapter.uri} is no model of namespace {model.metadata.namespace}: write "
+            f"models:/{model.metadata.namespace}.JOB@champion",
+        )
+    job = _job(seen.reference("FineTuneJob", name))
+    version = _version(address, job) if job is not None else None
+    if version is not None and version.uri:
+        return ServedAdapter(
+            name=adapter.name,
+            uri=adapter.uri,
+            source=version.uri,
+            digest=version.digest or "",
+            version=version.version,
+        )
+    served = next((one for one in model.status.adapters if one.name == adapter.name), None)
+    if served is not None and served.uri == adapter.uri:
+        return served
+    if job is None:
+        return Failure(
+            "JobNotFound", f"There is no FineTuneJob {namespace}/{name}, which {adapter.uri} names"
+        )
+    return Failure(
+        "NotReleased",
+        f"FineTuneJob {namespace}/{name} has released no version that {adapter.uri} means; "
+        "until then the model answers without it",
+    )
+
+
+def _job(manifest: Manifest | None) -> FineTuneJob | None:
+    try:
+        return None if manifest is None else FineTuneJob.model_validate(manifest)
+    except ValidationError:
+        return None  # its own condition says so; what is served stays
+
+
+def _version(address: Uri, job: FineTuneJob) -> RegisteredVersion | None:
+    status = job.status
+    if address.revision:
+        return {"champion": status.champion, "previous": status.previous}.get(address.revision)
+    known = (status.champion, status.previous)
+    return next((one for one in known if one and one.version == address.path), None)

@@ -1,0 +1,56 @@
+"""The plan of what all FineTuneJobs share: the listener on alerts."""
+
+from collections.abc import Iterable
+
+from nexus_api.finetunejob import FineTuneJob
+from nexus_api.meta import MANAGED_BY, Manifest
+from nexus_operator.build.alerts import Alerted, alert_sensor, alert_source, picking
+from nexus_operator.build.events import EVENT_SOURCE, SENSOR
+from nexus_operator.objects import labels_of
+from nexus_operator.plan.model import Plan, Seen, doomed
+from nexus_operator.plan.platform import LOOK_FOR_KINDS, SETTLED_LOOK
+from nexus_operator.settings import Settings
+
+MOST_BYTES = 16384
+"""All templates together: a Sensor's pod gets its specification as one environment variable, of
+which Linux takes 128 KiB, and each template stands in it twice, escaped and in base64."""
+
+
+def plan_alerts(jobs: Iterable[FineTuneJob], settings: Settings, seen: Seen) -> Plan:
+    """Decide on EventSource and Sensor.  Pure: same inputs, same plan; there is no status."""
+    if not settings.events.alerts or seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
+        return Plan(status={}, requeue_after=LOOK_FOR_KINDS if seen.missing else None)
+    told = alerted(jobs)
+    if not told:
+        return Plan(status={}, delete=doomed(one for one in seen.children if _ours(one)))
+    wanted = (alert_source(settings), alert_sensor(settings, told))
+    strangers = {one["kind"] for one in seen.children if not _ours(one)}
+    return Plan(
+        status={},
+        apply=tuple(one for one in wanted if one["kind"] not in strangers),
+        requeue_after=SETTLED_LOOK,
+    )
+
+
+def alerted(jobs: Iterable[FineTuneJob]) -> tuple[Alerted, ...]:
+    """Return the first jobs, by name, that alerts may start and for which is room."""
+    told: list[Alerted] = []
+    room = MOST_BYTES
+    for one in sorted(_wanting(jobs)):
+        size = len(picking(one, ".Input.body.alerts"))
+        if size <= room:
+            told.append(one)
+            room -= size
+    return tuple(told)
+
+
+def _wanting(jobs: Iterable[FineTuneJob]) -> Iterable[Alerted]:
+    for job in jobs:
+        triggers = job.spec.triggers
+        if triggers is not None and triggers.alerts and not job.deleting:
+            matchers = tuple(tuple(sorted(one.matchers.items())) for one in triggers.alerts)
+            yield Alerted(job.metadata.namespace, job.metadata.name, matchers)
+
+
+def _ours(listener: Manifest) -> bool:
+    return labels_of(listener).get("app.kubernetes.io/managed-by") == MANAGED_BY

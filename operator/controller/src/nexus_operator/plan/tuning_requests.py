@@ -1,0 +1,123 @@
+"""What annotations of a FineTuneJob ask for, and which of it needs no answer any more."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from nexus_api import alerts
+from nexus_api.finetunejob import FineTuneJob
+from nexus_api.meta import (
+    CANCEL_REQUESTED,
+    PROMOTE_REQUESTED,
+    ROLLBACK_REQUESTED,
+    RUN_REQUESTED,
+)
+from nexus_operator.naming import digest
+
+MOST_ANSWERED = 64
+"""Answered requests that the status keeps; alerts that take turns must all be among them."""
+
+What = Literal["run", "cancel", "promote", "rollback"]
+_ANNOTATIONS: dict[What, str] = {
+    "run": RUN_REQUESTED,
+    "cancel": CANCEL_REQUESTED,
+    "promote": PROMOTE_REQUESTED,
+    "rollback": ROLLBACK_REQUESTED,
+}
+_PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{1,200}", re.ASCII)
+_PROMOTE = re.compile(r"(?P<version>[1-9][0-9]{0,8}) by (?P<person>\S.{0,199})")
+_ROLLBACK = re.compile(r"by (?P<person>\S.{0,199})")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wish:
+    """A move of the champion that somebody asks for; `version` is empty for a rollback."""
+
+    action: Literal["release", "rollback"]
+    request: str
+    by: str
+    version: str = ""
+
+
+def request_id(job: FineTuneJob, what: What) -> str:
+    """Return the id of what an annotation asks for, `<what>:<value>`, empty for nothing.
+
+    Somebody may write anything into an annotation: what is no plain id stands as its hash.
+    """
+    asked = job.metadata.annotations.get(_ANNOTATIONS[what], "")
+    if not asked:
+        return ""
+    return f"{what}:{asked if _PLAIN_ID.fullmatch(asked) else f'sha256:{digest([asked])[:32]}'}"
+
+
+def open_request(job: FineTuneJob, what: What) -> str:
+    """Return the id of a request that nothing has answered, else an empty text."""
+    asked = request_id(job, what)
+    return "" if asked in job.status.answered else asked
+
+
+def open_runs(job: FineTuneJob) -> list[str]:
+    """Return the ids of all requests for a run that nothing has answered: alerts come in groups."""
+    told = alerts.records(job.metadata.annotations.get(RUN_REQUESTED, ""))
+    asked = [f"run:{one}" for one in told] or [request_id(job, "run")]
+    return [one for one in asked if one and one not in job.status.answered]
+
+
+def answered(job: FineTuneJob, more: Iterable[str]) -> list[str]:
+    """Return the answered requests, the oldest beyond those kept left out."""
+    known = dict.fromkeys([*job.status.answered, *(one for one in more if one)])
+    return list(known)[-MOST_ANSWERED:]
+
+
+def alert_began(request: str) -> datetime | None:
+    """Return when the alert began that made a request for a run; None for a person's."""
+    return alerts.began(request.removeprefix("run:"))
+
+
+def wished_move(job: FineTuneJob) -> Wish | None:
+    """Return the move that the pin, or else an annotation that nothing answered, asks for."""
+    pinned = job.spec.promotion.pinned_version
+    if pinned is not None:
+        return _pinned(job, pinned)
+    notes = job.metadata.annotations
+    request = open_request(job, "promote")
+    match = _PROMOTE.fullmatch(notes[PROMOTE_REQUESTED]) if request else None
+    if match is not None:
+        by = _plain(match["person"])
+        return Wish(action="release", request=request, by=by, version=match["version"])
+    request = open_request(job, "rollback")
+    match = _ROLLBACK.fullmatch(notes[ROLLBACK_REQUESTED]) if request else None
+    if match is not None:
+        return Wish(action="rollback", request=request, by=_plain(match["person"]))
+    return None
+
+
+def unreadable(job: FineTuneJob) -> str:
+    """Return a sentence on an annotation that asks for a move in words that mean nothing."""
+    for name, form, said in (
+        (PROMOTE_REQUESTED, _PROMOTE, "VERSION by PERSON"),
+        (ROLLBACK_REQUESTED, _ROLLBACK, "by PERSON"),
+    ):
+        asked = job.metadata.annotations.get(name, "")
+        if asked and form.fullmatch(asked) is None:
+            return f"The annotation {name} must read `{said}`."
+    return ""
+
+
+def _pinned(job: FineTuneJob, version: str) -> Wish | None:
+    champion = job.status.champion
+    request = f"pin:{version}:{job.metadata.generation}"
+    if (champion is not None and champion.version == version) or request in job.status.answered:
+        return None
+    by = "spec.promotion.pinnedVersion"
+    return Wish(action="release", request=request, by=by, version=version)
+
+
+def _plain(person: str) -> str:
+    """Return a person's words without what a Workflow would take for a tag."""
+    return "".join(one if one.isprintable() else " " for one in person).translate(_NO_TAGS)
+
+
+_NO_TAGS = str.maketrans("{}", "()")

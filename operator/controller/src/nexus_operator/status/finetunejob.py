@@ -1,0 +1,154 @@
+"""The conditions of a FineTuneJob, in words for a person."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from nexus_api.finetunejob import FineTuneJob
+from nexus_api.meta import Manifest
+from nexus_api.tuning_status import Champion, LastDecision
+from nexus_operator.status.conditions import Finding, timestamp
+from nexus_operator.status.failure import Failure
+from nexus_operator.status.tuning_history import Newest
+from nexus_operator.status.tuning_runs import TuningRun
+
+SUSPENDED = "Suspended"
+_WAITING_VERDICTS = frozenset({"Promote", "AskPerson"})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningOutlook:
+    """Where a job stands.
+
+    Attributes:
+        newest: the newest run, also one that starts now.
+        next_at, next_cause: when the next run starts, if one will, and why.
+        hindrance: why none will, if so.
+        moves: the releases of this very job, newest first.
+        unreadable: a sentence on an annotation that cannot be read, else empty.
+        decision, champion: as the status is to have them.
+    """
+
+    newest: Newest | None
+    next_at: datetime | None
+    next_cause: str
+    hindrance: Failure | None
+    moves: Sequence[TuningRun]
+    unreadable: str
+    decision: LastDecision | None
+    champion: Champion | None
+    released_at: datetime | None
+
+
+def findings(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
+    """Yield the conditions that can be told now; others stay as they are."""
+    yield _ready(outlook)
+    yield _running(outlook)
+    yield from _succeeded(outlook)
+    yield from _awaiting(job, outlook)
+    yield from _released(job, outlook)
+
+
+def _ready(outlook: TuningOutlook) -> Finding:
+    if outlook.hindrance is None:
+        message = "The job is valid and all that it names is there."
+        return Finding("Ready", True, "Resolved", message)
+    holds = outlook.hindrance.reason == SUSPENDED
+    return Finding("Ready", holds, outlook.hindrance.reason, f"{outlook.hindrance.message}.")
+
+
+def _running(outlook: TuningOutlook) -> Finding:
+    newest = outlook.newest
+    if newest is not None and newest.state == "running":
+        return Finding("Running", True, "Running", f"Run {newest.name} is under way.")
+    if newest is not None and newest.state == "starting" and outlook.hindrance is None:
+        return Finding("Running", True, "Starting", f"Run {newest.name} is starting.")
+    if outlook.hindrance is not None:
+        return Finding("Running", False, "Hindered", "No run starts; see the condition Ready.")
+    if outlook.next_at is None:
+        return Finding("Running", False, "Idle", "Nothing asks for a run.")
+    message = f"The next run starts at {timestamp(outlook.next_at)} ({outlook.next_cause})."
+    return Finding("Running", False, "Waiting", message)
+
+
+def _succeeded(outlook: TuningOutlook) -> Iterator[Finding]:
+    newest = outlook.newest
+    if newest is None or newest.busy:
+        return
+    kind = "LastRunSucceeded"
+    if newest.state == "lost":
+        message = f"Run {newest.name} was deleted before its end; ask for another with `nexus run`."
+        yield Finding(kind, False, "Lost", message)
+    elif newest.run is not None and newest.run.cancelled:
+        yield Finding(kind, False, "Cancelled", f"Run {newest.name} was cancelled.")
+    elif newest.run is not None and newest.run.failure is not None:
+        failure = newest.run.failure
+        yield Finding(kind, False, failure.reason, f"Run {newest.name}: {failure.message}.")
+    elif newest.run is not None:
+        decision = outlook.decision
+        decided = decision is not None and decision.run == newest.name
+        reason = decision.reason if decision is not None and decided else "Done"
+        said = f": {decision.message.rstrip('.')}" if decision is not None and decided else ""
+        yield Finding(kind, True, reason or "Done", f"Run {newest.name} is done{said}.")
+
+
+def _awaiting(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
+    kind, decision = "AwaitingApproval", outlook.decision
+    if decision is None:
+        return
+    newest = outlook.newest
+    if newest is not None and newest.name == decision.run and newest.busy:
+        return  # the run may release it itself
+    name, version = job.metadata.name, decision.version
+    if version is None or decision.verdict not in _WAITING_VERDICTS:
+        message = f"The last decision was {decision.verdict}: there is nothing to approve."
+        yield Finding(kind, False, "NothingToApprove", message)
+    elif outlook.champion is not None and outlook.champion.version == version:
+        yield Finding(kind, False, "Released", f"Version {version} is the champion.")
+    elif job.spec.promotion.pinned_version is not None:
+        pinned = job.spec.promotion.pinned_version
+        message = f"spec.promotion.pinnedVersion keeps version {pinned}; {version} is registered."
+        yield Finding(kind, False, "Pinned", message)
+    elif outlook.released_at and decision.decided_at and outlook.released_at > decision.decided_at:
+        message = f"Version {version} was passed over: another one was released since."
+        yield Finding(kind, False, "PassedOver", message)
+    else:
+        message = (
+            f"Version {version} waits for a person ({decision.reason}): look at its report, then "
+            f"`nexus promote {name} --version {version}`."
+        )
+        yield Finding(kind, True, decision.reason or decision.verdict, message)
+
+
+def _released(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
+    kind, pinned = "Released", job.spec.promotion.pinned_version
+    last = outlook.moves[0] if outlook.moves else None
+    if last is not None and last.running:
+        yield Finding(kind, False, "Moving", f"{last.name} moves the champion.")
+    elif outlook.unreadable:
+        yield Finding(kind, False, "BadRequest", outlook.unreadable)
+    elif last is not None and last.failure is not None and _newer(last, outlook):
+        message = f"{last.name}: {last.failure.message}. Ask again once that is mended."
+        yield Finding(kind, False, last.failure.reason, message)
+    elif outlook.champion is not None:
+        version = outlook.champion.version
+        if pinned is not None:
+            message = f"Version {version} is the champion; others wait while it is pinned."
+            yield Finding(kind, True, "Pinned", message)
+        else:
+            yield Finding(kind, True, "Released", f"Version {version} is the champion.")
+
+
+def _newer(move: TuningRun, outlook: TuningOutlook) -> bool:
+    return (
+        outlook.released_at is None or move.finished is None or move.finished >= outlook.released_at
+    )
+
+
+def parsed(shown: Manifest, job: FineTuneJob) -> tuple[LastDecision | None, Champion | None]:
+    """Return decision and champion as the status will have them."""
+    decision, champion = shown.get("lastDecision"), shown.get("champion")
+    return (
+        LastDecision.model_validate(decision) if decision else job.status.last_decision,
+        Champion.model_validate(champion) if champion else job.status.champion,
+    )

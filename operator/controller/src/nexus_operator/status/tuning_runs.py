@@ -1,0 +1,197 @@
+"""What the Workflows of a FineTuneJob tell: its runs, and the moves of its champion."""
+
+import json
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+from nexus_api.meta import Manifest
+from nexus_operator.objects import annotations_of, moment, name_of, uid_of
+from nexus_operator.status.failure import Failure
+from nexus_operator.status.runs import (
+    CAUSE,
+    RUNNING,
+    failure_of,
+    nodes_of,
+    parameters_of,
+    template_of,
+)
+
+RUN_TEMPLATE = "nexus-finetune"
+RELEASE_TEMPLATE = "nexus-release"
+
+TRAIN = "train"
+_WHOLE = 100
+_ATTEMPT = re.compile(r"\((\d+)\)$", re.ASCII)
+_PROGRESS = re.compile(r"(\d{1,18})/(\d{1,18})", re.ASCII)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Training:
+    """How far the training of a run is; `percent` is None until it starts."""
+
+    percent: int | None = None
+    started: datetime | None = None
+    ended: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Move:
+    """A champion that a step reports."""
+
+    version: str
+    previous: str
+    uri: str
+    digest: str
+    at: datetime
+    run: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuningRun:
+    """One Workflow of a job.
+
+    Attributes:
+        reports: the JSON objects that steps left, by output parameter: selection, report,
+            training, evaluation, decision, version, release.
+        move: the champion that it made, if it did.
+        cancelled: whether it was told to end.
+    """
+
+    name: str
+    object_uid: str
+    what: Literal["run", "release"]
+    phase: str
+    cause: str
+    parameters: Mapping[str, str]
+    created: datetime
+    finished: datetime | None
+    failure: Failure | None
+    cancelled: bool
+    step: str
+    training: Training
+    reports: Mapping[str, Mapping[str, Any]]
+    move: Move | None
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended."""
+        return self.phase in RUNNING
+
+    @property
+    def request(self) -> str:
+        """The request that it answers, empty for none."""
+        return self.parameters.get("request", "")
+
+
+def read_tuning_run(workflow: Manifest, *, now: datetime) -> TuningRun:
+    """Return what a Workflow tells; `now` stands in for an age that it does not state."""
+    status = workflow.get("status") or {}
+    phase = str(status.get("phase") or "")
+    name = name_of(workflow)
+    created = moment((workflow.get("metadata") or {}).get("creationTimestamp")) or now
+    failed = phase not in RUNNING and phase != "Succeeded"
+    pods = sorted((node for node in nodes_of(status) if node.get("type") == "Pod"), key=_order)
+    reports = dict(_reports(status))
+    return TuningRun(
+        name=name,
+        object_uid=uid_of(workflow),
+        what="release" if template_of(workflow) == RELEASE_TEMPLATE else "run",
+        phase=phase or "Pending",
+        cause=annotations_of(workflow).get(CAUSE, ""),
+        parameters=parameters_of((workflow.get("spec") or {}).get("arguments")),
+        created=created,
+        finished=None if phase in RUNNING else moment(status.get("finishedAt")) or created,
+        failure=_failure(status, pods) if failed else None,
+        cancelled=bool((workflow.get("spec") or {}).get("shutdown")),
+        step=_step(pods),
+        training=_training([node for node in pods if _step_of(node) == TRAIN]),
+        reports=reports,
+        move=_move(status, name, now),
+    )
+
+
+def newest_first(runs: Iterable[TuningRun]) -> list[TuningRun]:
+    """Return the runs by age; two of the same second stand by name, so the order is stable."""
+    return sorted(runs, key=lambda run: (run.created, run.name), reverse=True)
+
+
+def number_text(value: object) -> str | None:
+    """Return a number of a report as decimal text, None for what is none (or not finite)."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return f"{value:.6g}"
+
+
+def _order(pod: Manifest) -> tuple[str, int, str]:
+    """Order pods by their start; tries of one step within the same second by their number."""
+    attempt = _ATTEMPT.search(str(pod.get("displayName") or ""))
+    return (str(pod.get("startedAt") or "~"), int(attempt[1]) if attempt else 0, str(pod.get("id")))
+
+
+def _failure(status: Manifest, pods: list[Manifest]) -> Failure:
+    """Return why a run failed; a try that a later one made good is not why."""
+    last = {_step_of(pod): pod for pod in pods}
+    failure = failure_of({**status, "nodes": dict(enumerate(last.values()))})
+    if "OOMKilled" in failure.message:
+        return Failure("OutOfMemory", f"{failure.message}; the profile needs more memory")
+    return failure
+
+
+def _reports(status: Manifest) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield the output parameters that are JSON objects; the nodes of attempts repeat them."""
+    for node in nodes_of(status):
+        for name, text in parameters_of(node.get("outputs")).items():
+            try:
+                value = json.loads(text)
+            except ValueError:
+                continue
+            if isinstance(value, dict):
+                yield name, value
+
+
+def _move(status: Manifest, run: str, now: datetime) -> Move | None:
+    for node in nodes_of(status):
+        if node.get("phase") != "Succeeded" or node.get("displayName") not in _MOVING:
+            continue
+        report = dict(_reports({"nodes": {"only": node}})).get("release")
+        if report and report.get("champion"):
+            return Move(
+                version=str(report["champion"]),
+                previous=str(report.get("previous") or ""),
+                uri=str(report.get("uri") or ""),
+                digest=str(report.get("digest") or ""),
+                at=moment(node.get("finishedAt")) or now,
+                run=run,
+            )
+    return None
+
+
+_MOVING = frozenset({"release", "rollback"})
+
+
+def _step_of(node: Manifest) -> str:
+    return _ATTEMPT.sub("", str(node.get("displayName") or ""))
+
+
+def _step(pods: list[Manifest]) -> str:
+    """Return the step that runs, else the one that started last; `pods` by their start."""
+    active = [node for node in pods if str(node.get("phase") or "") in RUNNING]
+    return _step_of((active or pods)[-1]) if pods else ""
+
+
+def _training(tries: list[Manifest]) -> Training:
+    """Return how far the last try is; the others were not in vain, it goes on from there."""
+    if not tries:
+        return Training()
+    started = moment(tries[0].get("startedAt"))
+    if tries[-1].get("phase") == "Succeeded":
+        return Training(percent=_WHOLE, started=started, ended=True)
+    match = _PROGRESS.fullmatch(str(tries[-1].get("progress") or ""))
+    done, total = (int(match[1]), int(match[2])) if match else (0, 1)
+    percent = min(done, total) * _WHOLE // total if total else 0
+    ended = str(tries[-1].get("phase") or "") not in RUNNING
+    return Training(percent=percent, started=started, ended=ended)

@@ -1,0 +1,1 @@
+"""A LoRA adapter in the form that llama.cpp reads."""

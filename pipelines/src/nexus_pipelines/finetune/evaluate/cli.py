@@ -1,0 +1,195 @@
+"""`nexus-pipelines finetune-evaluate`: candidate and production answer the golden set."""
+
+import argparse
+import signal
+import sys
+import tempfile
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from pydantic import ValidationError
+
+from nexus_api.finetunejob import FineTuneJobSpec
+from nexus_api.release import ReleasableUnit
+from nexus_evaluation.golden import GoldenItem, GoldenSet, read
+from nexus_evaluation.metrics.support import Embed
+from nexus_evaluation.results import write
+from nexus_knowledge.embedding import EmbedderClient
+from nexus_pipelines.arguments import write_output
+from nexus_pipelines.environment import Environment
+from nexus_pipelines.finetune.arguments import add_run, job_settings, run_store
+from nexus_pipelines.finetune.evaluate.adapters import prepare
+from nexus_pipelines.finetune.evaluate.asking import asker
+from nexus_pipelines.finetune.evaluate.behaviour import behaviour, probes
+from nexus_pipelines.finetune.evaluate.core import (
+    Reply,
+    Side,
+    ask_all,
+    assess,
+    candidate_unit,
+    report,
+    wanted_metrics,
+)
+from nexus_pipelines.finetune.evaluate.errors import ProductionUnusable
+from nexus_pipelines.finetune.evaluate.kept import Kept
+from nexus_pipelines.finetune.evaluate.prompts import messages_for
+from nexus_pipelines.finetune.evaluate.runtime import serving
+from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
+from nexus_pipelines.finetune.train.machine import threads
+
+_STEP = "evaluate"
+_MAKER = 2
+"""Rises when the same inputs would be asked or scored otherwise."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the step takes."""
+    add_run(parser)
+    parser.add_argument(
+        "--production", default="", help="releasable unit that serves now, JSON; empty for none"
+    )
+    parser.add_argument("--evaluation-out", required=True, help="file for the means, JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the step; what is done already, with the same inputs, is only told again."""
+    signal.signal(signal.SIGTERM, _leave)
+    environment, spec = Environment(), job_settings(args)
+    production = _production(args.production)
+    store = run_store(args, environment)
+    golden = _golden(store)
+    inputs = inputs_digest(
+        maker=_MAKER,
+        golden=golden.digest,
+        production=production.digest() if production else None,
+        base=spec.base_model.model_dump(mode="json"),
+        adapter=store.json("train/training.json")["adapter"],
+        metrics=wanted_metrics(spec),
+    )
+    outcome = store.outcome(_STEP, inputs)
+    if outcome is None:
+        step = _Evaluation(spec, store, environment, golden.items)
+        found = step.evaluate(production)
+        store.put_json(
+            "evaluate/evaluation.json",
+            {
+                **found,
+                "golden": {
+                    "name": golden.name, "version": golden.version, "digest": golden.digest,
+                },
+                "inputs": inputs,
+            },
+        )  # fmt: skip
+        outcome = {"items": found["items"], "metrics": found["metrics"]}
+        store.finish(_STEP, inputs, outcome)
+    write_output(args.evaluation_out, compact(outcome))
+
+
+class _Evaluation:
+    """One run of the step."""
+
+    def __init__(
+        self,
+        spec: FineTuneJobSpec,
+        store: FineTuneStore,
+        environment: Environment,
+        items: Sequence[GoldenItem],
+    ) -> None:
+        self._spec, self._store, self._environment = spec, store, environment
+        self._items, self._probes = items, probes(items)
+        self._metrics = wanted_metrics(spec)
+        self._threads = threads()
+        self._behaviour: dict[str, list[dict[str, Any]]] = {}
+
+    def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
+        """Ask candidate and production, one after the other, and store what they answered."""
+        cache = self._environment.model_cache
+        with tempfile.TemporaryDirectory(prefix="nexus-adapter-") as scratch, ExitStack() as stack:
+            embed = self._embedder(stack)
+            folder = Path(scratch)
+            blank = candidate_unit(self._spec, production, "0" * 64)
+            unit = candidate_unit(
+                self._spec, production, prepare(self._store, blank, folder, cache)
+            )
+            candidate = self._side("candidate", unit, embed, adapter=scratch)
+            serves = None
+            if production is not None:
+                serves = self._side("production", production, embed)
+        units = {
+            "candidate": unit.model_dump(mode="json", by_alias=True),
+            "production": production and production.model_dump(mode="json", by_alias=True),
+        }
+        self._store.put_json("evaluate/units.json", units)
+        digests = {"candidate": unit.digest(), "production": production and production.digest()}
+        return {
+            **report(candidate, serves),
+            "behaviour": self._behaviour,
+            "units": digests,
+            "threads": self._threads,
+        }
+
+    def _side(
+        self, name: str, unit: ReleasableUnit, embed: Embed | None, *, adapter: str = ""
+    ) -> Side:
+        replies = self._replies(name, unit, adapter)
+        metric = self._spec.evaluation.primary_metric
+        self._behaviour[name] = behaviour(self._probes, self._items, replies, metric)
+        side = assess(self._items, replies, self._metrics, embed)
+        self._store.put_text(f"evaluate/{name}.jsonl", write(side.results).decode())
+        return side
+
+    def _replies(self, name: str, unit: ReleasableUnit, adapter: str) -> dict[str, Reply]:
+        items = [*self._items, *(probe.item for probe in self._probes)]
+        asked_with = inputs_digest(
+            unit=unit.digest(),
+            items=[item.model_dump(mode="json") for item in items],
+            threads=self._threads,
+        )
+        kept = Kept(self._store, name, asked_with)
+        known = kept.known()
+        if all(item.id in known for item in items):
+            return known
+        sys.stderr.write(f"{name}: {len(known)} of {len(items)} questions answered before\n")
+        cache = self._environment.model_cache
+        with (
+            serving(unit, cache=cache, threads=self._threads, adapter=adapter) as runtime,
+            asker(unit, runtime) as ask,
+            kept.keeping(),
+        ):
+            return ask_all(
+                items,
+                known,
+                lambda item: messages_for(item, unit, ask.counting),
+                ask.answer,
+                kept.keep,
+            )
+
+    def _embedder(self, stack: ExitStack) -> Embed | None:
+        if "support" not in self._metrics:
+            return None
+        client = stack.enter_context(EmbedderClient(self._environment.embedder_url))
+        return client.embed
+
+
+def _leave(number: int, _frame: FrameType | None) -> None:
+    """End as at the end of a block: the runtime is stopped, what was answered is kept."""
+    raise SystemExit(128 + number)
+
+
+def _golden(store: FineTuneStore) -> GoldenSet:
+    with store.open("select/golden.jsonl") as stream:
+        return read(stream.read(), "select/golden.jsonl")
+
+
+def _production(text: str) -> ReleasableUnit | None:
+    if not text.strip():
+        return None
+    try:
+        return ReleasableUnit.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "production"
+        raise ProductionUnusable(f"--production: {place}: {first['msg']}") from error

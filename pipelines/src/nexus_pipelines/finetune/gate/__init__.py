@@ -1,0 +1,1 @@
+"""Decide by statistics whether the candidate may replace production."""

@@ -1,0 +1,148 @@
+"""`nexus-pipelines finetune-register`: a folder, a run and a version in the registry."""
+
+import argparse
+import hashlib
+from importlib.metadata import version
+from typing import Any
+
+from nexus_api.release import ReleasableUnit
+from nexus_evaluation.decision import Decision
+from nexus_knowledge.objects import open_store
+from nexus_pipelines.arguments import write_output
+from nexus_pipelines.environment import Environment
+from nexus_pipelines.finetune.arguments import (
+    JobKey,
+    add_run,
+    job_key,
+    job_settings,
+    run_name,
+    run_store,
+)
+from nexus_pipelines.finetune.register import artifacts, core
+from nexus_pipelines.finetune.register.card import model_card
+from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
+from nexus_registry import Champions, Connection, NotFound, Tracker, Version, Versions
+
+_STEP = "register"
+_DECISION, _REPORT, _CARD = "decision.json", "report.html", "model-card.md"
+_UNITS = "evaluate/units.json"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the step takes."""
+    add_run(parser)
+    parser.add_argument("--version-out", required=True, help="file for the version, JSON")
+    parser.add_argument("--number-out", default="", help="file for the version's number alone")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the step; what is done already, with the same inputs, is only told again."""
+    environment, key, store = Environment(), job_key(args), run_store(args, Environment())
+    candidate = _candidate(args, key, store)
+    core.check_verdict(candidate)
+    inputs = inputs_digest(version=candidate.digest, models=environment.models_url)
+    outcome = store.outcome(_STEP, inputs)
+    if outcome is None:
+        outcome = _register(environment, key, store, candidate)
+        store.put_json("register/version.json", outcome)
+        store.finish(_STEP, inputs, outcome)
+    write_output(args.version_out, compact(outcome))
+    if args.number_out:
+        write_output(args.number_out, outcome["version"])
+
+
+def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> core.Candidate:
+    with store.open(f"gate/{_DECISION}") as stream:
+        decision = stream.read()
+    unit = ReleasableUnit.model_validate_json(compact(store.json(_UNITS)["candidate"]))
+    return core.Candidate(
+        model=f"{key.tenant}.{key.name}",
+        run=run_name(args),
+        spec=job_settings(args),
+        unit=unit.model_copy(update={"adapter_uri": None}),
+        decision=Decision.model_validate_json(decision),
+        decision_digest=hashlib.sha256(decision).hexdigest(),
+        selection=store.json("select/selection.json"),
+        training=store.json("train/training.json"),
+        code=version("nexus-pipelines"),
+    )
+
+
+def _register(
+    environment: Environment, key: JobKey, store: FineTuneStore, candidate: core.Candidate
+) -> dict[str, Any]:
+    connection = Connection(environment.tracking_url)
+    artifacts.check_adapter(artifacts.adapter_files(store), candidate.unit)
+    card = model_card(candidate)
+    folder = artifacts.Folder.of(
+        open_store(environment.models_url), environment.models_url, *key, candidate.digest
+    )
+    with store.open(f"gate/{_DECISION}") as stream:
+        texts = {_DECISION: stream.read(), _CARD: card.encode()}
+    artifacts.write_folder(folder, store, candidate.unit, texts)
+    place = f"{environment.work_url.rstrip('/')}/finetunes/{key.tenant}/{key.name}/{candidate.run}"
+    run_id = _track(connection, store, candidate, card=card, place=place)
+    made = _version(connection, candidate, source=folder.uri, run_id=run_id)
+    return {
+        "model": made.model,
+        "version": made.number,
+        "uri": made.source,
+        "digest": candidate.unit.adapter_digest,
+        "unitDigest": candidate.unit.digest(),
+        "mlflowRun": run_id,
+    }
+
+
+def _track(
+    connection: Connection,
+    store: FineTuneStore,
+    candidate: core.Candidate,
+    *,
+    card: str,
+    place: str,
+) -> str:
+    """Write the run: what was asked, what was read, what came of it; return its id."""
+    tracker = Tracker(connection, candidate.model)
+    key = f"{candidate.model.replace('.', '/', 1)}/{candidate.run}"
+    run = tracker.run(key, name=candidate.run, started=candidate.as_of)
+    run.tags({**core.lineage(candidate), "nexus.verdict": candidate.decision.verdict})
+    run.params(core.parameters(candidate))
+    run.metrics(core.measured(candidate))
+    digests = {
+        name: artifacts.sha256_of(store, f"select/{name}.jsonl") for name in ("train", "heldout")
+    }
+    run.data(core.data_sets(candidate, place, digests))
+    theirs = store.lines("evaluate/production.jsonl") if _has_production(candidate) else ()
+    run.table("items.json", core.item_rows(store.lines("evaluate/candidate.jsonl"), theirs))
+    run.text(_CARD, card)
+    for name in (_DECISION, _REPORT):
+        with store.open(f"gate/{name}") as stream:
+            run.text(name, stream.read().decode())
+    run.finish()
+    return run.id
+
+
+def _has_production(candidate: core.Candidate) -> bool:
+    return candidate.decision.production_digest is not None
+
+
+def _version(
+    connection: Connection, candidate: core.Candidate, *, source: str, run_id: str
+) -> Version:
+    """Register the version and make it the challenger, unless it has been champion."""
+    champions, versions = Champions(connection), Versions(connection)
+    try:
+        champion = champions.releases(candidate.model).champion
+    except NotFound:
+        champion = None
+    made = versions.register(
+        candidate.model,
+        digest=candidate.digest,
+        source=source,
+        run_id=run_id,
+        tags=core.version_tags(candidate, champion=champion),
+        description=f"{candidate.decision.verdict}: {candidate.decision.message}"[:1000],
+    )
+    if made.number not in champions.releases(candidate.model).champions:
+        versions.challenge(candidate.model, made.number)
+    return made

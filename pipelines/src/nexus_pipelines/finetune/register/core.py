@@ -1,0 +1,223 @@
+"""What the registry is told of a candidate, from what the run's steps left.  Pure."""
+
+import hashlib
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from nexus_api.finetunejob import FineTuneJobSpec
+from nexus_api.release import ReleasableUnit
+from nexus_evaluation.decision import Decision
+from nexus_knowledge.prompting.prompt import SYSTEM
+from nexus_pipelines.errors import StepError
+from nexus_pipelines.finetune.store import compact
+from nexus_registry import CHALLENGED_TAG, VERDICT_TAG, DataSet, Measured
+
+ADAPTER_TAG, UNIT_TAG, RUN_TAG = "nexus.adapter", "nexus.unit", "nexus.run"
+
+
+class NotForRegistration(StepError):
+    """The gate's verdict is not one that makes a version."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """All that is known of a candidate when it is registered."""
+
+    model: str  # <namespace>.<job>
+    run: str
+    spec: FineTuneJobSpec
+    unit: ReleasableUnit  # without the place of its adapter
+    decision: Decision
+    decision_digest: str  # sha256 of decision.json
+    selection: Mapping[str, Any]
+    training: Mapping[str, Any]
+    code: str  # version of the code that ran
+
+    @property
+    def digest(self) -> str:
+        """Name the version's content: the unit and the decision on it, sha256 in hex.
+
+        The same adapter, judged anew, is another version: its folder holds another decision.
+        """
+        parts = {"unit": self.unit.digest(), "decision": self.decision_digest}
+        return hashlib.sha256(compact(parts).encode()).hexdigest()
+
+    @property
+    def data_digest(self) -> str:
+        """Name what was selected: counts, digests and the golden set, sha256 in hex."""
+        return hashlib.sha256(compact(dict(self.selection)).encode()).hexdigest()
+
+    @property
+    def prompt(self) -> str:
+        """The system prompt that was asked with."""
+        return self.unit.prompt or SYSTEM
+
+    @property
+    def prompt_digest(self) -> str:
+        """Name the system prompt and its limits, sha256 in hex."""
+        unit = self.unit
+        parts = [self.prompt, unit.prompt_tokens, unit.context_tokens, unit.max_tokens]
+        return hashlib.sha256(compact([*parts, unit.temperature]).encode()).hexdigest()
+
+    @property
+    def as_of(self) -> datetime:
+        """When the run was started; stamps what is written, so that each attempt writes the same.
+
+        Raises:
+            StepError: the selection does not say.
+        """
+        text = str(self.selection.get("asOf", ""))
+        try:
+            return datetime.fromisoformat(text)
+        except ValueError as error:
+            raise StepError(f"select/selection.json: asOf {text!r} is no time") from error
+
+
+def check_verdict(candidate: Candidate) -> None:
+    """Let pass what the gate or a person may promote.
+
+    Raises:
+        NotForRegistration: any other verdict.
+    """
+    verdict = candidate.decision.verdict
+    if verdict not in {"Promote", "AskPerson"}:
+        raise NotForRegistration(
+            f"the gate's verdict is {verdict} ({candidate.decision.message}); only Promote and "
+            "AskPerson make a version"
+        )
+
+
+def lineage(candidate: Candidate) -> dict[str, str]:
+    """Return the tags that lead from code through data and prompt to the adapter."""
+    base = candidate.training.get("base", {})
+    return {
+        "nexus.code": candidate.code,
+        "nexus.data": candidate.data_digest,
+        "nexus.golden": candidate.decision.golden_digest,
+        "nexus.prompt": candidate.prompt_digest,
+        "nexus.base": str(candidate.unit.base),
+        "nexus.baseDigest": str(base.get("digest", "")),
+        ADAPTER_TAG: candidate.unit.adapter_digest or "",
+        UNIT_TAG: candidate.unit.digest(),
+        "nexus.decision": candidate.decision_digest,
+    }
+
+
+def version_tags(candidate: Candidate, *, champion: str | None) -> dict[str, str]:
+    """Return the tags of a version: lineage, verdict, and the champion that it challenges."""
+    namespace, _, job = candidate.model.partition(".")
+    return {
+        **lineage(candidate),
+        VERDICT_TAG: candidate.decision.verdict,
+        "nexus.reason": candidate.decision.reason,
+        CHALLENGED_TAG: champion or "",
+        RUN_TAG: candidate.run,
+        "nexus.namespace": namespace,
+        "nexus.job": job,
+    }
+
+
+def parameters(candidate: Candidate) -> dict[str, Any]:
+    """Return what the run was asked to do, flat: `lora.r`, `evaluation.minGain`."""
+    spec = candidate.spec.model_dump(mode="json", by_alias=True)
+    wanted = {name: spec[name] for name in ("baseModel", "data", "lora", "evaluation")}
+    trained = candidate.training
+    return {
+        **dict(_flat(wanted)),
+        **dict(_flat({"trained": {name: trained.get(name) for name in ("dtype", "device")}})),
+        **dict(_flat({"libraries": trained.get("libraries", {})})),
+        "asOf": candidate.selection.get("asOf", ""),
+        "engine": candidate.unit.engine,
+        "quantization": candidate.unit.quantization,
+    }
+
+
+def measured(candidate: Candidate) -> list[Measured]:
+    """Return the run's figures: losses by step, both units' metrics, and what the gate found."""
+    trained, decision = candidate.training, candidate.decision
+    losses = [("train.loss", step, loss) for step, loss in enumerate(trained.get("losses", ()), 1)]
+    heldout = [
+        ("heldout.loss", int(one["steps"]), one["loss"]) for one in trained.get("heldoutLosses", ())
+    ]
+    figures = {
+        **{f"train.{name}": trained.get(name) for name in ("tokens", "seconds", "tokensPerSecond")},
+        **{f"candidate.{name}": mean.candidate for name, mean in decision.means.items()},
+        **{f"production.{name}": mean.production for name, mean in decision.means.items()},
+        "gate.items": decision.items,
+        "gate.level": decision.alpha.level,
+    }
+    if (found := decision.comparison) is not None:
+        figures |= {
+            "gate.gain": found.gain,
+            "gate.lower": found.lower,
+            "gate.upper": found.upper,
+            "gate.smallestDetectable": found.smallest_detectable,
+        }
+    points = [*losses, *heldout, *((name, 0, value) for name, value in figures.items())]
+    return [
+        Measured(name, float(value), step)
+        for name, step, value in points
+        if value is not None and math.isfinite(value)
+    ]
+
+
+def data_sets(candidate: Candidate, work_url: str, digests: Mapping[str, str]) -> list[DataSet]:
+    """Return the data that the run read.
+
+    Args:
+        candidate: whose run it is.
+        work_url: address of the run's objects.
+        digests: sha256 of select/train.jsonl and select/heldout.jsonl, by name.
+    """
+    golden = candidate.selection.get("golden", {})
+    uses = {"train": "training", "heldout": "validation"}
+    return [
+        *(
+            DataSet(f"{name}.jsonl", digests[name], f"{work_url}/select/{name}.jsonl", use)
+            for name, use in uses.items()
+        ),
+        DataSet(
+            str(golden.get("name") or "golden"),
+            candidate.decision.golden_digest,
+            str(golden.get("uri") or f"{work_url}/select/golden.jsonl"),
+            "evaluation",
+        ),
+    ]
+
+
+def item_rows(
+    candidate: Iterable[Mapping[str, Any]], production: Iterable[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Return a row for each golden item: both answers and their metrics side by side."""
+    theirs = {row["id"]: row for row in production}
+    return [
+        {
+            "id": row["id"],
+            "document": row["cluster"],
+            **{name: value for name, value in (row.get("slices") or {}).items() if value},
+            "answer": row["answer"],
+            **row["metrics"],
+            "latencyMs": row.get("latencyMs"),
+            **_prefixed("production", theirs.get(row["id"])),
+        }
+        for row in candidate
+    ]
+
+
+def _prefixed(prefix: str, row: Mapping[str, Any] | None) -> dict[str, Any]:
+    if row is None:
+        return {}
+    metrics = {f"{prefix}.{name}": value for name, value in row["metrics"].items()}
+    return {f"{prefix}.answer": row["answer"], **metrics}
+
+
+def _flat(value: Any, path: str = "") -> Iterable[tuple[str, Any]]:
+    """Yield each leaf of nested JSON by its path; lists are leaves, what is not set is left out."""
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _flat(inner, f"{path}.{name}".strip("."))
+    elif value is not None:
+        yield path, compact(value) if isinstance(value, list | bool) else value

@@ -1,0 +1,1 @@
+"""Step `finetune-release`: a registered version becomes the champion."""

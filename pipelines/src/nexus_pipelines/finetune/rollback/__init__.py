@@ -1,0 +1,1 @@
+"""Step `finetune-rollback`: the champion before is champion again."""

@@ -1,0 +1,1 @@
+"""`finetune-select`: what a run learns from, what it holds out, and its golden set."""

@@ -1,0 +1,137 @@
+"""`nexus-pipelines finetune-select`: choose examples, hold some out, settle the golden set."""
+
+import argparse
+import sys
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import ValidationError
+
+from nexus_api.finetunejob import FineTuneJobSpec
+from nexus_api.release import ReleasableUnit
+from nexus_evaluation.golden import GoldenSet, write
+from nexus_pipelines.arguments import write_output
+from nexus_pipelines.environment import Environment
+from nexus_pipelines.errors import UsageError
+from nexus_pipelines.finetune.arguments import (
+    JobKey,
+    add_run,
+    job_key,
+    job_settings,
+    run_store,
+)
+from nexus_pipelines.finetune.select.core import Plan, choose
+from nexus_pipelines.finetune.select.examples import to_row, utc_text
+from nexus_pipelines.finetune.select.golden import open_golden
+from nexus_pipelines.finetune.select.prompts import Asking
+from nexus_pipelines.finetune.select.report import selection_document, summary
+from nexus_pipelines.finetune.select.sources import gather
+from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Say what the step takes."""
+    add_run(parser)
+    parser.add_argument("--as-of", required=True, help="when the run was made, RFC 3339")
+    parser.add_argument(
+        "--production", default="", help="releasable unit that serves now, JSON; empty for none"
+    )
+    parser.add_argument("--selection-out", required=True, help="file for counts and digests, JSON")
+
+
+def run(args: argparse.Namespace) -> None:
+    """Do the step."""
+    environment = Environment()
+    key, spec = job_key(args), job_settings(args)
+    as_of, asking = moment(args.as_of), Asking.of(production_unit(args.production))
+    store = run_store(args, environment)
+    inputs = inputs_digest(
+        uid=args.uid,
+        as_of=utc_text(as_of),
+        asking=list(asking),
+        spec=spec.model_dump(mode="json", by_alias=True),
+    )
+    outcome = store.outcome("select", inputs)
+    if outcome is None:
+        outcome = select(key, spec, as_of, asking, store, environment)
+        store.finish("select", inputs, outcome)
+        store.clean_up(keep=spec.runs_kept)
+    write_output(args.selection_out, compact(outcome))
+
+
+def select(
+    key: JobKey,
+    spec: FineTuneJobSpec,
+    as_of: datetime,
+    asking: Asking,
+    store: FineTuneStore,
+    environment: Environment,
+) -> dict[str, Any]:
+    """Choose and store what the run learns from; return counts and digests."""
+    uri = spec.evaluation.golden_set or ""
+    named = _golden(key, uri, environment) if uri else None
+    plan = Plan(
+        seed=spec.lora.seed,
+        as_of=utc_text(as_of),
+        validation_percent=spec.data.validation_percent,
+        curated_percent=spec.data.curated.percent if spec.data.curated else 0,
+    )
+    gathered = gather(key, spec.data, store, environment, as_of, asking)
+    selection = choose(gathered.examples, named.items if named else None, plan)
+    golden = named or GoldenSet(selection.golden, f"{key.tenant}/{key.name} held out", plan.as_of)
+    train = store.put_lines("select/train.jsonl", map(to_row, selection.train))
+    heldout = store.put_lines("select/heldout.jsonl", map(to_row, selection.heldout))
+    store.put_text("select/golden.jsonl", write(golden).decode())
+    store.put_lines("select/objects.jsonl", gathered.reading.objects)
+    document = selection_document(selection, gathered, golden, plan, golden_uri=uri)
+    digests = {"train": train.digest, "heldout": heldout.digest, "golden": golden.digest}
+    digest = inputs_digest(**digests)
+    store.put_json("select/selection.json", {**document, "digests": digests, "digest": digest})
+    sys.stderr.write(f"{summary(document)}\n")
+    return {
+        "train": train.lines,
+        "heldout": heldout.lines,
+        "golden": len(golden.items),
+        "goldenDigest": golden.digest,
+        "digest": digest,
+    }
+
+
+def moment(text: str) -> datetime:
+    """Read a time; one that is given to the second stands for that whole second.
+
+    Raises:
+        UsageError: it is none, or without a zone.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"--as-of {text!r} is no time such as 2026-05-01T08:00:00Z") from error
+    if found.tzinfo is None:
+        raise UsageError(f"--as-of {text!r} has no zone; write 2026-05-01T08:00:00Z")
+    return found if found.microsecond else found + timedelta(microseconds=999_999)
+
+
+def production_unit(text: str) -> ReleasableUnit | None:
+    """Read what serves now; None for an empty text.
+
+    Raises:
+        UsageError: it is no releasable unit; names the first field at fault.
+    """
+    if not text.strip():
+        return None
+    try:
+        return ReleasableUnit.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise UsageError(f"--production: {place}: {first['msg']}") from error
+
+
+def _golden(key: JobKey, uri: str, environment: Environment) -> GoldenSet:
+    return open_golden(
+        uri,
+        key.tenant,
+        bucket_url=environment.bucket_url,
+        closed=[environment.work_url, environment.models_url],
+    )

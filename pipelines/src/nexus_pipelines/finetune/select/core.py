@@ -1,0 +1,268 @@
+"""What a run learns from: which examples are kept, mixed in, held out.  Pure and deterministic.
+
+Everything is decided on examples in one total order, and chance is a hash of seed and content:
+the same examples in any order give the same selection.
+"""
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+
+from nexus_evaluation.golden import GoldenItem
+from nexus_pipelines.finetune.language import language_of
+from nexus_pipelines.finetune.personal import redact
+from nexus_pipelines.finetune.select.examples import (
+    Example,
+    Malformed,
+    Rejected,
+    Source,
+    rewritten,
+    texts,
+    to_row,
+)
+from nexus_pipelines.finetune.select.leakage import GoldenIndex, golden_items
+from nexus_pipelines.finetune.select.likeness import NearIndex, normalised
+from nexus_pipelines.finetune.select.poison import poisoned
+from nexus_pipelines.finetune.store import compact
+
+OLDER_PERCENT = 10
+"""Share of older examples in what is not curated: enough to remember, too few to hold back."""
+
+_PRECEDENCE = {Source.CURATED: 0, Source.FEEDBACK: 1, Source.FILES: 2, Source.OLDER: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the spec asks of a selection."""
+
+    seed: int
+    as_of: str  # RFC 3339 in UTC, as `utc_text` writes it
+    validation_percent: int
+    curated_percent: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """What a run learns from.  Examples in the order of their ids."""
+
+    train: tuple[Example, ...]
+    heldout: tuple[Example, ...]
+    golden: tuple[GoldenItem, ...]
+    dropped: Counter[str]  # by reason
+    leaked: tuple[tuple[str, str, str], ...]  # (what the example was read from, rule, golden id)
+    redacted: Counter[str]  # places by kind
+    redacted_examples: int
+    judged: int  # examples that were read and well-formed, those of older runs left out
+    rejected: tuple[Rejected, ...] = ()
+
+
+@dataclass
+class _Tally:
+    dropped: Counter[str] = field(default_factory=Counter)
+    rejected: list[Rejected] = field(default_factory=list)
+    leaked: list[tuple[str, str, str]] = field(default_factory=list)
+
+    def drop(self, reason: str, example: Example) -> None:
+        self.dropped[reason] += example.source is not Source.OLDER
+
+
+def choose(
+    candidates: Iterable[Example], golden: Sequence[GoldenItem] | None, plan: Plan
+) -> Selection:
+    """Choose from all examples that were read.
+
+    `golden` is the golden set of the spec; with None the held-out examples become it.
+    """
+    tally = _Tally()
+    cleaned = [clean(example) for example in candidates]
+    judged = [one for one in cleaned if one.source is not Source.OLDER]
+    wholesome = _kept(cleaned, lambda one: _unwholesome(one, plan), tally)
+    single = _without_repeats(sorted(wholesome, key=precedence), tally)
+    if golden is not None:
+        single = _without_leaks(single, golden, tally)
+    mixed = _mixed(single, plan, tally)
+    learnt = {one.group for one in cleaned if one.source is Source.OLDER}
+    train, heldout = split(mixed, plan.validation_percent, learnt)
+    if golden is None:
+        golden = golden_items(heldout)
+        train = _without_leaks(train, golden, tally)
+    return Selection(
+        train=tuple(sorted(train, key=lambda one: one.id)),
+        heldout=tuple(sorted(heldout, key=lambda one: one.id)),
+        golden=tuple(golden),
+        dropped=tally.dropped,
+        leaked=tuple(sorted(tally.leaked)),
+        redacted=Counter(kind for one in judged for kind in one.redacted),
+        redacted_examples=sum(bool(one.redacted) for one in judged),
+        judged=len(judged),
+        rejected=tuple(sorted(tally.rejected)),
+    )
+
+
+def clean(example: Example) -> Example:
+    """Redact personal data, before anything else sees the text, and tell the language."""
+    found = {text: redact(text) for text in set(texts(example))}
+    told = rewritten(example, {text: made for text, (made, _) in found.items()})
+    kinds = tuple(sorted(kind for _, places in found.values() for kind in places))
+    return replace(
+        told,
+        language=example.language or language_of(f"{told.question}\n{told.answer}"),
+        redacted=kinds,
+    )
+
+
+def precedence(example: Example) -> tuple[int, int, tuple[int, ...], str, str]:
+    """Order examples by who is right: curated, then corrections, each newest first.
+
+    Curated sets are checked by staff; a correction may come from anyone who may ask.
+    """
+    curated = example.source is not Source.CURATED
+    newest_first = tuple(-ord(one) for one in example.created_at) or (1,)
+    source = f"{_PRECEDENCE[example.source]}"
+    return (
+        int(curated),
+        int(not example.corrected),
+        newest_first,
+        source,
+        compact(to_row(example)),
+    )
+
+
+def split(
+    examples: Sequence[Example], percent: int, learnt: Collection[str] = ()
+) -> tuple[list[Example], list[Example]]:
+    """Hold out about `percent` of the examples, whole documents at a time.
+
+    The order in which documents are taken follows from their names alone, and those that were
+    `learnt` from before are never taken: production must not have learnt what its successor is
+    judged by.
+    """
+    groups: dict[str, list[Example]] = {}
+    for one in examples:
+        groups.setdefault(one.group, []).append(one)
+    free = sorted((name for name in groups if name not in learnt), key=_place)
+    most = max(round(len(examples) * percent / 100), 1)
+    chosen: set[str] = set()
+    count = 0
+    for name in free:
+        if count + len(groups[name]) <= most and len(chosen) + 1 < len(groups):
+            chosen.add(name)
+            count += len(groups[name])
+    if not chosen and len(groups) > 1:  # every document is large: the smallest one must do
+        chosen = set(sorted(free, key=lambda name: (len(groups[name]), _place(name)))[:1])
+    return (
+        [one for one in examples if one.group not in chosen],
+        [one for one in examples if one.group in chosen],
+    )
+
+
+def _place(document: str) -> tuple[float, str]:
+    return _draw("heldout", document), document
+
+
+def _kept(
+    examples: Iterable[Example], why_not: Callable[[Example], Malformed | None], tally: _Tally
+) -> list[Example]:
+    kept = []
+    for one in examples:
+        reason = why_not(one)
+        if reason is None:
+            kept.append(one)
+            continue
+        tally.drop(reason.reason, one)
+        if one.source is not Source.OLDER:
+            tally.rejected.append(
+                Rejected(one.origin.key, one.origin.line, reason.reason, str(reason))
+            )
+    return kept
+
+
+def _unwholesome(example: Example, plan: Plan) -> Malformed | None:
+    rule = poisoned(example)
+    if rule:
+        return Malformed(rule, "looks poisoned; see the rules of the data gates")
+    if example.created_at > plan.as_of:
+        return Malformed("AfterAsOf", f"createdAt is after the run began, {plan.as_of}")
+    return None
+
+
+def _without_repeats(ordered: Sequence[Example], tally: _Tally) -> list[Example]:
+    """Keep the first of what says the same, and the first answer where answers disagree."""
+    kept: list[Example] = []
+    by_question: dict[str, list[Example]] = {}
+    near = NearIndex()
+    for one in ordered:
+        asked = by_question.setdefault(_asked(one), [])
+        reason = next((why for why in (_repeats(one, other) for other in asked) if why), "")
+        if not reason and not near.add_unless_near(_whole(one)):
+            reason = "NearDuplicate"
+        if reason:
+            tally.drop(reason, one)
+            continue
+        asked.append(one)
+        kept.append(one)
+    return kept
+
+
+def _repeats(example: Example, kept: Example) -> str:
+    """Compare two examples that ask the same; "" when they are asked about different passages."""
+    ours, theirs = example.places, kept.places
+    if ours and theirs and not ours & theirs:
+        return ""
+    return "Duplicate" if normalised(example.answer) == normalised(kept.answer) else "Conflict"
+
+
+def _asked(example: Example) -> str:
+    before = [f"{one.role} {one.content}" for one in example.messages[:-2] if one.role != "system"]
+    return normalised("\n".join([*before, example.question]))
+
+
+def _whole(example: Example) -> str:
+    """Return what two examples are compared by: everything that is said, passages left out."""
+    before = [one.content for one in example.messages[:-2]]
+    places = sorted(example.places)
+    return "\n".join([*before, example.question, example.answer, *(f"in {one}" for one in places)])
+
+
+def _without_leaks(
+    examples: Sequence[Example], golden: Iterable[GoldenItem], tally: _Tally
+) -> list[Example]:
+    index = GoldenIndex(golden)
+    kept = []
+    for one in examples:
+        leak = index.leak(one)
+        if leak is None:
+            kept.append(one)
+            continue
+        tally.drop(f"Leaked{leak[0]}", one)
+        tally.leaked.append((str(one.origin), *leak))
+    return kept
+
+
+def _mixed(examples: Sequence[Example], plan: Plan, tally: _Tally) -> list[Example]:
+    """Mix by the declared shares.  Fresh examples are all taken, and none is ever repeated."""
+    fresh = [one for one in examples if one.source in {Source.FILES, Source.FEEDBACK}]
+    older = _sampled(
+        [one for one in examples if one.source is Source.OLDER],
+        len(fresh) * OLDER_PERCENT // (100 - OLDER_PERCENT),
+        plan.seed,
+    )
+    curated = [one for one in examples if one.source is Source.CURATED]
+    others = len(fresh) + len(older)
+    taken = _sampled(
+        curated, others * plan.curated_percent // (100 - plan.curated_percent), plan.seed
+    )
+    if len(taken) < len(curated):
+        tally.dropped["BeyondCuratedShare"] += len(curated) - len(taken)
+    return [*fresh, *older, *taken]
+
+
+def _sampled(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
+    return sorted(examples, key=lambda one: (_draw(str(seed), one.id), one.id))[:count]
+
+
+def _draw(salt: str, name: str) -> float:
+    """Draw a number from 0 to 1 that follows from its inputs alone."""
+    digest = hashlib.sha256(f"{len(salt)}:{salt}{name}".encode()).digest()
+    return int.from_bytes(digest[:8], "big") / (1 << 64)

@@ -1,0 +1,95 @@
+"""The golden set that a spec names: one JSON Lines file, at an s3:// or file:// address."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from nexus_api.s3 import S3Access, S3NotConfigured
+from nexus_api.uri import Uri, parse_uri
+from nexus_evaluation.errors import BadGoldenSet
+from nexus_evaluation.golden import GoldenSet, read
+from nexus_knowledge.errors import ObjectNotFound
+from nexus_models.sources.local import located
+from nexus_pipelines.errors import StepError
+
+LARGEST = 256 << 20  # bytes
+
+
+class GoldenSetUnusable(StepError):
+    """The golden set that the spec names cannot be used."""
+
+
+def open_golden(uri: str, namespace: str, *, bucket_url: str, closed: Iterable[str]) -> GoldenSet:
+    """Read the golden set at an address.
+
+    Args:
+        uri: `s3://bucket/key` or `file:///path`.
+        namespace: of the job; in the platform's bucket only what lies under it may be read.
+        bucket_url: the platform's bucket.
+        closed: the platform's other stores, which nobody may name.
+
+    Raises:
+        GoldenSetUnusable: it is not there, too large, of no known form, or out of bounds.
+        KnowledgeError: S3 does not answer.
+        nexus_models.NotAllowed: this machine keeps the file closed.
+    """
+    address = parse_uri(uri)
+    if address.scheme not in {"s3", "file"}:
+        raise GoldenSetUnusable(
+            f"evaluation.goldenSet {uri}: a golden set is one JSON Lines file; write "
+            "s3://bucket/key or file:///path"
+        )
+    if address.scheme == "s3":
+        _check_bounds(address, namespace, bucket_url, closed)
+    content = _of_bucket(address) if address.scheme == "s3" else _of_disk(uri, address.path)
+    if len(content) > LARGEST:
+        raise GoldenSetUnusable(f"golden set {uri} has more than {LARGEST >> 20} MiB")
+    try:
+        return read(content, uri)
+    except BadGoldenSet as error:
+        raise GoldenSetUnusable(str(error)) from error
+
+
+def _check_bounds(address: Uri, namespace: str, bucket_url: str, closed: Iterable[str]) -> None:
+    """Keep tenants apart: a step reads with the platform's credentials."""
+    home = _place(bucket_url)
+    if home and home[0] == address.name:
+        allowed = "/".join(filter(None, [home[1], namespace])) + "/"
+        if not address.path.startswith(allowed):
+            raise GoldenSetUnusable(
+                f"evaluation.goldenSet {address} must lie under s3://{address.name}/{allowed} of "
+                "the platform's bucket, or in a bucket of your own"
+            )
+        return
+    if any(place and place[0] == address.name for place in map(_place, closed)):
+        raise GoldenSetUnusable(
+            f"evaluation.goldenSet {address}: this bucket is the platform's own; put the golden "
+            f"set under {namespace}/ of the platform's bucket for documents"
+        )
+
+
+def _place(url: str) -> tuple[str, str] | None:
+    parts = urlsplit(url)
+    return (parts.netloc, parts.path.strip("/")) if parts.scheme == "s3" else None
+
+
+def _of_bucket(address: Uri) -> bytes:
+    from nexus_knowledge.objects.s3 import S3Store
+
+    try:
+        store = S3Store(S3Access.from_environment().client(), address.name)
+        with store.open(address.path) as stream:
+            return stream.read(LARGEST + 1)
+    except ObjectNotFound as error:
+        raise GoldenSetUnusable(f"golden set {address} does not exist") from error
+    except S3NotConfigured as error:
+        raise GoldenSetUnusable(f"golden set {address}: {error}") from error
+
+
+def _of_disk(uri: str, path: str) -> bytes:
+    place: Path = located(path)
+    try:
+        with place.open("rb") as stream:
+            return stream.read(LARGEST + 1)
+    except OSError as error:
+        raise GoldenSetUnusable(f"golden set {uri} cannot be read: {error.strerror}") from error

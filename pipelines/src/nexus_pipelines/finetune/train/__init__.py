@@ -1,0 +1,1 @@
+"""The step `finetune-train`: a LoRA adapter from the run's examples."""

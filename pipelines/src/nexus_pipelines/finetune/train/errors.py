@@ -1,0 +1,85 @@
+"""What training can fail with, each readable by who started it."""
+
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from nexus_pipelines.errors import StepError, Transient
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+_NO_PRODUCT = "could not create a primitive"  # all that oneDNN says when it finds no memory
+
+
+class BaseUnusable(StepError):
+    """The base model cannot be tuned here; the message says why."""
+
+
+class NothingToLearn(StepError):
+    """No example is left to train on."""
+
+
+class LossNotFinite(StepError):
+    """The loss or its gradient became NaN or infinite."""
+
+
+class DiskFull(StepError):
+    """There is no room for what has to be written; nothing half-written counts."""
+
+
+class OutOfMemory(StepError):
+    """The model, its examples and their gradients do not fit into memory."""
+
+
+class Interrupted(Transient):
+    """The step was asked to end; it goes on from its checkpoint when it is run again."""
+
+
+@contextmanager
+def readable_failures() -> Iterator[None]:
+    """Turn a full disk and memory that ran out into errors that say what to do."""
+    try:
+        yield
+    except StepError:
+        raise
+    except Exception as error:
+        if (reason := _no_room(error)) is not None:
+            raise DiskFull(
+                f"the disk is full ({reason}); give the step's scratch folder (TMPDIR), the model "
+                "cache or the work store more room, then start the run again: it goes on from its "
+                "last checkpoint"
+            ) from error
+        if _no_memory(error):
+            raise OutOfMemory(
+                f"out of memory ({_first_line(error)}); use a resource profile with more memory "
+                "(spec.lora.profile), shorter examples (spec.lora.sequenceTokens) or a smaller "
+                "base model"
+            ) from error
+        raise
+
+
+def _no_room(error: BaseException | None) -> str | None:
+    """Find a full disk in an error or in what caused it; Rust's libraries tell only in words."""
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in _NO_ROOM:
+            return error.strerror or "no room"
+        text = str(error)
+        if any(f"os error {number})" in text for number in _NO_ROOM):
+            return _first_line(error)
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _no_memory(error: BaseException) -> bool:
+    if isinstance(error, MemoryError):
+        return True
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    said = str(error).strip().lower()
+    return isinstance(error, RuntimeError) and (
+        said == _NO_PRODUCT or any(words in said for words in _NO_MEMORY)
+    )
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

@@ -1,0 +1,1 @@
+"""The statistics of paired per-item results; nothing here knows models, files or verdicts."""

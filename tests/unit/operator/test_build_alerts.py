@@ -1,0 +1,112 @@
+"""The listener on alerts: what it is made of, and for whom it is there."""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from golden_files import assert_golden
+from hypothesis import given
+from hypothesis import strategies as st
+from small_world import World
+from tuning import fine_tune_job
+
+from nexus_api.finetunejob import FineTuneJob
+from nexus_api.meta import Manifest
+from nexus_operator.build.alerts import Alerted, alert_sensor, alert_source, picking
+from nexus_operator.cluster.protocol import WatchEvent
+from nexus_operator.plan.alerts import plan_alerts
+from nexus_operator.plan.model import Seen
+from nexus_operator.reconcile.platform import reconcile_platform
+from nexus_operator.reconcile.routes import PLATFORM, Routes, children
+from nexus_operator.settings import Events, Owner, Settings
+
+LOW = (("alertname", "NexusQualityDrop"), ("model", "technician"))
+JOB = Alerted("default", "tuning", (LOW, (("severity", "page"),)))
+
+
+def settings(**events: Any) -> Settings:
+    owner = Owner(name="nexus-operator", uid="u-9")
+    return Settings(on_kubernetes=True, events=Events(alerts=True, **events), owner=owner)
+
+
+def job(name: str = "tuning", *matchers: dict[str, str], **more: Any) -> FineTuneJob:
+    alerts = [{"matchers": one} for one in matchers]
+    triggers = {"triggers": {"alerts": alerts}} if alerts else {}
+    return FineTuneJob.model_validate({**fine_tune_job(name, **triggers), **more})
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World(settings())
+    yield made
+    made.close()
+
+
+def test_source_and_sensor() -> None:
+    made = settings(alerts_secret="nexus-alerts")
+    assert_golden("alerts-source", alert_source(made))
+    assert_golden("alerts-sensor", alert_sensor(made, [JOB]))
+
+
+@given(st.lists(st.tuples(st.text(min_size=1), st.text()), min_size=1, max_size=3))
+def test_what_a_user_writes_stays_text_within_the_template(labels: list[tuple[str, str]]) -> None:
+    template = picking(Alerted("a", "b", (tuple(labels),)), ".Input.body.alerts")
+    actions = re.findall(r"\{\{(.*?)\}\}", template)
+    strings = re.findall(r'"((?:[^"\\]|\\.)*)"', template)
+    assert all(re.fullmatch(r"[ -~]*", one) for one in actions)
+    told = [re.sub(r"\\U(.{8})", lambda m: chr(int(m[1], 16)), one) for one in strings]
+    for name, value in labels:
+        assert name in told
+        assert value in told
+
+
+def test_the_listener_is_there_while_a_job_asks_for_alerts(world: World) -> None:
+    key = world.create(
+        fine_tune_job(triggers={"alerts": [{"matchers": dict(LOW)}], "cooldown": "1h"})
+    )
+    _, writes = world.run(reconcile_platform(world.cluster, world.settings))
+    assert writes == 2
+    _, writes = world.run(reconcile_platform(world.cluster, world.settings))
+    assert writes == 0
+    [sensor] = world.all("Sensor", "argoproj.io/v1alpha1")
+    [trigger] = sensor["spec"]["triggers"]
+    resource = trigger["template"]["k8s"]["source"]["resource"]
+    assert (resource["kind"], resource["metadata"]["name"]) == ("FineTuneJob", "tuning")
+    world.delete(key)
+    world.run(reconcile_platform(world.cluster, world.settings))
+    assert world.all("Sensor", "argoproj.io/v1alpha1") == []
+
+
+def test_without_argo_events_nothing_is_done() -> None:
+    plan = plan_alerts([job("a", dict(LOW))], settings(), Seen(missing=frozenset({"Sensor"})))
+    assert (plan.apply, plan.delete) == ((), ())
+
+
+def test_a_sensor_fits_its_pod_and_follows_from_the_jobs_alone() -> None:
+    long = {f"label{number}": "é" * 250 for number in range(4)}
+    jobs = [job(f"j{number}", long, {"a": "b"}) for number in range(30)]
+    plan = plan_alerts(jobs, settings(), Seen())
+    sensor = next(one for one in plan.apply if one["kind"] == "Sensor")
+    assert len(json.dumps(sensor)) * 4 / 3 < 128 * 1024
+    assert plan_alerts(jobs[::-1], settings(), Seen()) == plan
+    few = [job(f"j{number}", dict(LOW)) for number in range(20)]
+    wanted = plan_alerts([*few, job("none")], settings(), Seen()).apply[1]
+    assert len(wanted["spec"]["triggers"]) == 20
+
+
+def test_a_change_of_a_job_s_alerts_is_the_listener_s_concern() -> None:
+    routes = Routes()
+
+    def concerns(manifest: Manifest, kind: str = "MODIFIED") -> bool:
+        event = WatchEvent(kind, manifest)  # type: ignore[arg-type]
+        return PLATFORM in list(routes.keys(event, "FineTuneJob"))
+
+    plain = fine_tune_job()
+    alerted = fine_tune_job(triggers={"alerts": [{"matchers": dict(LOW)}]})
+    assert not concerns(plain)
+    assert concerns(alerted)
+    assert not concerns(alerted)
+    assert concerns(alerted, "DELETED")
+    assert {"Sensor", "EventSource"} <= {one.kind for one in children(settings())}
