@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
-from children import free_port
+from ports import free_port
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 

@@ -15,7 +15,8 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 
-from children import Child, free_port, listens
+from children import Child
+from ports import free_port, listens
 
 _ROOT = Path(__file__).parents[2]
 _LOCK = _ROOT / "tests" / "cluster" / "images" / "mlflow" / "requirements.txt"

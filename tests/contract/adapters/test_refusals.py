@@ -7,9 +7,9 @@ from pathlib import Path
 import httpx
 import numpy as np
 import pytest
-from children import free_port
 from gguf import GGUFWriter
 from llama_process import serving, start
+from ports import free_port
 from tiny_adapter import Adapted
 
 from nexus_api.release import ADAPTER_FILES, adapter_digest

@@ -1,6 +1,5 @@
 """The registry on both of its places: SQLite in this process, and a real MLflow server."""
 
-import os
 import sys
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -8,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from mlflow_server import MlflowMissing, MlflowServer, mlflow_environment
+from needs import in_ci, lacking
 
 from nexus_registry import Champions, Tracker, Version, Versions
 
@@ -20,13 +20,11 @@ _numbers = count(1)
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
-    """One MLflow server for the session; skipped where it is not installed, never in CI."""
+    """One MLflow server for the session."""
     try:
-        environment = mlflow_environment(install=bool(os.environ.get("CI")))
+        environment = mlflow_environment(install=in_ci())
     except MlflowMissing as missing:
-        if os.environ.get("CI"):
-            raise
-        pytest.skip(str(missing))
+        lacking(missing)
     one = MlflowServer(tmp_path_factory.mktemp("mlflow"), environment)
     one.start()
     yield one

@@ -8,8 +8,8 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
-from children import free_port
 from mlflow_server import MlflowServer
+from ports import free_port
 from registry_world import NOW, asked
 
 from nexus_registry import (

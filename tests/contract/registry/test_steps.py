@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from children import free_port
 from finished_run import JOB, NAMESPACE, arguments, finished_run, read
+from ports import free_port
 from registry_world import Killed, aliases
 
 from nexus_api.release import ReleasableUnit

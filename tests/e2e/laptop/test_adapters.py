@@ -13,8 +13,9 @@ from typing import Any, Self
 
 import httpx
 import pytest
-from laptop import Platform, eventually
+from laptop import Platform
 from tiny_adapter import tiny_adapter, tiny_base
+from waiting import eventually
 
 from nexus_api.release import ADAPTER_FILES, adapter_digest
 from nexus_local.platform.layout import Layout

@@ -14,8 +14,9 @@ from typing import Any
 
 import httpx
 import pytest
-from laptop import Platform, eventually
+from laptop import Platform
 from tiny_model import tiny_gguf, tiny_model
+from waiting import eventually
 
 from .conftest import platform_at
 
