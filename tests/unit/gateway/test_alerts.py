@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from gateway_scripted import Request, send_json
 from gateway_world import World, gateway_world
 
 from nexus_api.meta import RUN_REQUESTED
@@ -91,7 +93,11 @@ async def test_what_alertmanager_does_not_post_is_refused(world: World, payload:
 
 
 async def test_alerts_are_tried_again_while_the_control_plane_is_away(world: World) -> None:
-    del world.control.server.replies[f"{world.control.GROUP}/finetunejobs"]
+
+    async def refuse(_request: Request, writer: asyncio.StreamWriter) -> None:
+        await send_json(writer, {"kind": "Status", "code": 503}, 503)
+
+    world.control.server.replies[f"{world.control.GROUP}/finetunejobs"] = refuse
     answer = await world.http.post("/hooks/alerts", json=group())
     assert answer.status_code == 503
     assert "retry-after" in answer.headers
