@@ -182,7 +182,11 @@ def platform_values(images: Images) -> Manifest:
         "images": {"registry": "docker.io", **own},
         "operator": {"engines": ["llamacpp"], "resources": small},
         "profiles": {"default": {"requests": {"cpu": "10m", "memory": "256Mi"}}},
-        "modelCache": {"mode": "shared", "claim": CLAIM},
+        "modelCache": {
+            "mode": "shared",
+            "claim": CLAIM,
+            "credentialsSecret": "nexus-models",  # optional: of those that serve from a bucket
+        },
         "models": {"existingClaim": CLAIM},
         "gateway": {"resources": small},
         "embedder": {"resources": small},
