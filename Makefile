@@ -54,6 +54,10 @@ demo: .venv/platform.stamp ## The main job: declare, ingest, ask; ends by itself
 up: .venv/platform.stamp ## The platform in the foreground
 	@$(BIN)/nexus up
 
+.PHONY: training
+training: .venv/platform.stamp ## What fine-tuning needs beside the platform: torch and its libraries
+	@$(BIN)/python tests/training_packages.py $(UV) pipelines/requirements-train.txt
+
 .PHONY: test
 test: .venv/dev.stamp ## Every test tier this machine can run
 	@$(BIN)/pytest -q --durations=15

@@ -31,17 +31,26 @@ class OutOfMemory(StepError):
     """The model, its examples and their gradients do not fit into memory."""
 
 
+class LibraryMissing(StepError):
+    """Training's libraries are not installed beside this program."""
+
+
 class Interrupted(Transient):
     """The step was asked to end; it goes on from its checkpoint when it is run again."""
 
 
 @contextmanager
 def readable_failures() -> Iterator[None]:
-    """Turn a full disk and memory that ran out into errors that say what to do."""
+    """Turn a full disk, memory that ran out and missing libraries into errors that say what to do."""
     try:
         yield
     except StepError:
         raise
+    except ModuleNotFoundError as error:
+        raise LibraryMissing(
+            f"training needs {error.name}, which is not installed here: install what it needs by "
+            "`make training`, or `nexus-pipelines[train]` beside the platform"
+        ) from error
     except Exception as error:
         if (reason := _no_room(error)) is not None:
             raise DiskFull(
