@@ -41,7 +41,7 @@ class Interrupted(Transient):
 
 @contextmanager
 def readable_failures() -> Iterator[None]:
-    """Turn a full disk, memory that ran out and missing libraries into errors that say what to do."""
+    """Turn a full disk, memory or libraries that lack into errors that say what to do."""
     try:
         yield
     except StepError:
