@@ -3,7 +3,7 @@
 kopf watches ServingModels and FineTuneJobs and calls the handlers below.  Each only names what
 changed; creation, update, restart, deletion and the passing of time all end in one level-triggered
 reconcile a kind (`nexus_operator.reconcile`), whose queue drops what is doubled.  RagIndexes, which
-come by thousands, are watched beside (docs/adr/0021), and so are all children, with a label
+come by thousands, are watched beside (docs/adr/0023), and so are all children, with a label
 selector, into a view that also knows what vanished (docs/adr/0013).  The Lease says which of
 several operators runs at all (`nexus_operator.process.operator`).
 """
