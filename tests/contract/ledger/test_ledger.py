@@ -1,5 +1,6 @@
 """The ledger, method by method: what the state machine does not say by name."""
 
+import sqlite3
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -97,6 +98,20 @@ class TestTables:
         assert errors == []
         with Ledger(url) as ledger:
             assert ledger.counts(*KEY) == Counts()
+
+    def test_a_new_file_is_opened_beside_a_writer(self, tmp_path: Path) -> None:
+        file = tmp_path / "ledger.db"
+        writer = sqlite3.connect(file, isolation_level=None, check_same_thread=False)
+        writer.execute("BEGIN IMMEDIATE")
+        timer = threading.Timer(0.1, writer.close)
+        timer.start()
+        engine = connect(f"sqlite:///{file}")
+        try:
+            with engine.connect() as connection:
+                assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        finally:
+            engine.dispose()
+            timer.join()
 
     def test_a_release_lives_on_with_the_tables_of_the_next(
         self, ledger_url: str, caplog: pytest.LogCaptureFixture

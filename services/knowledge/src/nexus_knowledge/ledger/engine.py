@@ -1,5 +1,7 @@
 """The engine of the ledger's database, as SQLite and PostgreSQL each need it."""
 
+import sqlite3
+import time
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event
@@ -9,6 +11,7 @@ from sqlalchemy.exc import ArgumentError
 from nexus_knowledge.errors import UnsupportedUrl
 
 _BUSY_MS = 30_000
+_AGAIN_SECONDS = 0.01
 _POSTGRESQL = "postgresql+psycopg"
 _READ_ONLY = "25006"  # what a server says that another has taken over from
 
@@ -72,12 +75,10 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "connect")
     def _set_up(connection: Any, _record: object) -> None:
         connection.isolation_level = None  # BEGIN is ours, below
-        for pragma in (
-            f"busy_timeout={_BUSY_MS}",
-            "journal_mode=WAL",
-            "synchronous=FULL",  # a deletion that was acknowledged survives a power cut
-            "foreign_keys=ON",
-        ):
+        connection.execute(f"PRAGMA busy_timeout={_BUSY_MS}")
+        _keep_a_log(connection)
+        # FULL: a deletion that was acknowledged survives a power cut.
+        for pragma in ("synchronous=FULL", "foreign_keys=ON"):
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")
@@ -87,3 +88,22 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _keep_a_log(connection: sqlite3.Connection) -> None:
+    """Switch to a write-ahead log, which the file then keeps.
+
+    Beside a writer SQLite refuses the switch at once, whatever the busy timeout: two that open a
+    new file would both hold what the other waits for.  So it is asked again.
+    Source: sqlite.org/c3ref/busy_handler.html
+    """
+    end = time.monotonic() + _BUSY_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > end:
+                raise
+            time.sleep(_AGAIN_SECONDS)
+        else:
+            return
