@@ -17,7 +17,7 @@ from testcluster.cluster import Cluster  # noqa: E402
 from testcluster.config import ClusterConfig  # noqa: E402
 from testcluster.errors import ClusterUnavailable  # noqa: E402
 
-from .installation import Installation  # noqa: E402
+from .installation import IMAGES, Installation  # noqa: E402
 from .site import Site  # noqa: E402
 
 
@@ -32,7 +32,8 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster(ClusterConfig(test_services=False))
     found = os.environ.get("NEXUS_TEST_CLUSTER") == "running"
     try:
-        built("nexus-operator")
+        for name in IMAGES:  # before this thread is where no package index is to be had
+            built(name)
         if not found:
             made.up()
     except (BinaryMissing, ClusterUnavailable, ImageMissing) as error:

