@@ -8,8 +8,15 @@ an alert was told before is the plan's to know: a record that a job has answered
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nexus_api.meta import API_VERSION, RUN_REQUESTED, Manifest
-from nexus_operator.build.events import EVENT_SOURCE, SENSOR, listener, pod_template
+from nexus_api.meta import RUN_REQUESTED, Manifest
+from nexus_operator.build.events import (
+    EVENT_SOURCE,
+    SENSOR,
+    asking,
+    listener,
+    pod_template,
+    webhook,
+)
 from nexus_operator.naming import short_hash
 from nexus_operator.settings import Settings
 
@@ -32,14 +39,10 @@ class Alerted(NamedTuple):
 
 def alert_source(settings: Settings) -> Manifest:
     """Build the EventSource that Alertmanager's webhook reaches."""
-    webhook: Manifest = {"port": str(PORT), "endpoint": PATH, "method": "POST"}
-    if settings.events.alerts_secret:
-        webhook["authSecret"] = {"name": settings.events.alerts_secret, "key": "token"}
     spec = {
         "eventBusName": settings.events.event_bus,
         "template": pod_template(settings, NAME),
-        "service": {"ports": [{"port": PORT, "targetPort": PORT}]},
-        "webhook": {_EVENT: webhook},
+        **webhook(_EVENT, PORT, PATH, secret=settings.events.alerts_secret),
     }
     return listener(settings, NAME, EVENT_SOURCE, spec)
 
@@ -109,32 +112,8 @@ def _dependency(job: Alerted) -> Manifest:
 
 def _trigger(job: Alerted) -> Manifest:
     name = _trigger_name(job)
-    asked = RUN_REQUESTED.replace(".", "\\.")
     source = {"dependencyName": name, "dataTemplate": picking(job, ".Input.body.alerts")}
-    return {
-        "atLeastOnce": True,
-        "retryStrategy": {"steps": 4, "duration": "1s", "factor": 2, "jitter": 0.2},
-        "template": {
-            "name": name,
-            "conditions": name,
-            "k8s": {
-                "operation": "patch",
-                "patchStrategy": "application/merge-patch+json",
-                "source": {
-                    "resource": {
-                        "apiVersion": API_VERSION,
-                        "kind": "FineTuneJob",
-                        "metadata": {
-                            "namespace": job.namespace,
-                            "name": job.name,
-                            "annotations": {},
-                        },
-                    }
-                },
-                "parameters": [{"src": source, "dest": f"metadata.annotations.{asked}"}],
-            },
-        },
-    }
+    return asking(name, "FineTuneJob", job.namespace, job.name, RUN_REQUESTED, source)
 
 
 def _trigger_name(job: Alerted) -> str:

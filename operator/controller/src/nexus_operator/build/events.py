@@ -6,7 +6,7 @@ from the object's key whom to tell; an index with a prefix of its own has a trig
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
@@ -55,15 +55,7 @@ def event_source(settings: Settings) -> Manifest:
     events = settings.events
     spec: Manifest = {"eventBusName": events.event_bus, "template": pod_template(settings, NAME)}
     if events.source == "webhook":
-        webhook: Manifest = {
-            "port": str(WEBHOOK_PORT),
-            "endpoint": WEBHOOK_PATH,
-            "method": "POST",
-        }
-        if events.auth_secret:
-            webhook["authSecret"] = {"name": events.auth_secret, "key": "token"}
-        spec["service"] = {"ports": [{"port": WEBHOOK_PORT, "targetPort": WEBHOOK_PORT}]}
-        spec["webhook"] = {_EVENT: webhook}
+        spec |= webhook(_EVENT, WEBHOOK_PORT, WEBHOOK_PATH, secret=events.auth_secret)
     else:
         secret = events.credentials_secret
         spec["minio"] = {
@@ -136,30 +128,9 @@ def _trigger(
     index: str = "unknown",
 ) -> Manifest:
     """Build the patch that asks one index for a sync, by the time at which the object changed."""
-    asked = SYNC_REQUESTED.replace(".", "\\.")
     when = {"dependencyName": name, "dataKey": f"{notice.record}.eventTime"}
     named = [{**one, "src": {**one["src"], "dependencyName": name}} for one in parameters]
-    return {
-        # Short, since other notices wait meanwhile; what is lost the next look finds.
-        "atLeastOnce": True,
-        "retryStrategy": {"steps": 4, "duration": "1s", "factor": 2, "jitter": 0.2},
-        "template": {
-            "name": name,
-            "conditions": name,
-            "k8s": {
-                "operation": "patch",
-                "patchStrategy": "application/merge-patch+json",
-                "source": {
-                    "resource": {
-                        "apiVersion": API_VERSION,
-                        "kind": "RagIndex",
-                        "metadata": {"namespace": namespace, "name": index, "annotations": {}},
-                    }
-                },
-                "parameters": [*named, {"src": when, "dest": f"metadata.annotations.{asked}"}],
-            },
-        },
-    }
+    return asking(name, "RagIndex", namespace, index, SYNC_REQUESTED, when, parameters=named)
 
 
 def _named_by_key(notice: _Notice) -> list[Manifest]:
@@ -179,6 +150,55 @@ def _begins(prefix: str) -> str:
 
 def _matches(path: str, expression: str) -> Manifest:
     return {"path": path, "type": "string", "value": [expression]}
+
+
+def webhook(event: str, port: int, path: str, *, secret: str) -> Manifest:
+    """Return what an EventSource that is posted to has; `secret`: of the token, empty for none."""
+    hook: Manifest = {"port": str(port), "endpoint": path, "method": "POST"}
+    if secret:
+        hook["authSecret"] = {"name": secret, "key": "token"}
+    return {
+        "service": {"ports": [{"port": port, "targetPort": port}]},
+        "webhook": {event: hook},
+    }
+
+
+def asking(
+    name: str,
+    kind: str,
+    namespace: str,
+    resource: str,
+    annotation: str,
+    source: Manifest,
+    *,
+    parameters: Sequence[Manifest] = (),
+) -> Manifest:
+    """Build the trigger that patches a resource of ours: `source` goes into the annotation."""
+    asked = annotation.replace(".", "\\.")
+    return {
+        # Short, since other notices wait meanwhile; what is lost the next look finds.
+        "atLeastOnce": True,
+        "retryStrategy": {"steps": 4, "duration": "1s", "factor": 2, "jitter": 0.2},
+        "template": {
+            "name": name,
+            "conditions": name,
+            "k8s": {
+                "operation": "patch",
+                "patchStrategy": "application/merge-patch+json",
+                "source": {
+                    "resource": {
+                        "apiVersion": API_VERSION,
+                        "kind": kind,
+                        "metadata": {"namespace": namespace, "name": resource, "annotations": {}},
+                    }
+                },
+                "parameters": [
+                    *parameters,
+                    {"src": source, "dest": f"metadata.annotations.{asked}"},
+                ],
+            },
+        },
+    }
 
 
 def pod_template(settings: Settings, name: str) -> Manifest:
