@@ -90,7 +90,7 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         if not stopping:
             create = missing_claim(model, release.template, seen, settings)
             create += _first_replicas(model, release, live, view, settings)
-            apply.append(_deployment(model, release, _replicas(model, settings)))
+            apply.append(_deployment(model, release, _replicas(model, release, view, settings)))
         delete += _surplus(model, release.name, live, view)
     serving = Serving(
         wanted=view.side(wanted),
@@ -225,12 +225,21 @@ def _surplus(model: ServingModel, wanted: str, live: str | None, view: _View) ->
     return doomed(one.deployment for one in going)
 
 
-def _replicas(model: ServingModel, settings: Settings) -> int | None:
-    """Return the number of replicas to apply, None where an autoscaler decides."""
+def _replicas(
+    model: ServingModel, release: _Release, view: _View, settings: Settings
+) -> int | None:
+    """Return the number of replicas to apply, None where an autoscaler decides.
+
+    An autoscaler takes 0 for its own switch and leaves it there, so a Deployment that somebody
+    scaled to 0 is brought back to 1, which is also what stays once the field is left out again.
+    """
     scaling = model.spec.autoscaling
     if scaling is None:
         return model.spec.replicas
-    return None if settings.on_kubernetes else scaling.min_replicas
+    if not settings.on_kubernetes:
+        return scaling.min_replicas
+    present = view.find(release.name)
+    return 1 if present and present.deployment["spec"].get("replicas") == 0 else None
 
 
 def _first_replicas(
