@@ -26,6 +26,7 @@ from tuning import (
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
+    ALERT_REQUESTED,
     CANCEL_REQUESTED,
     FINALIZER,
     PROMOTE_REQUESTED,
@@ -213,7 +214,7 @@ def test_a_person_starts_a_run_once_and_does_not_wait(world: World) -> None:
 def test_fifty_repeats_of_one_alert_make_one_run(world: World) -> None:
     key = make(world, **ON_ALERT)
     for _ in range(50):
-        world.annotate(key, RUN_REQUESTED, "alert:f00d:2026-01-31T12:00:00Z")
+        world.annotate(key, ALERT_REQUESTED, "alert:f00d:2026-01-31T12:00:00Z")
         world.settle(key)
         world.advance(600)
         for run in runs(world):
@@ -227,7 +228,7 @@ def test_alerts_that_take_turns_each_get_one_run(world: World) -> None:
     key = make(world, **ON_ALERT)
     for number in range(40):
         began = f"2026-02-0{number % 3 + 1}T12:00:00Z"
-        world.annotate(key, RUN_REQUESTED, f"alert:f00{number % 3}:{began}")
+        world.annotate(key, ALERT_REQUESTED, f"alert:f00{number % 3}:{began}")
         world.settle(key)
         world.advance(3600)
         for run in runs(world):
@@ -241,7 +242,7 @@ def test_alerts_that_come_together_make_one_run(world: World) -> None:
     key = make(world, **ON_ALERT)
     group = [f"alert:f{number}:2026-01-31T11:5{number}:00Z" for number in range(5)]
     for told in (group[:2], group, group[1:]):
-        world.annotate(key, RUN_REQUESTED, ",".join(told))
+        world.annotate(key, ALERT_REQUESTED, ",".join(told))
         world.settle(key)
         world.advance(10**5)
         for run in runs(world):
@@ -254,11 +255,11 @@ def test_alerts_that_come_together_make_one_run(world: World) -> None:
 
 def test_an_alert_within_the_cooldown_waits_for_its_end(world: World) -> None:
     key = make(world, **ON_ALERT)
-    world.annotate(key, RUN_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
     world.settle(key)
     finish_run(world, the_run(world), "Reject")
     world.advance(60)
-    world.annotate(key, RUN_REQUESTED, "alert:b:2026-01-31T12:00:30Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:b:2026-01-31T12:00:30Z")
     world.settle(key)
     assert len(runs(world)) == 1
     assert "2026-01-31T14:00:00Z (Alert)" in world.condition(key, "Running")["message"]
@@ -273,15 +274,48 @@ def test_an_alert_that_began_before_the_last_run_is_answered_by_it(world: World)
     world.annotate(key, RUN_REQUESTED, "by-hand")
     world.settle(key)
     finish_run(world, the_run(world), "Reject")
-    world.annotate(key, RUN_REQUESTED, "alert:a:2026-01-31T12:00:30Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:a:2026-01-31T12:00:30Z")
     world.advance(10**5)
     world.settle(key)
     assert len(runs(world)) == 1
 
 
+def test_an_alert_during_a_run_does_not_take_the_place_of_what_a_person_asked(
+    world: World,
+) -> None:
+    key = make(world, **ON_ALERT)
+    world.annotate(key, RUN_REQUESTED, "ada-1")
+    world.settle(key)
+    first = the_run(world)
+    world.advance(60)
+    world.annotate(key, RUN_REQUESTED, "ada-2")
+    world.annotate(key, ALERT_REQUESTED, "alert:f00d:2026-01-31T12:00:30Z")
+    finish_run(world, first, "Reject")
+    world.settle(key)
+    assert parameters(the_run(world))["request"] == "run:ada-2"
+    assert "run:alert:f00d:2026-01-31T12:00:30Z" in job_status(world, key)["answered"]
+
+
+def test_an_alert_that_an_older_listener_told_counts_as_well(world: World) -> None:
+    key = make(world, **ON_ALERT)
+    world.annotate(key, RUN_REQUESTED, "alert:f00d:2026-01-31T11:00:00Z")
+    world.settle(key)
+    assert job_status(world, key)["lastRun"]["cause"] == "Alert"
+
+
+@pytest.mark.parametrize("value", ["ada-1", "none", "alert:f00d", "alert:f:2026-01-31T12:00:00Z,x"])
+def test_what_is_no_alert_asks_for_nothing_by_the_annotation_of_alerts(
+    world: World, value: str
+) -> None:
+    key = make(world, **ON_ALERT)
+    world.annotate(key, ALERT_REQUESTED, value)
+    world.settle(key)
+    assert runs(world) == []
+
+
 def test_a_job_without_alert_triggers_does_not_heed_alerts(world: World) -> None:
     key = make(world, **NIGHTLY)
-    world.annotate(key, RUN_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
     world.settle(key)
     assert runs(world) == []
 

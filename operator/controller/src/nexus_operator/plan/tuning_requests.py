@@ -9,6 +9,7 @@ from typing import Literal
 from nexus_api import alerts
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
+    ALERT_REQUESTED,
     CANCEL_REQUESTED,
     PROMOTE_REQUESTED,
     ROLLBACK_REQUESTED,
@@ -59,9 +60,16 @@ def open_request(job: FineTuneJob, what: What) -> str:
 
 
 def open_runs(job: FineTuneJob) -> list[str]:
-    """Return the ids of all requests for a run that nothing has answered: alerts come in groups."""
-    told = alerts.records(job.metadata.annotations.get(RUN_REQUESTED, ""))
-    asked = [f"run:{one}" for one in told] or [request_id(job, "run")]
+    """Return the ids of all requests for a run that nothing has answered.
+
+    A person asks for one, alerts come in groups.  An older release had alerts write where people
+    do, and what it left there counts.
+    """
+    notes = job.metadata.annotations
+    former = alerts.records(notes.get(RUN_REQUESTED, ""))
+    told = dict.fromkeys((*former, *alerts.records(notes.get(ALERT_REQUESTED, ""))))
+    asked = [] if former else [request_id(job, "run")]
+    asked += [f"run:{one}" for one in told]
     return [one for one in asked if one and one not in job.status.answered]
 
 
