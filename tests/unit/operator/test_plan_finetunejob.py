@@ -384,6 +384,42 @@ def test_argo_workflows_missing_is_said(world: World) -> None:
     assert world.condition(key)["reason"] == "ArgoWorkflowsMissing"
 
 
+# -- what RBAC does not grant
+
+
+@pytest.mark.parametrize("verb", ["list", "create"])
+def test_a_right_that_the_operator_lacks_is_said_on_the_job(world: World, verb: str) -> None:
+    world.cluster.forbidden = {f"{verb} Workflow"}
+    key = world.create(fine_tune_job())
+    assert world.reconcile(key).requeue_after == timedelta(seconds=30)
+    told = world.condition(key, "Refused")
+    assert (told["status"], told["reason"]) == ("True", "Forbidden")
+    assert f"may not {verb} Workflows" in told["message"]
+    assert "Ready" in {one["type"] for one in job_status(world, key)["conditions"]}
+    world.reconcile(key)
+    assert world.reconcile(key).writes == 0
+    world.cluster.forbidden = set()
+    world.settle(key)
+    assert world.condition(key, "Refused") == {}
+    assert world.condition(key)["reason"] == "Resolved"
+    assert len(runs(world)) == 1
+
+
+def test_a_job_stays_until_its_workflows_may_be_deleted(world: World) -> None:
+    key = make(world)
+    world.cluster.forbidden = {"delete Workflow"}
+    world.delete(key)
+    for _ in range(3):
+        world.reconcile(key)
+    assert world.condition(key, "Refused")["reason"] == "Forbidden"
+    assert len(runs(world)) == 1
+    world.cluster.forbidden = set()
+    for _ in range(3):
+        world.reconcile(key)
+    assert world.get(key.ref) is None
+    assert runs(world) == []
+
+
 # -- what is shown
 
 
