@@ -49,6 +49,7 @@ _STEPS = {
         "nexus_pipelines.finetune.golden_add.cli",
         "promote corrected answers into a golden set",
     ),
+    "run-diff": ("nexus_pipelines.experiment.run_diff.cli", "compare two runs item by item"),
 }
 
 

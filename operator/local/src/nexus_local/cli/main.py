@@ -9,7 +9,19 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nexus_local.cli import apply, ask, demo, doctor, documents, logs, show, tuning, up, wait
+from nexus_local.cli import (
+    apply,
+    ask,
+    demo,
+    doctor,
+    documents,
+    experiments,
+    logs,
+    show,
+    tuning,
+    up,
+    wait,
+)
 from nexus_local.cli.errors import CliError, UsageError
 
 app = typer.Typer(
@@ -35,6 +47,7 @@ VERBS: tuple[Callable[..., Any], ...] = (
     tuning.cancel,
     tuning.promote,
     tuning.rollback,
+    experiments.diff,
     documents.ingest,
     documents.documents,
     ask.ask,
