@@ -54,12 +54,15 @@ def run(args: argparse.Namespace) -> None:
 def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> core.Candidate:
     with store.open(f"gate/{_DECISION}") as stream:
         decision = stream.read()
-    unit = ReleasableUnit.model_validate_json(compact(store.json(_UNITS)["candidate"]))
+    units = store.json(_UNITS)
+    unit = ReleasableUnit.model_validate_json(compact(units["candidate"]))
+    served = units.get("production")
     return core.Candidate(
         model=f"{key.tenant}.{key.name}",
         run=run_name(args),
         spec=job_settings(args),
         unit=unit.model_copy(update={"adapter_uri": None}),
+        production=ReleasableUnit.model_validate_json(compact(served)) if served else None,
         decision=Decision.model_validate_json(decision),
         decision_digest=hashlib.sha256(decision).hexdigest(),
         selection=store.json("select/selection.json"),
@@ -132,7 +135,8 @@ def _version(
     """Register the version and make it the challenger, unless it has been champion."""
     champions, versions = Champions(connection), Versions(connection)
     try:
-        champion = champions.releases(candidate.model).champion
+        number = champions.releases(candidate.model).champion
+        champion = versions.version(candidate.model, number) if number else None
     except NotFound:
         champion = None
     made = versions.register(
