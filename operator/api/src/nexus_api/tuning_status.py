@@ -91,7 +91,7 @@ class FineTuneJobStatus(Model):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this was observed at."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Running, LastRunSucceeded, AwaitingApproval, Released."""
+    """Ready, Running, LastRunSucceeded, AwaitingApproval, Released, Notified."""
     last_run: LastRun | None = None
     """The newest run."""
     last_decision: LastDecision | None = None
