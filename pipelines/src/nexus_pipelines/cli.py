@@ -49,6 +49,10 @@ _STEPS = {
         "nexus_pipelines.finetune.golden_add.cli",
         "promote corrected answers into a golden set",
     ),
+    "golden-list": (
+        "nexus_pipelines.finetune.golden_list.cli",
+        "list golden sets, and corrections that are in none",
+    ),
     "run-diff": ("nexus_pipelines.experiment.run_diff.cli", "compare two runs item by item"),
 }
 

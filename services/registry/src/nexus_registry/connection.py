@@ -89,6 +89,10 @@ class Connection:
             f"attempts; last: {problem}"
         )
 
+    def written(self) -> bool:
+        """Whether there may be anything to read: a SQLite file that is not there holds nothing."""
+        return self.artifacts is None or Path(urlsplit(self.url).path[1:]).exists()
+
     def _opened(self) -> "MlflowClient":
         if self._client is None:
             for name, value in _SETTINGS.items():

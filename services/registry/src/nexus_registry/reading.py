@@ -48,6 +48,8 @@ class Reader:
         """
         if not _NAME.fullmatch(name):
             raise Refused(f"{name!r} is no name of a run: letters, digits and . _ - only")
+        if not self._connection.written():
+            return []  # asking would make the database
 
         def search(client: "MlflowClient") -> list[TrackedRun]:
             names = _experiments(client, prefixes)

@@ -64,3 +64,10 @@ def test_an_answer_is_one_line_whatever_it_holds() -> None:
     assert lines[1] == "BETTER (3)"
     assert lines[-1].endswith("and 1 more (--limit, or -o json)")
     assert list(listed("better", [change], 0)) == []
+
+
+def test_golden_says_how_it_is_used(data: Path) -> None:
+    for words in (("add",), ("add", "chatcmpl-1"), ("list", "x"), ("feedback", "--set=y")):
+        done = nexus(data, "golden", *words)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "nexus golden" in done.stderr
