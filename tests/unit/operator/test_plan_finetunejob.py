@@ -600,7 +600,10 @@ def test_a_pin_moves_the_champion_and_holds_it_against_people(world: World) -> N
     assert len(runs(world)) == 1
 
 
-@pytest.mark.parametrize("words", ["latest by ada", "0 by x", "1", "by", "1 by ", "-1 by x"])
+@pytest.mark.parametrize(
+    "words",
+    ["latest by ada", "0 by x", "1", "by", "1 by ", "-1 by x", "1 by gate", f"1 by {'x' * 129}"],
+)
 def test_words_that_mean_nothing_move_nothing_and_are_said(world: World, words: str) -> None:
     key = make(world)
     world.annotate(key, PROMOTE_REQUESTED, words)

@@ -28,8 +28,10 @@ _ANNOTATIONS: dict[What, str] = {
     "rollback": ROLLBACK_REQUESTED,
 }
 _PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{1,200}", re.ASCII)
-_PROMOTE = re.compile(r"(?P<version>[1-9][0-9]{0,8}) by (?P<person>\S.{0,199})")
-_ROLLBACK = re.compile(r"by (?P<person>\S.{0,199})")
+# As long as the registry takes a name; `gate` is who promotes by a verdict, and no person.
+_PERSON = r"(?P<person>(?!gate\Z)\S.{0,127})"
+_PROMOTE = re.compile(rf"(?P<version>[1-9][0-9]{{0,8}}) by {_PERSON}")
+_ROLLBACK = re.compile(f"by {_PERSON}")
 
 
 @dataclass(frozen=True, kw_only=True)
