@@ -47,7 +47,7 @@ class Monitoring:
         token: str = "",
         metrics_key: str = "",
     ) -> None:
-        self._folder = folder
+        self._folder, self.scraped = folder, tuple(scraped)
         prometheus, alertmanager = free_ports(2)
         self._prometheus, self._alertmanager = (
             f"http://{HOST}:{port}" for port in (prometheus, alertmanager)

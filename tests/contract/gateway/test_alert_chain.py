@@ -60,9 +60,11 @@ async def test_bad_ratings_ask_a_job_for_one_run(tmp_path: Path) -> None:
                 return asyncio.to_thread(eventually, look, what=what)
 
             await watch(lambda: monitoring.query("nexus_gateway_feedback_total"), "its metrics")
-            for number in range(ANSWERS):
+            for _ in range(ANSWERS):
                 ask = {"model": "assistant", "messages": [{"role": "user", "content": "How?"}]}
                 await world.http.post("/v1/chat/completions", json=ask)
+            await world.until(lambda: len(world.ledger.responses("default")) == ANSWERS)
+            for number in range(ANSWERS):
                 rating = "up" if number == 0 else "down"
                 given = {"response_id": f"r{number}", "rating": rating}
                 stored = await world.http.post("/v1/feedback", json=given)
