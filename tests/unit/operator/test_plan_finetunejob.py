@@ -34,6 +34,7 @@ from nexus_api.meta import (
     RUN_REQUESTED,
     Manifest,
 )
+from nexus_knowledge.reports import Report
 from nexus_operator.plan.production import production_unit
 from nexus_operator.plan.tuning_schedule import fingerprint, settings_text
 from nexus_operator.reconcile.reconcile import Key
@@ -447,6 +448,7 @@ def test_a_decision_is_shown_with_its_figures(world: World) -> None:
     shown = job_status(world, key)["lastDecision"]
     assert shown["verdict"] == "Reject"
     assert (shown["gain"], shown["lower"], shown["items"]) == ("0.1", "0.04", 120)
+    assert shown["report"] == Report(key.namespace, shown["run"], key.name).path
     told = world.condition(key, "LastRunSucceeded")
     assert (told["status"], told["reason"]) == ("True", "NotBetter")
     assert world.condition(key, "AwaitingApproval")["status"] == "False"

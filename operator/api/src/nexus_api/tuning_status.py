@@ -61,6 +61,8 @@ class LastDecision(Model):
     """Items that were compared."""
     version: VersionNumber | None = None
     """Number of the version that was registered upon it."""
+    report: Annotated[str, Field(max_length=1024)] | None = None
+    """Path of its report below the gateway's address."""
     decided_at: Timestamp | None = None
     """When this was first seen."""
 
