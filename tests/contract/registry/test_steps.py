@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_run import JOB, NAMESPACE, arguments, finished_run, read
+from finished_run import JOB, NAMESPACE, UID, arguments, finished_run, read
 from ports import free_port
 from registry_world import Killed, aliases
 
@@ -169,6 +169,27 @@ def test_who_may_not_release_is_told_why(place: Path, capsys: pytest.CaptureFixt
     assert "names nobody" in refused("release", "--version=2", "--by= ")
     assert "no earlier champion" in refused("rollback", "--by=anna")
     assert "name the person" in refused("rollback", "--by=gate")
+
+
+def test_a_job_made_anew_under_the_name_has_no_champion_and_goes_back_to_none(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = (place / "work").as_uri()
+    finished_run(work, "run-1", adapter=b"adapter 1")
+    register(place, "run-1")
+    move(place, "release", "run-1", "--version=1", "--by=gate")
+    finished_run(work, "run-2", adapter=b"adapter 2")
+    out = place / "anew.json"
+    anew = f"--uid=anew-{UID}"
+    assert cli.run([*arguments("register", "run-2", f"--version-out={out}"), anew]) == 0
+    assert read(out)["version"] == "2"
+    told = ["--version=2", "--by=gate", f"--release-out={out}"]
+    assert cli.run([*arguments("release", "run-2", *told), anew]) == 0
+    assert (read(out)["champion"], read(out)["previous"]) == ("2", None)
+    back = arguments("rollback", "down", "--by=anna", f"--release-out={out}")
+    assert cli.run([*back, anew]) == 1
+    assert "no earlier champion" in capsys.readouterr().err
+    assert aliases(connection(place), MODEL) == {"champion": "2"}
 
 
 @pytest.mark.parametrize("served", [b"adapter 1", None], ids=["the one before", "the base alone"])
