@@ -91,7 +91,7 @@ def test_the_charts_server_answers_its_names_and_probes_and_nobody_else(
 def _asked(url: str, host: str) -> int:
     request = urllib.request.Request(url, headers={"Host": host})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:
