@@ -10,17 +10,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pydantic import ValidationError
-
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_api.release import ReleasableUnit
-from nexus_evaluation.golden import GoldenItem, GoldenSet, read
+from nexus_evaluation.golden import GoldenItem
 from nexus_evaluation.metrics.support import Embed
 from nexus_evaluation.results import write
 from nexus_knowledge.embedding import EmbedderClient
 from nexus_pipelines.arguments import write_output
 from nexus_pipelines.environment import Environment
-from nexus_pipelines.finetune.arguments import add_run, job_settings, run_store
+from nexus_pipelines.finetune.arguments import (
+    add_production,
+    add_run,
+    job_settings,
+    production_unit,
+    run_store,
+)
 from nexus_pipelines.finetune.evaluate.adapters import prepare
 from nexus_pipelines.finetune.evaluate.asking import asker
 from nexus_pipelines.finetune.evaluate.behaviour import behaviour, probes
@@ -33,10 +37,10 @@ from nexus_pipelines.finetune.evaluate.core import (
     report,
     wanted_metrics,
 )
-from nexus_pipelines.finetune.evaluate.errors import ProductionUnusable
 from nexus_pipelines.finetune.evaluate.kept import Kept
 from nexus_pipelines.finetune.evaluate.prompts import messages_for
 from nexus_pipelines.finetune.evaluate.runtime import serving
+from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
 from nexus_pipelines.finetune.train.machine import threads
 
@@ -48,9 +52,7 @@ _MAKER = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the step takes."""
     add_run(parser)
-    parser.add_argument(
-        "--production", default="", help="releasable unit that serves now, JSON; empty for none"
-    )
+    add_production(parser)
     parser.add_argument("--evaluation-out", required=True, help="file for the means, JSON")
 
 
@@ -58,9 +60,9 @@ def run(args: argparse.Namespace) -> None:
     """Do the step; what is done already, with the same inputs, is only told again."""
     signal.signal(signal.SIGTERM, _leave)
     environment, spec = Environment(), job_settings(args)
-    production = _production(args.production)
+    production = production_unit(args)
     store = run_store(args, environment)
-    golden = _golden(store)
+    golden = golden_set(store)
     inputs = inputs_digest(
         maker=_MAKER,
         golden=golden.digest,
@@ -177,19 +179,3 @@ class _Evaluation:
 def _leave(number: int, _frame: FrameType | None) -> None:
     """End as at the end of a block: the runtime is stopped, what was answered is kept."""
     raise SystemExit(128 + number)
-
-
-def _golden(store: FineTuneStore) -> GoldenSet:
-    with store.open("select/golden.jsonl") as stream:
-        return read(stream.read(), "select/golden.jsonl")
-
-
-def _production(text: str) -> ReleasableUnit | None:
-    if not text.strip():
-        return None
-    try:
-        return ReleasableUnit.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "production"
-        raise ProductionUnusable(f"--production: {place}: {first['msg']}") from error
