@@ -13,6 +13,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from needs import in_ci, lacking
+
 _ROOT = Path(__file__).parents[2]
 _LOCK = _ROOT / "pipelines" / "requirements-judge.txt"
 _INSTALL_SECONDS = 1500
@@ -40,6 +42,14 @@ def judge_python(*, install: bool) -> Path:
             _install(folder)
             (folder / "complete").touch()
     return python
+
+
+def needed_judge_python() -> Path:
+    """Return it; where it is not installed and may not be, the test ends: it is lacking."""
+    try:
+        return judge_python(install=in_ci())
+    except RagasMissing as error:
+        lacking(error)
 
 
 def _install(folder: Path) -> None:

@@ -3,13 +3,9 @@
 from pathlib import Path
 
 import pytest
-from judge_environment import RagasMissing, judge_python
-from needs import in_ci, lacking
+from judge_environment import needed_judge_python
 
 
 @pytest.fixture(scope="session")
 def ragas_python() -> Path:
-    try:
-        return judge_python(install=in_ci())
-    except RagasMissing as error:
-        lacking(error)
+    return needed_judge_python()

@@ -37,9 +37,13 @@ from nexus_pipelines.finetune.evaluate.core import (
     report,
     wanted_metrics,
 )
+from nexus_pipelines.finetune.evaluate.judging import judged_scores
 from nexus_pipelines.finetune.evaluate.kept import Kept
 from nexus_pipelines.finetune.evaluate.prompts import messages_for
 from nexus_pipelines.finetune.evaluate.runtime import serving
+from nexus_pipelines.finetune.judge.access import Judge
+from nexus_pipelines.finetune.judge.demand import demanded_judge, judged_metrics
+from nexus_pipelines.finetune.judge.process import judge_python
 from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
 from nexus_pipelines.finetune.train.machine import threads
@@ -63,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
     production = production_unit(args)
     store = run_store(args, environment)
     golden = golden_set(store)
+    judge = demanded_judge(spec, golden.items)
     inputs = inputs_digest(
         maker=_MAKER,
         golden=golden.digest,
@@ -70,10 +75,11 @@ def run(args: argparse.Namespace) -> None:
         base=spec.base_model.model_dump(mode="json"),
         adapter=store.json("train/training.json")["adapter"],
         metrics=wanted_metrics(spec),
+        judge=judge and judge.told(),
     )
     outcome = store.outcome(_STEP, inputs)
     if outcome is None:
-        step = _Evaluation(spec, store, environment, golden.items)
+        step = _Evaluation(spec, store, environment, golden.items, judge)
         found = step.evaluate(production)
         store.put_json(
             "evaluate/evaluation.json",
@@ -99,15 +105,19 @@ class _Evaluation:
         store: FineTuneStore,
         environment: Environment,
         items: Sequence[GoldenItem],
+        judge: Judge | None,
     ) -> None:
         self._spec, self._store, self._environment = spec, store, environment
         self._items, self._probes = items, probes(items)
+        self._judge = judge
         self._metrics = wanted_metrics(spec)
         self._threads = threads()
         self._behaviour: dict[str, list[dict[str, Any]]] = {}
 
     def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
         """Ask candidate and production, one after the other, and store what they answered."""
+        if self._judge:
+            judge_python()  # before hours of questions, not after them
         cache = self._environment.model_cache
         with tempfile.TemporaryDirectory(prefix="nexus-adapter-") as scratch, ExitStack() as stack:
             embed = self._embedder(stack)
@@ -131,6 +141,7 @@ class _Evaluation:
             "behaviour": self._behaviour,
             "units": digests,
             "threads": self._threads,
+            "judge": self._judge and self._judge.told(),
         }
 
     def _side(
@@ -139,9 +150,15 @@ class _Evaluation:
         replies = self._replies(name, unit, adapter)
         metric = self._spec.evaluation.primary_metric
         self._behaviour[name] = behaviour(self._probes, self._items, replies, metric)
-        side = assess(self._items, replies, self._metrics, embed)
+        side = assess(self._items, replies, self._metrics, embed, self._judged(replies))
         self._store.put_text(f"evaluate/{name}.jsonl", write(side.results).decode())
         return side
+
+    def _judged(self, replies: dict[str, Reply]) -> dict[str, dict[str, float]]:
+        if self._judge is None:
+            return {}
+        metrics = judged_metrics(self._spec)
+        return judged_scores(self._store, self._judge, self._items, replies, metrics)
 
     def _replies(self, name: str, unit: ReleasableUnit, adapter: str) -> dict[str, Reply]:
         items = [*self._items, *(probe.item for probe in self._probes)]
@@ -150,7 +167,7 @@ class _Evaluation:
             items=[item.model_dump(mode="json") for item in items],
             threads=self._threads,
         )
-        kept = Kept(self._store, name, asked_with)
+        kept = Kept(self._store, f"answers/{name}-{asked_with[:16]}", Reply)
         known = kept.known()
         if all(item.id in known for item in items):
             return known

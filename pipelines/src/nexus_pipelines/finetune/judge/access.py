@@ -35,6 +35,10 @@ class Judge:
         """Name it as an error does."""
         return f"judge {self.model!r} at {self.url}"
 
+    def told(self) -> dict[str, str]:
+        """Return what is written down of it beside the scores that it gave."""
+        return {"url": self.url, "model": self.model}
+
     def variables(self) -> dict[str, str]:
         """Return what the process that judges is told, the key among it."""
         return {

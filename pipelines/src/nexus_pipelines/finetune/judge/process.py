@@ -46,10 +46,10 @@ _ERRORS = {"JudgeDown": JudgeDown, "JudgeRefused": JudgeRefused, "JudgeNonsense"
 
 
 class Judged(NamedTuple):
-    """The scores of one case."""
+    """The score of one case, from 0 to 1."""
 
     id: str
-    scores: dict[str, float]
+    score: float
 
 
 def judge_python() -> Path:
@@ -108,7 +108,7 @@ def _scores(process: "subprocess.Popen[str]", judge: Judge, log: Path) -> Iterat
         if kind := told.get("failed"):
             error = _ERRORS.get(kind, JudgeFailed)
             raise error(f"{judge}: {told['message']}; {_WHAT_TO_DO.get(kind, '')}")
-        yield Judged(told["id"], told["scores"])
+        yield Judged(told["id"], told["score"])
     if process.wait() != 0:
         words = log.read_text(encoding="utf-8", errors="replace")[-_SAID:].strip()
         raise JudgeFailed(f"judging ended with {process.returncode}: {words}")

@@ -2,9 +2,10 @@
 
 It runs in an environment of its own, since what ragas needs cannot be installed beside what
 training needs (docs/adr/0025); so it imports nothing of ours.  Each line in is a case:
-``{"id", "metrics", "question", "answer", "reference", "contexts"}``.  Each line out is
-``{"id", "scores"}`` as it is known, and one ``{"failed", "message"}`` ends it with code 1: the
-kinds are those of errors.py.  The judge is named by NEXUS_JUDGE_*.
+``{"id", "item", "metric", "question", "contexts"}`` with ``"answer"`` for faithfulness and
+``"reference"`` for contextPrecision.  Each line out is ``{"id", "score"}`` as it is known, and one
+``{"failed", "message"}`` ends it with code 1: the kinds are those of errors.py.  The judge is named
+by NEXUS_JUDGE_*.
 
 ragas makes the prompts and computes the scores.  What a judge answers is held against more than
 ragas asks for: verdicts are 0 or 1, and there is one for each statement, for a missing verdict
@@ -156,16 +157,15 @@ METRICS: dict[str, Callable[[Case, Judge], Coroutine[Any, Any, float]]] = {
 }
 
 
-async def scores(case: Case, client: httpx.AsyncClient, model: str) -> dict[str, float]:
+async def score(case: Case, judge: Judge) -> float:
     """Score one case.  Raises Failed, which names it."""
-    found = {}
-    for name in case["metrics"]:
-        try:
-            found[name] = await METRICS[name](case, Judge(client, model))
-        except Failed as error:
-            raise Failed(error.kind, f"{name} of item {case['id']!r}: {error}") from error
-        if not math.isfinite(found[name]) or not 0 <= found[name] <= 1:
-            raise Failed("JudgeNonsense", f"{name} of item {case['id']!r} is {found[name]}")
+    named = f"{case['metric']} of item {case['item']!r}"
+    try:
+        found = await METRICS[case["metric"]](case, judge)
+    except Failed as error:
+        raise Failed(error.kind, f"{named}: {error}") from error
+    if not math.isfinite(found) or not 0 <= found <= 1:
+        raise Failed("JudgeNonsense", f"{named} is {found}")
     return found
 
 
@@ -182,7 +182,7 @@ async def judge_all(cases: list[Case], tell: Callable[[dict[str, Any]], None]) -
 
         async def one(case: Case) -> None:
             async with turn:
-                tell({"id": case["id"], "scores": await scores(case, client, model)})
+                tell({"id": case["id"], "score": await score(case, Judge(client, model))})
 
         async with asyncio.TaskGroup() as group:
             for case in cases:

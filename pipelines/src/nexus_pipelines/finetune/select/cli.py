@@ -20,6 +20,7 @@ from nexus_pipelines.finetune.arguments import (
     run_store,
 )
 from nexus_pipelines.finetune.bounds import Stores, check_bounds
+from nexus_pipelines.finetune.judge.demand import demanded_judge
 from nexus_pipelines.finetune.select.core import Plan, choose
 from nexus_pipelines.finetune.select.examples import to_row, utc_text
 from nexus_pipelines.finetune.select.golden import open_golden
@@ -83,6 +84,7 @@ def select(
     gathered = gather(key, spec.data, store, environment, as_of, asking)
     selection = choose(gathered.examples, named.items if named else None, plan)
     golden = named or GoldenSet(selection.golden, f"{key.tenant}/{key.name} held out", plan.as_of)
+    demanded_judge(spec, golden.items)  # what cannot be measured need not be trained
     train = store.put_lines("select/train.jsonl", map(to_row, selection.train))
     heldout = store.put_lines("select/heldout.jsonl", map(to_row, selection.heldout))
     store.put_text("select/golden.jsonl", write(golden).decode())
