@@ -8,7 +8,7 @@ import httpx
 from testcluster import network
 from testcluster.config import ClusterConfig
 
-_SECONDS = 10.0
+_SECONDS = 30.0
 
 
 def is_ready(config: ClusterConfig) -> bool:
