@@ -1,15 +1,23 @@
-"""`nexus diff` for a person: from the stores of a data directory to lines of 80 columns."""
+"""`nexus diff`, `golden` and `evaluate` for a person, in lines of 80 columns."""
 
 import json
 import os
+import re
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from rich.cells import cell_len
+from rich.console import Console
 
+from nexus_local.cli.errors import UsageError
+from nexus_local.cli.evaluate import group_name, read_matrix, rows
 from nexus_local.cli.experiments import listed, short
+from nexus_local.cli.table import print_table
 
 RESULT = {"cluster": "doc", "slices": {}, "latencyMs": 3.0}
 
@@ -71,3 +79,41 @@ def test_golden_says_how_it_is_used(data: Path) -> None:
         done = nexus(data, "golden", *words)
         assert (done.returncode, done.stdout) == (2, "")
         assert "nexus golden" in done.stderr
+
+
+def test_the_table_of_an_experiment_fits_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:
+    run = {
+        "run": "prompts-20260101-120000.63",
+        "model": "a-model-with-a-name:and-an-adapter",
+        "prompt": "a prompt of many words",
+        "retrieval": "a search of many words",
+        "means": {"exactMatch": 0.5},
+        "gain": -0.25,
+        "lower": -0.5,
+        "upper": -0.1,
+        "p50": 300_000.0,
+    }
+    told = rows([run, {**run, "gain": None, "p50": None}], "exactMatch")
+    assert (told[0][0], told[0][5], told[1][5], told[1][6]) == ("63", "-0.250*", "-", "-")
+    heads = ("RUN", "MODEL", "PROMPT", "RETRIEVAL", "EXACT", "GAIN", "P50 MS")
+    print_table(Console(width=80), heads, told)
+    assert max(map(cell_len, capsys.readouterr().out.splitlines())) <= 80
+
+
+def test_a_matrix_is_read_as_data(tmp_path: Path) -> None:
+    path = tmp_path / "m.yaml"
+    path.write_text("models: [a]\ngoldenSet: g.jsonl\n")
+    assert read_matrix(path) == {"models": ["a"], "goldenSet": "g.jsonl"}
+    for text in ("a: [", "!!python/object/apply:os.system [id]", "when: 2026-01-01", "x: .nan"):
+        path.write_text(text)
+        with pytest.raises(UsageError, match=r"m\.yaml"):
+            read_matrix(path)
+    with pytest.raises(UsageError, match="No such file"):
+        read_matrix(tmp_path / "gone.yaml")
+
+
+@given(st.text())
+def test_any_name_makes_a_name_of_runs(name: str) -> None:
+    group = group_name(name, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))
+    assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}", group)
+    assert group.endswith("-20260102-030405")

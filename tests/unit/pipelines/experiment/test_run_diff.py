@@ -82,9 +82,10 @@ def test_production_and_candidate_of_one_run_are_compared(
 
 
 def test_a_run_that_is_tracked_alone_is_found_by_name_and_by_id(
-    work: ObjectStore, tmp_path: Path
+    work: ObjectStore, tmp_path: Path, tracking_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = Connection(f"sqlite:///{tmp_path}/tracking.db")
+    monkeypatch.setenv("NEXUS_TRACKING_URL", tracking_url)
+    connection = Connection(tracking_url)
     ids = []
     for number, results in enumerate((OLD, NEW)):
         tracked = Tracker(connection, experiments("team")).run(

@@ -18,10 +18,11 @@ from typing import Any
 from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.target import Target
 from nexus_local.node.container import passed_on
-from nexus_local.platform.layout import default_model_cache
+from nexus_local.platform.layout import default_model_cache, registry
 
 PROGRAM = "nexus-pipelines"
 _USAGE = 2
+_TRACKING = "NEXUS_TRACKING_URL"
 
 
 def run_step(
@@ -73,23 +74,37 @@ def _listened(child: subprocess.Popen[str], step: str) -> str:
 
 
 def _places(target: Target, step: str, keep: Sequence[str]) -> dict[str, str]:
-    """Return where the stores are; NEXUS_TRACKING_URL may name another MLflow."""
+    """Return where the stores are; NEXUS_TRACKING_URL may name another MLflow.
+
+    Of a platform elsewhere there is nothing but that MLflow.
+    """
     if target.context is not None:
         raise UsageError(
             f"{step} works on the stores of this machine's platform, not through --context: the "
             "page on experiments says how it is done on a cluster"
         )
+    tracking = {name: os.environ[name] for name in (_TRACKING,) if os.environ.get(name)}
+    kept = {name: os.environ[name] for name in keep if name in os.environ}
     layout = target.layout()
+    if tracking and (_elsewhere(target) or not layout.objects.exists()):
+        return {**tracking, **kept}
     if not layout.objects.exists():
-        raise CliError(f"{layout.root} holds no platform: start one with `nexus up`, or name its "
-                       "data directory (--data-dir)")  # fmt: skip
+        raise CliError(
+            f"{layout.root} holds no platform: start one with `nexus up`, or name its data "
+            "directory (--data-dir)"
+        )
     return {
         "NEXUS_BUCKET_URL": layout.bucket.as_uri(),
         "NEXUS_WORK_URL": layout.work.as_uri(),
         "NEXUS_MODELS_URL": layout.models.as_uri(),
         "NEXUS_LEDGER_URL": f"sqlite:///{layout.ledger}",
         "NEXUS_MODEL_CACHE": str(default_model_cache()),
-        "NEXUS_TRACKING_URL": os.environ.get("NEXUS_TRACKING_URL")
-        or f"sqlite:///{layout.tracking}",
-        **{name: os.environ[name] for name in keep if name in os.environ},
+        _TRACKING: f"sqlite:///{layout.tracking}",
+        **tracking,
+        **kept,
     }
+
+
+def _elsewhere(target: Target) -> bool:
+    """Whether the address is that of a platform whose files are not on this machine."""
+    return bool(target.url) and target.data_dir is None and not registry(target.url or "").exists()
