@@ -21,7 +21,7 @@ from nexus_pipelines.finetune.judge.errors import (
 
 PYTHON = "NEXUS_JUDGE_PYTHON"
 """Names the Python that has ragas, where it is not in `judge` below this one's own folder."""
-_PROGRAM = Path(__file__).with_name("ragas_scores.py")
+_PROGRAM = Path(__file__).parent / "program" / "ragas_scores.py"
 _STOP_SECONDS = 5.0
 _SAID = 2000  # characters of its words that an error shows
 # What reaches it: how to get out, what to trust, where it may write.  No credentials of stores.
@@ -72,7 +72,7 @@ def judge_python() -> Path:
 def judging(judge: Judge, cases: Iterable[dict[str, Any]]) -> Iterator[Iterator[Judged]]:
     """Have cases judged; gives their scores in the order that they become known.
 
-    cases: as ragas_scores.py says.  The process ends with the block.
+    cases: as program/ragas_scores.py says.  The process ends with the block.
 
     Raises:
         JudgeNotInstalled: there is no environment with ragas.

@@ -1,7 +1,8 @@
 """Scores by ragas and a judge, as a program of its own: lines of JSON in, lines of JSON out.
 
 It runs in an environment of its own, since what ragas needs cannot be installed beside what
-training needs (docs/adr/0025); so it imports nothing of ours.  Each line in is a case:
+training needs (docs/adr/0025); so it imports nothing of ours and no module of ours imports it, for
+which its folder is no package.  Each line in is a case:
 ``{"id", "item", "metric", "question", "contexts"}`` with ``"answer"`` for faithfulness and
 ``"reference"`` for contextPrecision.  Each line out is ``{"id", "score"}`` as it is known, and one
 ``{"failed", "message"}`` ends it with code 1: the kinds are those of errors.py.  The judge is named
@@ -11,6 +12,7 @@ ragas makes the prompts and computes the scores.  What a judge answers is held a
 ragas asks for: verdicts are 0 or 1, and there is one for each statement, for a missing verdict
 would otherwise be left out of the mean.
 """
+# ruff: noqa: INP001 - that folder
 
 import asyncio
 import json
