@@ -346,3 +346,17 @@ def test_a_bucket_of_ones_own_needs_its_own_credentials(
     assert "data.files.bucket 'mine' needs the credentials" in capsys.readouterr().err
     assert job.select(curated={**own, "percent": 9}) == 1
     assert "data.curated.bucket 'mine' needs the credentials" in capsys.readouterr().err
+
+
+def test_what_no_judge_can_measure_is_not_trained(
+    job: Job, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEXUS_JUDGE_URL", raising=False)
+    job.put("team/support/a.jsonl", *rows(0, 20))
+    assert job.select(evaluation={"primaryMetric": "faithfulness"}) == 2
+    assert "NEXUS_JUDGE_URL" in capsys.readouterr().err
+    monkeypatch.setenv("NEXUS_JUDGE_URL", "http://judge/v1")
+    monkeypatch.setenv("NEXUS_JUDGE_MODEL", "large")
+    assert job.select(evaluation={"primaryMetric": "faithfulness"}) == 1
+    assert "have none" in capsys.readouterr().err
+    assert not job.store().has("select/train.jsonl")
