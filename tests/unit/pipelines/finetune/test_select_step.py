@@ -12,6 +12,7 @@ from nexus_evaluation.golden import GoldenItem, GoldenSet, read, write
 from nexus_knowledge.ledger import Feedback, Ledger, Response, upgrade
 from nexus_knowledge.objects import ObjectStore, open_store
 from nexus_pipelines.cli import run
+from nexus_pipelines.finetune.select import files
 from nexus_pipelines.finetune.store import FineTuneStore
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -259,6 +260,18 @@ def test_a_base_model_of_another_namespace_is_out_of_reach(
     told = capsys.readouterr().err
     assert f"{what} {uri}" in told
     assert said in told
+
+
+def test_more_than_memory_can_take_is_an_error_and_not_a_kill(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.put("team/support/a.jsonl", *rows(0, 9))
+    job.put("team/support/b.jsonl", *rows(10, 19))
+    job.put("team/support/manual.pdf", "x" * 4000)  # not read
+    monkeypatch.setattr(files, "MOST_BYTES", 1000)
+    assert job.select() == 1
+    assert "(up to 'team/support/b.jsonl'): narrow prefix" in capsys.readouterr().err
+    assert job.select(files={"prefix": "team/support/", "exclude": ["b*"]}) == 0
 
 
 def test_nothing_at_all_is_left_to_the_gates(job: Job) -> None:
