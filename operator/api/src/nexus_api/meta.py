@@ -22,6 +22,7 @@ CANCEL_REQUESTED = f"{GROUP}/cancel-requested-at"
 PROMOTE_REQUESTED = f"{GROUP}/promote-requested-at"
 ROLLBACK_REQUESTED = f"{GROUP}/rollback-requested-at"
 FORCE_RELEASE = f"{GROUP}/force-release"
+LINEAGE = f"{GROUP}/lineage"
 APPLIED_HASH = f"{GROUP}/applied-hash"
 LOCAL_PORT = f"{GROUP}/local-port"
 
