@@ -23,7 +23,9 @@ NAME = "nexus-alerts"
 _CHART = Path(__file__).parents[3] / "charts" / "llmops-nexus"
 _GATEWAYS = "app.kubernetes.io/name=llmops-nexus,app.kubernetes.io/component=gateway"
 _LOOK_SECONDS = 0.01
+_AGAIN_SECONDS = 20.0
 _ASK_SECONDS = 30.0
+_TOO_EARLY = (httpx.HTTPError,)
 
 VALUES: Manifest = {"events": {"alerts": True, "alertsSecret": NAME}}
 """The chart's values of a platform that takes alerts."""
@@ -151,12 +153,18 @@ def rate(site: Site, model: str, ratings: Sequence[str]) -> None:
         headers={"authorization": f"Bearer {site.key()}"},
         timeout=_ASK_SECONDS,
     ) as client:
-        ids = []
-        for number in range(len(ratings)):
+
+        def asked(number: int) -> str:
             question = {"role": "user", "content": f"What does the pump {number} need?"}
             ask = {"model": model, "messages": [question], "max_tokens": 4}
-            answer = client.post("/v1/chat/completions", json=ask).raise_for_status().json()
-            ids.append(answer["id"])
+            told = client.post("/v1/chat/completions", json=ask)
+            return str(told.raise_for_status().json()["id"])
+
+        # A model that was just switched may be away for a moment.
+        ids = [
+            eventually(partial(asked, number), what="an answer", despite=_TOO_EARLY, pause=1)
+            for number in range(len(ratings))
+        ]
 
         def known(answer: str, **said: str) -> bool:
             told = client.post("/v1/feedback", json={"response_id": answer, **said})
@@ -175,6 +183,7 @@ def cancel(site: Site, job: str) -> None:
         eventually(
             lambda: (client.get(path).raise_for_status().json().get("status") or {}).get("lastRun"),
             what=f"the run in the status of {job}",
+            despite=_TOO_EARLY,
         )
         asked = {"metadata": {"annotations": {CANCEL_REQUESTED: "measured"}}}
         kind = {"content-type": "application/merge-patch+json"}
@@ -182,17 +191,24 @@ def cancel(site: Site, job: str) -> None:
 
 
 def seconds_to_run(site: Site, hook: Hook, job: str, labels: Mapping[str, str]) -> float:
-    """Post an alert, and return the seconds until its job has a Workflow."""
+    """Post an alert, and return the seconds until its job has a Workflow.
+
+    As Alertmanager does, it tells the alert again after a while; the seconds are those since it was
+    told first.
+    """
     path = f"/apis/argoproj.io/v1alpha1/namespaces/{PLATFORM}/workflows"
     query = {"labelSelector": f"llmops.nexus/job={job}", "limit": "1"}
     now = f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime())}.000Z"
     with api.client(site.cluster.config) as client:
         client.get(path, params=query)  # the connection is there
-        began = time.monotonic()
-        hook.post(labels, fingerprint=secrets.token_hex(8), starts_at=now)
-        eventually(
-            lambda: client.get(path, params=query).raise_for_status().json()["items"],
-            what=f"a run of {job}",
-            pause=_LOOK_SECONDS,
-        )
-        return time.monotonic() - began
+        fingerprint = secrets.token_hex(8)
+        times: list[float] = []
+
+        def there() -> bool:
+            if not times or time.monotonic() - times[-1] > _AGAIN_SECONDS:
+                times.append(time.monotonic())
+                hook.post(labels, fingerprint=fingerprint, starts_at=now)
+            return bool(client.get(path, params=query).raise_for_status().json()["items"])
+
+        eventually(there, what=f"a run of {job}", despite=_TOO_EARLY, pause=_LOOK_SECONDS)
+        return time.monotonic() - times[0]
