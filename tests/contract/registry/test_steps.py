@@ -131,7 +131,7 @@ def test_another_adapter_than_the_one_that_was_evaluated_is_refused(
 
 def test_the_way_of_three_versions_up_and_down(place: Path) -> None:
     work = (place / "work").as_uri()
-    numbers = []
+    numbers: list[str] = []
     for number in (1, 2, 3):
         before = f"adapter {number - 1}".encode() if numbers else None
         adapter = f"adapter {number}".encode()
