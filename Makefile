@@ -42,6 +42,8 @@ lock: $(UV) ## Resolve anew and pin every distribution by hash
 	@echo hatchling==1.27.0 | $(COMPILE) -c tests/requirements.txt - -o requirements-build.txt
 	@$(COMPILE) -c tests/requirements.txt tests/cluster/images/milvus-lite/requirements.in -o tests/cluster/images/milvus-lite/requirements.txt
 	@$(COMPILE) tests/cluster/images/mlflow/requirements.in -o tests/cluster/images/mlflow/requirements.txt
+	@cp tests/requirements.txt pipelines/requirements-judge.txt # its versions, where ragas takes them
+	@$(COMPILE) pipelines/requirements-judge.in -o pipelines/requirements-judge.txt
 
 .PHONY: install
 install: .venv/dev.stamp ## Install the platform and the test tools into .venv
@@ -57,6 +59,11 @@ up: .venv/platform.stamp ## The platform in the foreground
 .PHONY: training
 training: .venv/platform.stamp ## What fine-tuning needs beside the platform: torch and its libraries
 	@$(BIN)/python tests/training_packages.py $(UV) pipelines/requirements-train.txt
+
+.PHONY: judge
+judge: .venv/platform.stamp pipelines/requirements-judge.txt ## What a judge needs beside the platform: ragas, in an environment of its own
+	@$(UV) venv -q --clear --python $(BIN)/python .venv/judge
+	@$(UV) pip install -q --python .venv/judge/bin/python --require-hashes -r pipelines/requirements-judge.txt
 
 .PHONY: test
 test: .venv/dev.stamp ## Every test tier this machine can run
