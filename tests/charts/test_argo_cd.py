@@ -126,6 +126,7 @@ def _resource(*conditions: tuple[str, str, str], **metadata: Any) -> Manifest:
         (_resource(("Ready", "False", "Suspended")), "Suspended"),
         (_resource(("Ready", "True", "Suspended")), "Suspended"),
         (_resource(("Ready", "False", "ServingModelMissing")), "Progressing"),
+        (_resource(("Ready", "False", "Recovering")), "Progressing"),
         (_resource(("Ready", "False", "NotOffered")), "Suspended"),
         (_resource(("Ready", "False", "ImagePullBackOff")), "Degraded"),
         (_resource(("Ready", "False", "IndexNotFound")), "Degraded"),

@@ -2,7 +2,7 @@
 local on_the_way = {
   Starting = true, Recreating = true, Surging = true, Syncing = true, NotSynced = true,
   Running = true, Checking = true, Waiting = true, IndexNotReady = true, Stopping = true,
-  ServingModelMissing = true,
+  ServingModelMissing = true, Recovering = true,
 }
 local paused = { Suspended = true, NotOffered = true }
 
