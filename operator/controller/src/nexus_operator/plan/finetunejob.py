@@ -20,6 +20,7 @@ from nexus_operator.plan.production import production_text, production_unit
 from nexus_operator.plan.tuning_hindrance import PASSING, hindrance
 from nexus_operator.plan.tuning_requests import (
     answered,
+    blocked,
     open_request,
     open_runs,
     request_id,
@@ -155,6 +156,7 @@ def _create(
             spec_json=spec_json,
             fingerprint=newest.fingerprint,
             production=production_text(production_unit(job, _production(job, seen))),
+            blocked=blocked(job),
         )
     wish = wished_move(job)
     there = {run.name for run in (*view.moves, *view.strangers)}

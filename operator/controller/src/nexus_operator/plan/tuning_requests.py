@@ -11,6 +11,7 @@ from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
     CANCEL_REQUESTED,
     PROMOTE_REQUESTED,
+    PROMOTION_BLOCKED,
     ROLLBACK_REQUESTED,
     RUN_REQUESTED,
 )
@@ -26,6 +27,7 @@ _ANNOTATIONS: dict[What, str] = {
     "promote": PROMOTE_REQUESTED,
     "rollback": ROLLBACK_REQUESTED,
 }
+_LONGEST_REASON = 1024  # characters of what stops promotions
 _PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{1,200}", re.ASCII)
 _PROMOTE = re.compile(r"(?P<version>[1-9][0-9]{0,8}) by (?P<person>\S.{0,199})")
 _ROLLBACK = re.compile(r"by (?P<person>\S.{0,199})")
@@ -92,6 +94,11 @@ def wished_move(job: FineTuneJob) -> Wish | None:
     if match is not None:
         return Wish(action="rollback", request=request, by=_plain(match["person"]))
     return None
+
+
+def blocked(job: FineTuneJob) -> str:
+    """Return why a person is to be asked before a promotion, empty when nobody said so."""
+    return _plain(job.metadata.annotations.get(PROMOTION_BLOCKED, "").strip()[:_LONGEST_REASON])
 
 
 def unreadable(job: FineTuneJob) -> str:
