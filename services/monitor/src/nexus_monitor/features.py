@@ -64,7 +64,7 @@ def _carried(response: Response) -> str | None:
     stated = facts(response.answer[:_READ])
     if not len(stated):
         return "states none"
-    text = "\n".join(str(one.get("text", "")) for one in response.passages)[:_READ]
+    text = "\n\n".join(str(one.get("text", "")) for one in response.passages)[:_READ]
     source = Facts(facts(text).quantities, words_of(text))
     return "not all in the passages" if len(stated.unsupported_by(source)) else "in the passages"
 

@@ -20,6 +20,7 @@ from nexus_monitor.asking import Asked, wishes
 from nexus_monitor.assessment import Assessment, assess
 from nexus_monitor.bands import Bands
 from nexus_monitor.cells import Vectors
+from nexus_monitor.errors import ControlUnavailable
 from nexus_monitor.features import Labels, labels
 from nexus_monitor.index_state import staleness
 from nexus_monitor.metrics import Metrics
@@ -73,9 +74,9 @@ class Monitor:
         models = _read(ServingModel, self.api.list("servingmodels"))
         indexes = {_key(one): one for one in _read(RagIndex, self.api.list("ragindexes"))}
         jobs = _read(FineTuneJob, self.api.list("finetunejobs"))
-        self.metrics.forget()
         seen: dict[str, Labels] = {}
         found: dict[tuple[str, str], Assessment] = {}
+        failed: list[ControlUnavailable] = []
         for model in models:
             tenant, name = _key(model)
             knowledge = model.spec.knowledge
@@ -85,8 +86,14 @@ class Monitor:
             found[tenant, name] = assessment
             self._tell(tenant, name, assessment, span)
             for asked in wishes(assessment.decision, span, name, of_tenant, index):
-                self._ask(tenant, asked, assessment)
+                try:
+                    self._ask(tenant, asked, assessment)
+                except ControlUnavailable as error:  # of one resource, which the others outlive
+                    failed.append(error)
         self._labels = seen  # those of no window any more are forgotten
+        self.metrics.show(found)
+        if failed:
+            raise failed[0]
         return found
 
     def _assess(
@@ -146,12 +153,13 @@ class Monitor:
         try:
             before, after = (self.embed(sample) for sample in samples)
         except EmbeddingError as error:
+            if error.transient:  # else a drift of topics would be gone with the embedder
+                raise
             LOG.warning("topics are left out of this look: %s", error)
             return None
         return before, after
 
     def _tell(self, tenant: str, model: str, found: Assessment, span: Windows | None) -> None:
-        self.metrics.tell(tenant, model, found)
         text = report(tenant, model, found, self.bands, span)
         self.work.put(f"monitor/{tenant}/{model}/report.json", io.BytesIO(text), size=len(text))
         decision = found.decision

@@ -1,5 +1,7 @@
 """What a look found, for Prometheus; names begin with `nexus_monitor_`."""
 
+from collections.abc import Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge
 
 from nexus_monitor.assessment import Assessment
@@ -55,13 +57,14 @@ class Metrics:
             registry=registry,
         )
 
-    def forget(self) -> None:
-        """Drop what was told of models; the look that follows tells anew of those there are."""
+    def show(self, looked: Mapping[tuple[str, str], Assessment]) -> None:
+        """Show what a look found, by namespace and model, in place of what the last one did."""
         for gauge in (self._band, self._answers, self._lower, self._distance):
             gauge.clear()
+        for (tenant, model), found in looked.items():
+            self._show(tenant, model, found)
 
-    def tell(self, tenant: str, model: str, found: Assessment) -> None:
-        """Show what a look found of one model."""
+    def _show(self, tenant: str, model: str, found: Assessment) -> None:
         band = found.decision.band
         self._band.labels(tenant, model).set(_UNKNOWN if band is None else band)
         self._answers.labels(tenant, model, "reference").set(found.reference)
