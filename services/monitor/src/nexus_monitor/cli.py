@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from nexus_monitor.errors import MonitorError, SettingsError
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from nexus_monitor.metrics import Metrics
 
 LOG = logging.getLogger(__name__)
+AGAIN = timedelta(seconds=30)
+"""How soon after a look that failed: a neighbour may just be starting."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -79,7 +81,8 @@ def run(settings: Settings, stop: threading.Event) -> int:
                 metrics.looks.labels("done").inc()
                 metrics.last_look.set_to_current_time()
                 failed = False
-            if settings.once or stop.wait(settings.interval.total_seconds()):
+            pause = min(settings.interval, AGAIN) if failed else settings.interval
+            if settings.once or stop.wait(pause.total_seconds()):
                 return int(failed and settings.once)
 
 
