@@ -16,7 +16,7 @@ from testcluster.control_plane import ControlPlane  # noqa: E402 - the path is s
 CRDS = sorted((ROOT / "manifests" / "crds").glob("*.yaml"))
 _CRD_URL = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _YAML = {"content-type": "application/yaml"}
-_ESTABLISHED_SECONDS = 30
+_ESTABLISHED_SECONDS = 180
 
 
 @pytest.fixture(scope="session")

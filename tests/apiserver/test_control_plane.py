@@ -44,7 +44,7 @@ def test_second_control_plane_starts_in_seconds_and_leaves_nothing(
         assert second.client.get("/version").json()["major"] == "1"
     assert not folder.exists()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    assert took < 30  # three seconds on an idle machine
+    assert took < 60  # three seconds on an idle machine
 
 
 def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:
         }
         url = "/apis/apps/v1/namespaces/default/deployments"
         assert plane.client.post(url, json=deployment).status_code == 201
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while not plane.client.get(children).json()["items"]:
             assert time.monotonic() < deadline, "no ReplicaSet was made"
             time.sleep(0.1)
@@ -80,4 +80,4 @@ def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:
         assert "--max-requests-inflight=77" in (
             Path(f"/proc/{plane.pids()[1]}/cmdline").read_text().split("\0")
         )
-    assert took < 30  # five seconds on an idle machine
+    assert took < 60  # five seconds on an idle machine

@@ -3,12 +3,14 @@
     python tests/bench/train.py [--examples 64] [--seeds 3] [--dtype bfloat16] [--threads 2]
 
 Both tune the same model on the same conversations, one epoch, 8 a step, with the same LoRA (r 16,
-alpha 32, dropout 0.05, all linear layers), rate, schedule (linear), number format of the base, and
-loss (answers only).  All else is SFTTrainer's own: padded batches in random order, activations
-computed again, logits at every position.  A process each, in turn, so that other work on the
+alpha 32, dropout 0.05, all linear layers) from the same start, rate, schedule (linear), number
+format of the base, and loss (answers only).  All else is SFTTrainer's own: padded batches,
+activations computed again, logits at every position, its order, its masks of dropout, and the line
+break after the answer, which it learns too.  A process each, in turn, so that other work on the
 machine meets both.  Tokens are those of the conversations, padding not counted; the seconds are
 those of the training loop, and the CPU's seconds beside them hold on a busy machine too.  The
-held-out loss is taken of both adapters by one program.
+held-out loss is taken of both adapters by one program.  That both take the same steps where order
+and dropout are the same too is tests/contract/training/test_parity.py.
 
 `--tiny` uses the tests' model of two layers, for the losses alone.
 """
@@ -82,8 +84,10 @@ def compare(given: argparse.Namespace) -> None:
             f"{clock}: {statistics.median(ratios):.2f} times TRL"
             f" ({min(ratios):.2f} to {max(ratios):.2f})"
         )
+    above = [a["heldout"] / b["heldout"] - 1 for a, b in pairs]
+    print(f"held-out loss beside TRL's, by seed: {' '.join(f'{one:+.2%}' for one in above)}")
     ours, theirs = (statistics.mean(run["heldout"] for run in found[name]) for name in CONTENDERS)
-    print(f"held-out loss, mean of the seeds: {ours / theirs - 1:+.2%} of TRL's")
+    print(f"held-out loss, mean of the seeds: {ours / theirs - 1:+.2%} beside TRL's")
 
 
 def started(given: argparse.Namespace, contender: str, seed: int) -> dict[str, float]:
@@ -138,9 +142,9 @@ def contend(given: argparse.Namespace) -> dict[str, float]:
         with timed(clock):
             training.run(Progress(len(training.steps)))
     else:
-        trained = by_trl(given, base, tokenizer, dtype, [item.messages() for item in train], clock)
-        for name, tensor in tuned.adapter.named(tuned.adapter.weights).items():
-            tensor.copy_(trained[name])
+        tuned.adapter.start(given.seed)
+        named = tuned.adapter.named(tuned.adapter.weights)
+        by_trl(given, base, tokenizer, dtype, [item.messages() for item in train], named, clock)
     judge = Training(tuned, encoded.examples, heldout, recipe)
     return {"tokens": encoded.tokens, **clock, "heldout": judge.heldout_loss()}
 
@@ -151,13 +155,13 @@ def by_trl(
     tokenizer: Any,
     dtype: Any,
     conversations: list[list[dict[str, str]]],
+    adapter: dict[str, Any],
     clock: dict[str, float],
-) -> dict[str, Any]:
-    """Train as TRL's documentation shows; returns the adapter's tensors by name."""
+) -> None:
+    """Train as TRL's documentation shows, from the adapter's tensors, which it replaces."""
     import torch
     from datasets import Dataset, disable_progress_bars
     from peft import LoraConfig
-    from safetensors.torch import load_file
     from trl import SFTConfig, SFTTrainer
 
     disable_progress_bars()
@@ -187,10 +191,17 @@ def by_trl(
                 task_type="CAUSAL_LM",
             ),
         )
+        tuned = {
+            name.replace(".default", ""): parameter.data
+            for name, parameter in trainer.model.named_parameters()
+            if parameter.requires_grad
+        }
+        for name, tensor in tuned.items():
+            tensor.copy_(adapter[name])
         with timed(clock):
             trainer.train()
-        trainer.save_model(scratch)
-        return dict(load_file(Path(scratch, "adapter_model.safetensors")))
+        for name, tensor in tuned.items():
+            adapter[name].copy_(tensor)
 
 
 @contextlib.contextmanager

@@ -28,8 +28,11 @@ OTHERS = {
     "kube_deployment_status_replicas_ready": {"deployment"},
     "kube_deployment_spec_replicas": {"deployment"},
     "argo_workflows_total_count": {"phase", "exported_namespace"},
-    # a record of our own rules
+    # records of our own rules
     "nexus:workflow_failures:total": set(),
+    "nexus:feedback_up:day": {"tenant", "model"},
+    "nexus:feedback:day": {"tenant", "model"},
+    "nexus:feedback_good:upper": {"tenant", "model"},
 }
 TARGET = {"namespace", "pod"}
 """Labels that a scrape adds."""

@@ -14,6 +14,7 @@ from rendering import (
     ROOT,
     STACK,
     Helm,
+    HelmRefused,
     Manifest,
     named,
     of_kind,
@@ -109,6 +110,33 @@ def test_every_process_is_told_where_models_and_their_registry_are(helm: Helm) -
     elsewhere = told({"platform": places})
     assert elsewhere["NEXUS_MODELS_URL"] == "s3://company-models"
     assert elsewhere["NEXUS_TRACKING_URL"] == "https://mlflow.example.org"
+
+
+def test_no_file_of_a_pod_is_open_to_models_and_golden_sets_unless_it_is_named(helm: Helm) -> None:
+    """A step reads with the platform's rights: what lies in its pod is not its job's to name."""
+
+    def told(values: Manifest) -> str | None:
+        platform = named(helm.template(PLATFORM, values), "ConfigMap", "nexus-platform")
+        roots: str | None = platform["data"].get("NEXUS_MODEL_FILE_ROOTS")
+        return roots
+
+    assert told({}) == ""
+    assert told({"platform": {"modelFileRoots": ["/models/shared", "/golden"]}}) == (
+        "/models/shared:/golden"
+    )
+    with pytest.raises(HelmRefused, match="modelFileRoots"):
+        told({"platform": {"modelFileRoots": ["/models:/"]}})
+    objects = helm.template(PLATFORM, {})
+    templates = [one for one in objects if one["kind"].endswith("WorkflowTemplate")]
+    steps = [
+        one["container"]
+        for flow in templates
+        for one in flow["spec"]["templates"]
+        if "container" in one
+    ]
+    assert len(steps) > 8
+    for step in steps:
+        assert {"configMapRef": {"name": "nexus-platform"}} in step["envFrom"]
 
 
 def test_cluster_templates_have_no_namespace(helm: Helm) -> None:

@@ -74,6 +74,10 @@ def test_it_asks_for_a_sync(api: httpx.Client) -> None:
             {"metadata": {"annotations": {"llmops.nexus/promote-requested-at": "1 by me"}}},
             "only set annotations",
         ),
+        (
+            {"metadata": {"annotations": {"llmops.nexus/run-requested-at": "me"}}},
+            "only set annotations",
+        ),
         ({"metadata": {"annotations": {"team": None}}}, "may not remove annotations"),
         ({"metadata": {"annotations": None}}, "may not remove annotations"),
         ({"spec": {"sync": {"interval": "1h"}}}, "may not change a spec"),

@@ -24,7 +24,7 @@ class Child:
         ready: Callable[[], bool],
         environment: Mapping[str, str] | None = None,
         user: int | None = None,
-        seconds: float = 60,
+        seconds: float = 180,
     ) -> None:
         self.command, self.log, self.ready = list(command), log, ready
         self.environment, self.user, self.seconds = environment, user, seconds

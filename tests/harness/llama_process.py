@@ -41,7 +41,7 @@ def serving(cache: Path, base: str, *flags: str) -> Iterator[str]:
 
 @retry(
     retry=retry_if_exception_type((httpx.HTTPError, NotReady)),
-    stop=stop_after_delay(60), wait=wait_fixed(0.05), reraise=True,
+    stop=stop_after_delay(240), wait=wait_fixed(0.05), reraise=True,
 )  # fmt: skip
 def _wait_ready(process: subprocess.Popen[str], url: str) -> None:
     if process.poll() is not None:

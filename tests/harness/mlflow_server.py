@@ -79,7 +79,11 @@ class MlflowServer(Child):
             ],
             log=folder / "mlflow.log",
             ready=self._answers,
-            environment={"HOME": str(folder), "MLFLOW_DISABLE_TELEMETRY": "true"},
+            environment={
+                "HOME": str(folder),
+                "MLFLOW_DISABLE_TELEMETRY": "true",
+                "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+            },
             seconds=240,
         )
 

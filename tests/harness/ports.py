@@ -1,10 +1,16 @@
 """Ports of loopback for the servers that tests start: which are free, and where one listens."""
 
+import random
 import socket
 import struct
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from itertools import islice
 
 HOST = "127.0.0.1"
+_PORTS = range(12_000, 30_000)  # below those for outgoing calls, as Linux has them by default
+_RANDOM = random.Random()  # two runs of the tests at a time draw different ones
+_given: set[int] = set()
 _SECONDS = 0.5
 _RESET = struct.pack("ii", 1, 0)  # closed otherwise, a port stays taken for a minute
 
@@ -16,12 +22,24 @@ def free_port() -> int:
 
 
 def free_ports(count: int) -> list[int]:
-    """Return ports that are free now, held together so that they differ."""
+    """Return ports that are free now, held together so that they differ.
+
+    A server binds its port some time after it was chosen.  So it is one that the kernel gives to no
+    outgoing call meanwhile, and that this process has not given to another server.
+    """
     with ExitStack() as stack:
-        held = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for one in held:
-            one.bind((HOST, 0))
-        return [int(one.getsockname()[1]) for one in held]
+        return list(islice(_held(stack), count))
+
+
+def _held(stack: ExitStack) -> Iterator[int]:
+    for port in _RANDOM.sample(_PORTS, len(_PORTS)):
+        one = stack.enter_context(socket.socket())
+        with suppress(OSError):  # somebody listens there
+            if port not in _given:
+                one.bind((HOST, port))
+                _given.add(port)
+                yield port
+    raise AssertionError(f"no port of loopback is free in {_PORTS}")
 
 
 def listens(port: int) -> bool:

@@ -97,12 +97,13 @@ class PostgresServer(Child):
                     raise
         return super().start()
 
-    def _address(self, database: str) -> str:
-        return f"host=127.0.0.1 port={self.port} user=tests dbname={database} connect_timeout=2"
+    def _address(self, database: str, seconds: int = 60) -> str:
+        place = f"host=127.0.0.1 port={self.port} user=tests dbname={database}"
+        return f"{place} connect_timeout={seconds}"
 
     def _answers(self) -> bool:
         try:
-            psycopg.connect(self._address("postgres")).close()
+            psycopg.connect(self._address("postgres", seconds=5)).close()
         except psycopg.OperationalError:
             return False
         return True

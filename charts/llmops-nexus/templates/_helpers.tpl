@@ -79,6 +79,7 @@ NEXUS_S3_REGION: {{ .Values.platform.s3.region | quote }}
 NEXUS_MILVUS_URI: {{ .Values.platform.milvusUri | quote }}
 NEXUS_EMBEDDER_URL: "http://nexus-embedder.{{ .Release.Namespace }}.svc"
 NEXUS_MODEL_CACHE: "/models"
+NEXUS_MODEL_FILE_ROOTS: {{ join ":" .Values.platform.modelFileRoots | quote }}
 NEXUS_LOG_LEVEL: {{ .Values.platform.logLevel | quote }}
 {{- range $name, $value := .Values.platform.extra }}
 {{ $name }}: {{ $value | quote }}

@@ -4,12 +4,15 @@ import argparse
 import json
 import os
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
+from nexus_api.meta import Model
 from nexus_api.ragindex import RagIndexSpec
 from nexus_pipelines.errors import UsageError
+
+Read = TypeVar("Read", bound=Model)
 
 
 class IndexKey(NamedTuple):
@@ -49,12 +52,21 @@ def settings(args: argparse.Namespace) -> RagIndexSpec:
     Raises:
         UsageError: it is no spec; names the first field at fault.
     """
+    return model_argument("settings", args.settings, RagIndexSpec)
+
+
+def model_argument(name: str, text: str, kind: type[Read]) -> Read:
+    """Read an argument that holds a model of the API as JSON.
+
+    Raises:
+        UsageError: it does not; names the first field at fault.
+    """
     try:
-        return RagIndexSpec.model_validate_json(args.settings)
+        return kind.model_validate_json(text)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise UsageError(f"--settings: {place}: {first['msg']}") from error
+        place = ".".join(str(part) for part in first["loc"]) or "the text"
+        raise UsageError(f"--{name}: {place}: {first['msg']}") from error
 
 
 def json_argument(name: str, text: str) -> Any:

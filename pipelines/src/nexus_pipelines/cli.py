@@ -45,10 +45,20 @@ _STEPS = {
         "make a version the one that is served",
     ),
     "finetune-rollback": ("nexus_pipelines.finetune.rollback.cli", "serve the version before"),
+    "finetune-champion": ("nexus_pipelines.finetune.champion.cli", "tell which version is served"),
     "golden-add": (
         "nexus_pipelines.finetune.golden_add.cli",
         "promote corrected answers into a golden set",
     ),
+    "golden-list": (
+        "nexus_pipelines.finetune.golden_list.cli",
+        "list golden sets, and corrections that are in none",
+    ),
+    "experiment": (
+        "nexus_pipelines.experiment.matrix.cli",
+        "compare ways to answer over one golden set",
+    ),
+    "run-diff": ("nexus_pipelines.experiment.run_diff.cli", "compare two runs item by item"),
 }
 
 

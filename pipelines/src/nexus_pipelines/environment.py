@@ -58,6 +58,10 @@ class Environment:
         """The directory of fetched models, whose tokenizer is needed."""
         return Path(self._named("NEXUS_MODEL_CACHE"))
 
+    def find_work_url(self) -> str:
+        """Return the store for shards; empty where a command can do without."""
+        return self._variables.get("NEXUS_WORK_URL", "")
+
     def find_model_cache(self) -> Path | None:
         """Return the directory of fetched models; None where a step can do without."""
         named = self._variables.get("NEXUS_MODEL_CACHE", "")

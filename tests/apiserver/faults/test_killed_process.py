@@ -19,7 +19,7 @@ KILLS = (Kill(write=6, when="before"), Kill(write=17, when="after"))
 
 
 @pytest.mark.apiserver
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_a_process_that_was_killed_comes_to_the_same_end(server: Server, tmp_path: Path) -> None:
     started: list[ProcessSubject] = []
     numbers = itertools.count(1)
@@ -34,7 +34,7 @@ def test_a_process_that_was_killed_comes_to_the_same_end(server: Server, tmp_pat
             return await undisturbed(lab, "model_life")
 
     async def run(baseline: Baseline) -> Outcome:
-        variation = Variation(label="SIGKILL", script=KILLS, patience=90)
+        variation = Variation(label="SIGKILL", script=KILLS, patience=400)
         async with laboratory(server) as lab:
             return await disturbed(lab, baseline, variation, starter=start)
 

@@ -15,7 +15,7 @@ from fault_lab.variations import all_once
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:unclosed transport:ResourceWarning")
 @pytest.mark.apiserver
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(2400)
 def test_every_scenario_under_every_disturbance(
     server: Server, errors: ErrorLog, tell: Callable[[object], None]
 ) -> None:

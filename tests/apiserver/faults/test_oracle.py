@@ -27,6 +27,7 @@ def again(server: Server, baseline: Baseline) -> Outcome:
 
 
 @pytest.mark.apiserver
+@pytest.mark.timeout(900)
 def test_a_switch_to_what_is_not_ready_is_seen(
     server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

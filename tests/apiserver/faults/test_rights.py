@@ -168,7 +168,7 @@ async def by_hand(case: Case, child: Manifest) -> None:
 
 
 @pytest.mark.apiserver
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(1200)
 def test_nothing_is_granted_unused_and_nothing_used_ungranted(
     audited: tuple[ControlPlane, Server], tmp_path: Path
 ) -> None:
@@ -184,7 +184,7 @@ def test_nothing_is_granted_unused_and_nothing_used_ungranted(
                 settings=SETTINGS,
                 starter=as_account(tmp_path / "operator", started),
                 everywhere=True,
-                patience=60,
+                patience=300,
             ) as case,
         ):
             await live(case)

@@ -27,7 +27,7 @@ from nexus_knowledge.ledger import upgrade
 
 CHAT = "/v1/chat/completions"
 ASK: dict[str, Any] = {"model": "assistant", "messages": [{"role": "user", "content": "Hello"}]}
-DRAIN_SECONDS = 2.0
+DRAIN_SECONDS = 6.0
 LAG_SECONDS = 0.5  # from /readyz to the last kube-proxy
 
 pytestmark = pytest.mark.apiserver
@@ -100,7 +100,7 @@ def start(pod: Any, tmp_path: Path) -> Iterator[Any]:
 
 
 async def until(true: Callable[[], bool]) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while not await asyncio.to_thread(true):  # noqa: ASYNC110 - it tells nobody
             await asyncio.sleep(0.01)
 
@@ -134,7 +134,7 @@ async def endpoints(service: Relay, ports: list[int]) -> AsyncIterator[None]:
 async def load(url: str, stop: asyncio.Event) -> list[str]:
     """Ask again and again on kept connections; return what went wrong, "" for each answer."""
     seen: list[str] = []
-    async with httpx.AsyncClient(base_url=url, timeout=10) as client:
+    async with httpx.AsyncClient(base_url=url, timeout=60) as client:
         while not stop.is_set():
             try:
                 answer = await client.post(CHAT, json=ASK)
@@ -166,8 +166,8 @@ async def test_upgrade_under_load_fails_no_request(runtime: Runtime, start: Any,
         await until(lambda: not takes_connections(old_port))
         assert not streaming.done()
         runtime.ended.set()
-        events = await asyncio.wait_for(streaming, 10)
-        await asyncio.to_thread(old.process.wait, 20)
+        events = await asyncio.wait_for(streaming, 60)
+        await asyncio.to_thread(old.process.wait, 60)
         stop.set()
         seen = list(itertools.chain.from_iterable(await asyncio.gather(*clients)))
     assert events[-1] == "[DONE]"
@@ -184,7 +184,7 @@ async def test_second_signal_ends_it_without_waiting(start: Any) -> None:
     await until(lambda: not is_ready(port))
     began = time.monotonic()
     gateway.process.send_signal(signal.SIGTERM)
-    await asyncio.to_thread(gateway.process.wait, 10)
+    await asyncio.to_thread(gateway.process.wait, 60)
     assert time.monotonic() - began < DRAIN_SECONDS
 
 
@@ -198,10 +198,10 @@ async def test_answer_that_outlasts_the_grace_ends_with_an_error(
     await until(lambda: bool(runtime.seen(CHAT)))
     assert gateway.process is not None
     gateway.process.send_signal(signal.SIGTERM)
-    events = await asyncio.wait_for(streaming, 20)
+    events = await asyncio.wait_for(streaming, 60)
     assert json.loads(events[-1])["error"]["code"] == "stream_interrupted"
     assert "[DONE]" not in events
-    await asyncio.to_thread(gateway.process.wait, 20)
+    await asyncio.to_thread(gateway.process.wait, 60)
 
 
 async def stream_of(url: str) -> list[str]:
@@ -216,4 +216,6 @@ def takes_connections(port: int) -> bool:
         httpx.get(f"http://127.0.0.1:{port}/healthz", timeout=2)
     except httpx.ConnectError:
         return False
+    except httpx.TransportError:
+        return True  # it took the connection, though it had no time for the question
     return True

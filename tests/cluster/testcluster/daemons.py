@@ -54,7 +54,7 @@ def reap(config: ClusterConfig) -> None:
 
 
 def wait_until(
-    config: ClusterConfig, what: str, holds: Callable[[], bool], *, seconds: float = 180.0
+    config: ClusterConfig, what: str, holds: Callable[[], bool], *, seconds: float = 400.0
 ) -> None:
     """Wait for a condition.  Raises ClusterFailed when a process ends first, or time is up."""
     expected = _started(config).keys()

@@ -15,7 +15,7 @@ from pathlib import Path
 from testcluster.config import ClusterConfig
 from testcluster.errors import ClusterFailed, ClusterUnavailable
 
-_SECONDS = 20.0
+_SECONDS = 60.0
 _CLONE_NEWNET = 0x40000000
 _BRIDGED_PACKETS = "net/bridge/bridge-nf-call-iptables"
 

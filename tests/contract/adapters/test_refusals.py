@@ -53,7 +53,7 @@ def write(
 
 def refusal(cache: Path, base: Path, *flags: str) -> str:
     process = start(cache, free_port(), f"file://{base}", *flags)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 1, said
     return said.strip().splitlines()[-1]
 
@@ -91,5 +91,5 @@ def test_a_released_folder_is_served(adapted: Adapted, cache: Path) -> None:
     digest = adapter_digest({name: sha256_of(adapted.adapter / name) for name in ADAPTER_FILES})
     flags = ("--adapter-uri", f"file://{adapted.adapter}/", "--adapter-digest", digest)
     with serving(cache, f"file://{adapted.base}", *flags) as url:
-        loaded = httpx.get(f"{url}/lora-adapters", timeout=30).json()
+        loaded = httpx.get(f"{url}/lora-adapters", timeout=60).json()
     assert [(one["id"], one["scale"]) for one in loaded] == [(0, 0.0)], json.dumps(loaded)

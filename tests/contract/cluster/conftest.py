@@ -92,7 +92,7 @@ def eventually() -> Callable[[Callable[[], Awaitable[bool]]], Awaitable[None]]:
     """Wait until a condition holds; on a real cluster garbage collection takes its time."""
 
     async def wait(condition: Callable[[], Awaitable[bool]]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(180):
             # There is no event to wait for: another process may do it.
             while not await condition():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -29,7 +29,7 @@ COLLECTIONS = (
     "/apis/argoproj.io/v1alpha1/namespaces/{}/workflows",
 )
 _CRD_URL = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_SECONDS = 30
+_SECONDS = 180
 _POLL = 0.05
 
 

@@ -19,7 +19,7 @@ def config_map(name: str, namespace: str = "watched", **data: str) -> dict[str, 
 async def take(events: AsyncIterator[WatchEvent], count: int) -> list[tuple[str, str]]:
     """The next `count` events that are not bookmarks, as (type, name)."""
     taken: list[tuple[str, str]] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(180):
         while len(taken) < count:
             event = await anext(events)
             if event.type != "BOOKMARK":

@@ -33,7 +33,7 @@ class NotReady(Exception):
 
 @retry(
     retry=retry_if_exception_type((httpx.HTTPError, NotReady)),
-    stop=stop_after_delay(120), wait=wait_fixed(0.05), reraise=True,
+    stop=stop_after_delay(240), wait=wait_fixed(0.05), reraise=True,
 )  # fmt: skip
 def wait_ready(url: str) -> None:
     if httpx.get(f"{url}/readyz").status_code != 200:
@@ -48,7 +48,7 @@ def url() -> Iterator[str]:
         wait_ready(f"http://127.0.0.1:{port}")
         yield f"http://127.0.0.1:{port}"
         process.send_signal(signal.SIGTERM)
-        assert process.wait(timeout=20) == 0
+        assert process.wait(timeout=60) == 0
     finally:
         process.kill()
         process.communicate()
@@ -139,13 +139,13 @@ def test_info_and_metrics_tell_what_is_served(url: str) -> None:
 def test_taken_port_is_named(url: str) -> None:
     port = int(url.rsplit(":", 1)[1])
     process = start(port)
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 1
     assert f"cannot listen on 127.0.0.1:{port}" in said
 
 
 def test_model_that_cannot_be_had_ends_the_process_with_the_reason(tmp_path: Path) -> None:
     process = start(free_port(), "--model-uri", f"file://{tmp_path}/absent")
-    _, said = process.communicate(timeout=60)
+    _, said = process.communicate(timeout=240)
     assert process.returncode == 1
     assert "no such file or directory" in said

@@ -42,7 +42,7 @@ class Server:
     command: list[str]
     log: Path
     environment: dict[str, str] = field(default_factory=dict)
-    start_seconds: float = 120
+    start_seconds: float = 300
     working: Callable[[], bool] = field(default=lambda: False)
     _process: subprocess.Popen[bytes] | None = None
 

@@ -21,7 +21,7 @@ class MilvusLite:
         command += ["--data-dir", str(self.data), "--host", "127.0.0.1", "--port", str(self.port)]
         with self.data.with_suffix(".log").open("ab") as log:
             self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180
         while not listens(self.port):
             if self._process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(self.data.with_suffix(".log").read_text())

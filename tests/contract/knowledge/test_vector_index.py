@@ -264,7 +264,7 @@ class TestLite:
     """What needs a server."""
 
     def test_a_killed_server_has_what_it_acknowledged(self, milvus_lite: Any) -> None:
-        index = open_index(milvus_lite.uri, timeout=10)
+        index = open_index(milvus_lite.uri, timeout=60)
         index.ensure_collection("nx_killed", DIM)
         for round_ in range(2):
             index.upsert("nx_killed", [chunk("a", round_, text="survivor")], axis(0))
@@ -272,7 +272,7 @@ class TestLite:
             with pytest.raises(VectorsUnavailable):
                 open_index(milvus_lite.uri, timeout=1).count("nx_killed")
             milvus_lite.start()
-            index = open_index(milvus_lite.uri, timeout=10)
+            index = open_index(milvus_lite.uri, timeout=60)
             assert index.count("nx_killed") == round_ + 1
             assert len(index.search_dense("nx_killed", axis(0), 9)[0]) == round_ + 1
             assert len(index.search_bm25("nx_killed", ["survivor"], 9)[0]) == round_ + 1
@@ -280,7 +280,7 @@ class TestLite:
         index.close()
 
     def test_an_open_connection_survives_a_restart(self, milvus_lite: Any) -> None:
-        index = open_index(milvus_lite.uri, timeout=20)
+        index = open_index(milvus_lite.uri, timeout=60)
         index.ensure_collection("nx_restart", DIM)
         index.upsert("nx_restart", [chunk("a")], axis(0))
         milvus_lite.kill()

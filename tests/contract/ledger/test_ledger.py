@@ -28,6 +28,7 @@ from nexus_knowledge.ledger import (
     Listed,
     Ready,
     Response,
+    Reviewed,
     Settled,
     SyncPlan,
     upgrade,
@@ -433,8 +434,21 @@ class TestAnswers:
         assert ledger.responses("t") == [given]
         assert ledger.responses("other") == []
         said = Feedback("r1", "t", -1, "better", "too short", when)
-        assert ledger.add_feedback(said)
+        assert ledger.add_feedback(said) == Reviewed("assistant", first_rating=True)
         assert not ledger.add_feedback(Feedback("r1", "other"))
         assert not ledger.add_feedback(Feedback("r2", "t"))
+        again = Feedback("r1", "t", 1, created_at=when)
+        assert ledger.add_feedback(again) == Reviewed("assistant", first_rating=False)
         assert said in ledger.feedback("t")
-        assert len(ledger.feedback("t")) == 2
+        assert len(ledger.feedback("t")) == 3
+
+    def test_a_rating_is_the_first_though_something_was_said_before(self, ledger: Ledger) -> None:
+        ledger.log_response(Response("r1", "t", "assistant", "why?", "because"))
+        for said, first in (
+            (Feedback("r1", "t", comment="hm"), False),
+            (Feedback("r1", "other", -1), None),
+            (Feedback("r1", "t", 1), True),
+            (Feedback("r1", "t", comment="yes"), False),
+        ):
+            reviewed = ledger.add_feedback(said)
+            assert (reviewed and reviewed.first_rating) == first

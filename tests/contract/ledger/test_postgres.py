@@ -38,7 +38,7 @@ def at_once(works: list[Callable[[], object]]) -> list[object]:
     gate = threading.Barrier(len(works))
 
     def run(work: Callable[[], object]) -> object:
-        gate.wait(10)
+        gate.wait(60)
         return work()
 
     with ThreadPoolExecutor(len(works)) as threads:
@@ -115,7 +115,7 @@ def test_a_deadlock_is_run_again(url: str) -> None:
                         {"name": name},
                     )
                     if number == 0 and len(tries) <= 2:
-                        both_hold_one.wait(10)
+                        both_hold_one.wait(60)
 
         return run
 

@@ -104,7 +104,7 @@ def test_a_notice_is_kept_for_a_target_that_is_down(notifier: MinioServer) -> No
     before = set(queue.rglob("*.*"))
     client.fput_object("noisy", "team/handbook/a.txt", __file__)
     # Written after the answer: MinIO notifies while nobody waits.
-    eventually(lambda: set(queue.rglob("*.*")) - before, what="the notice", seconds=60)
+    eventually(lambda: set(queue.rglob("*.*")) - before, what="the notice")
 
 
 def test_an_unknown_target_and_an_unknown_bucket_are_final(notifier: MinioServer) -> None:

@@ -224,3 +224,14 @@ def test_a_claim_of_a_mover_that_died_holds_others_up_for_minutes_only(
         Champions(Connection(url), sleep=lambda _: None).promote(model, "1", asked(request="new"))
     later = datetime.now(UTC) + timedelta(minutes=6)
     assert Champions(Connection(url), now=lambda: later).promote(model, "1", asked()).moved
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"until": 3}', '{"until": "2026-11-21T12:00:00"}'])
+def test_a_claim_that_somebody_wrote_by_hand_holds_nobody_up(
+    text: str, champions: Champions, connection: Connection, model: str, register: Register
+) -> None:
+    register(1)
+    connection.call("x", lambda c: c.set_registered_model_tag(model, "nexus.moving.x", text))
+    assert champions.promote(model, "1", asked()).moved
+    tags = connection.call("read", lambda client: client.get_registered_model(model)).tags
+    assert "nexus.moving.x" not in tags

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_run import JOB, NAMESPACE, arguments, finished_run, read
+from finished_run import JOB, NAMESPACE, UID, arguments, finished_run, read
 from ports import free_port
 from registry_world import Killed, aliases
 
@@ -133,7 +133,9 @@ def test_the_way_of_three_versions_up_and_down(place: Path) -> None:
     work = (place / "work").as_uri()
     numbers = []
     for number in (1, 2, 3):
-        finished_run(work, f"run-{number}", adapter=f"adapter {number}".encode())
+        before = f"adapter {number - 1}".encode() if numbers else None
+        adapter = f"adapter {number}".encode()
+        finished_run(work, f"run-{number}", adapter=adapter, champion=before)
         version = register(place, f"run-{number}")
         numbers.append(version["version"])
         released = move(place, "release", f"run-{number}", f"--version={number}", "--by=gate")
@@ -167,6 +169,64 @@ def test_who_may_not_release_is_told_why(place: Path, capsys: pytest.CaptureFixt
     assert "names nobody" in refused("release", "--version=2", "--by= ")
     assert "no earlier champion" in refused("rollback", "--by=anna")
     assert "name the person" in refused("rollback", "--by=gate")
+
+
+def test_a_job_made_anew_under_the_name_has_no_champion_and_goes_back_to_none(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = (place / "work").as_uri()
+    finished_run(work, "run-1", adapter=b"adapter 1")
+    register(place, "run-1")
+    move(place, "release", "run-1", "--version=1", "--by=gate")
+    finished_run(work, "run-2", adapter=b"adapter 2")
+    out = place / "anew.json"
+    anew = f"--uid=anew-{UID}"
+    assert cli.run([*arguments("register", "run-2", f"--version-out={out}"), anew]) == 0
+    assert read(out)["version"] == "2"
+    told = ["--version=2", "--by=gate", f"--release-out={out}"]
+    assert cli.run([*arguments("release", "run-2", *told), anew]) == 0
+    assert (read(out)["champion"], read(out)["previous"]) == ("2", None)
+    back = arguments("rollback", "down", "--by=anna", f"--release-out={out}")
+    assert cli.run([*back, anew]) == 1
+    assert "no earlier champion" in capsys.readouterr().err
+    assert aliases(connection(place), MODEL) == {"champion": "2"}
+
+
+@pytest.mark.parametrize("served", [b"adapter 1", None], ids=["the one before", "the base alone"])
+def test_who_was_compared_with_another_than_the_champion_is_not_promoted_by_the_gate(
+    place: Path, served: bytes | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A person promoted version 2 while run 3 was under way, or the status was lost before it."""
+    work = (place / "work").as_uri()
+    for number in (1, 2):
+        finished_run(work, f"run-{number}", adapter=f"adapter {number}".encode())
+        register(place, f"run-{number}")
+        move(place, "release", f"up-{number}", f"--version={number}", "--by=anna")
+    finished_run(work, "run-3", adapter=b"adapter 3", champion=served)
+    register(place, "run-3")
+    told = arguments("release", "run-3", "--version=3", "--by=gate", f"--release-out={place}/out")
+    assert cli.run(told) == 1
+    assert "but champion is now 2: start another run" in capsys.readouterr().err
+    assert Champions(connection(place)).releases(MODEL).champion == "2"
+    assert move(place, "release", "up-3", "--version=3", "--by=anna")["champion"] == "3"
+
+
+@pytest.mark.parametrize(
+    ("tags", "why"), [({}, "no run registered it"), ({"nexus.digest": "ab" * 32}, "is not whole")]
+)
+def test_a_version_that_somebody_made_by_hand_is_not_released(
+    place: Path, tags: dict[str, str], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It names no adapter, so there is nothing that could be served."""
+    finished_run((place / "work").as_uri(), "run-1")
+    source = register(place, "run-1")["uri"]
+    connection(place).call(
+        "make a version", lambda client: client.create_model_version(MODEL, source, tags=tags)
+    )
+    told = arguments("release", "up", "--version=2", "--by=anna", f"--release-out={place}/out")
+    assert cli.run(told) == 1
+    assert why in capsys.readouterr().err
+    assert Champions(connection(place)).releases(MODEL).champion is None
 
 
 def test_a_store_that_was_moved_is_named_where_it_is_now(

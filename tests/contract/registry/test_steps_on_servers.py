@@ -42,7 +42,9 @@ def test_from_a_run_in_s3_to_a_champion_and_back(
     out = tmp_path / "out.json"
     for number in (1, 2):
         run = f"s3-run-{number}"
-        finished_run("s3://nexus-work", run, adapter=f"adapter {number}".encode())
+        before = b"adapter 1" if number > 1 else None
+        adapter = f"adapter {number}".encode()
+        finished_run("s3://nexus-work", run, adapter=adapter, champion=before)
         assert cli.run(arguments("register", run, f"--version-out={out}")) == 0
         version = read(out)
         assert version["version"] == str(number)
@@ -89,7 +91,7 @@ def test_the_charts_server_answers_its_names_and_probes_and_nobody_else(
 def _asked(url: str, host: str) -> int:
     request = urllib.request.Request(url, headers={"Host": host})
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=120) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as error:
         with error:

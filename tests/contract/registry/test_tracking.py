@@ -11,6 +11,8 @@ from nexus_registry import (
     Connection,
     DataSet,
     Measured,
+    NotFound,
+    Reader,
     Refused,
     Run,
     Tracker,
@@ -70,6 +72,27 @@ def test_files_of_a_run_come_back_as_they_were(
         "columns": ["id", "f1", "note"],
         "data": [["q1", 0.5, None], ["q2", 1.0, "größer"]],
     }
+
+
+def test_runs_are_found_by_name_and_id_where_a_caller_may_look(
+    tracker: Tracker, connection: Counted
+) -> None:
+    run = tracker.run("tenant/job/read", name="read-1", started=NOW)
+    write(run)
+    experiment, reader = tracker._experiment, Reader(connection)
+    for name in ("read-1", run.id):
+        (found,) = reader.find(name, prefixes=[experiment, "other"])
+        assert (found.id, found.name, found.started) == (run.id, "read-1", NOW)
+        assert found.metrics["loss"] == pytest.approx(2.5 / 130)
+        assert reader.find(name, prefixes=["other"]) == []
+    assert reader.find("unknown", prefixes=[experiment]) == []
+    with pytest.raises(Refused, match="no name of a run"):
+        reader.find("a' or 1", prefixes=[experiment])
+    rows = [{"id": "q1", "f1": 0.5}, {"id": "q2", "f1": 1.0, "note": "größer"}]
+    assert reader.table(run.id, "items.json") == rows
+    for path in ("gate/report.html", "gone.json", "gate/gone.json"):
+        with pytest.raises(NotFound, match=path):
+            reader.table(run.id, path)
 
 
 def test_writing_twice_changes_nothing(tracker: Tracker, connection: Counted) -> None:

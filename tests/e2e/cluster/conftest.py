@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,8 +17,20 @@ from testcluster.cluster import Cluster  # noqa: E402
 from testcluster.config import ClusterConfig  # noqa: E402
 from testcluster.errors import ClusterUnavailable  # noqa: E402
 
+from .account import account  # noqa: E402
 from .installation import IMAGES, Installation  # noqa: E402
 from .site import Site  # noqa: E402
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Have a failed test say what the cluster looked like, since afterwards it is gone."""
+    report = yield
+    if report.failed and (said := account(Cluster(ClusterConfig()))):
+        report.sections.append(("the cluster", said))
+    return report
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ CLAIM = "nexus-models"
 TEST_IMAGES = ("postgresql", "milvus-lite", "mlflow")
 IMAGES = (*OWN, *TEST_IMAGES, "scripted-step")
 STATIC = ("minio", "nats")
-_SECONDS = 600.0
+_SECONDS = 700.0  # longer than helm is told to wait
 
 
 class Installation:
@@ -80,7 +80,7 @@ class Installation:
             str(chart),
             f"--namespace={PLATFORM}",
             "--wait",
-            "--timeout=300s",
+            "--timeout=600s",
             "--values=-",
             stdin=yaml.safe_dump(values),
             seconds=_SECONDS,

@@ -28,6 +28,23 @@ class Site:
         """Return what helm prints."""
         return self.cluster.run(["helm", *words], text=stdin, seconds=seconds).stdout
 
+    def wait(self, resource: str, condition: str = "Ready", seconds: int = 600) -> None:
+        """Wait until a condition of the tenant's `kind/name` is true; else fails with its status.
+
+        The gateway, the operator and kube-proxy each hear of it in their own moment.
+        """
+        done = self.cluster.run(
+            [
+                *("kubectl", "wait", "-n", TENANT, resource),
+                *(f"--for=condition={condition}", f"--timeout={seconds}s"),
+            ],
+            check=False,
+            seconds=seconds + 60,
+        )
+        if done.returncode != 0:
+            status = self.get(*resource.split("/")).get("status")
+            raise AssertionError(f"{done.stderr.strip()}: {resource} is {json.dumps(status)}")
+
     def get(self, kind: str, name: str, namespace: str = TENANT) -> Manifest:
         """Return one object."""
         found: Manifest = json.loads(self.kubectl("get", kind, name, "-n", namespace, "-o", "json"))

@@ -32,7 +32,7 @@ class Variation:
     label: str
     script: tuple[Fault, ...] = ()
     operators: int = 1
-    patience: float = 900.0
+    patience: float = 3000.0
 
 
 @dataclass(frozen=True, kw_only=True)

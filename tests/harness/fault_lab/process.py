@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from nexus_operator.settings import Settings
 
-_STOP_SECONDS = 20.0
+_STOP_SECONDS = 60.0
 _LAST_LINES = 20
 
 

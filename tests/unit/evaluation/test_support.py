@@ -32,6 +32,25 @@ def test_what_the_passages_say_is_supported() -> None:
     assert len(found.unsupported) == 0
 
 
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=9))
+def test_a_copy_of_the_passages_scores_no_more_than_one(lengths: list[int]) -> None:
+    """Rounding made 1.0000000000000002 of it, and the gate refused the whole run for that."""
+    text = "\n".join("word " * length + "end." for length in lengths)
+    found = support(text, [text], lambda texts: np.ones((len(texts), 4), dtype=np.float32))
+    assert 1 - 1e-9 < found.score <= 1
+    assert found.similarity <= 1
+    assert found.facts <= 1
+
+
+def test_an_embedder_that_gives_no_numbers_is_not_hidden() -> None:
+    found = support("A b.", ["A b."], lambda texts: np.full((len(texts), 4), np.nan, np.float32))
+    assert np.isnan(found.score)
+
+
+def test_a_number_of_a_million_digits_is_no_number() -> None:
+    assert facts("9" * 1_000_000).quantities == frozenset()
+
+
 @pytest.mark.parametrize(
     "changed",
     [

@@ -44,7 +44,7 @@ class World:
     bucket: Path
 
     async def until(self, true: Callable[[], bool]) -> None:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(180):
             while not true():  # noqa: ASYNC110 - what is waited for has no event
                 await asyncio.sleep(0.01)
 

@@ -11,7 +11,7 @@ import pytest
 from gateway_scripted import Request, send_json
 from gateway_world import World, gateway_world
 
-from nexus_api.meta import RUN_REQUESTED
+from nexus_api.meta import ALERT_REQUESTED, RUN_REQUESTED
 
 RECORD = "alert:a1b2:2026-01-31T12:00:00.000000Z"
 
@@ -49,7 +49,7 @@ def group(*, status: str = "firing", **labels: str) -> dict[str, Any]:
 
 def asked(world: World, name: str, namespace: str = "default") -> str | None:
     metadata = world.control.objects["finetunejobs"][(namespace, name)]["metadata"]
-    value: str | None = metadata.get("annotations", {}).get(RUN_REQUESTED)
+    value: str | None = metadata.get("annotations", {}).get(ALERT_REQUESTED)
     return value
 
 
@@ -73,6 +73,16 @@ async def test_what_a_job_has_answered_is_not_asked_again(world: World) -> None:
     answer = await world.http.post("/hooks/alerts", json=group())
     assert answer.json() == {"asked": []}
     assert asked(world, "one") is None
+
+
+async def test_what_a_person_asked_for_stays(world: World) -> None:
+    busy = job("one")
+    busy["metadata"]["annotations"] = {RUN_REQUESTED: "ada-1"}
+    world.control.put("finetunejobs", busy)
+    answer = await world.http.post("/hooks/alerts", json=group())
+    assert answer.json() == {"asked": ["one"]}
+    notes = world.control.objects["finetunejobs"][("default", "one")]["metadata"]["annotations"]
+    assert notes == {RUN_REQUESTED: "ada-1", ALERT_REQUESTED: RECORD}
 
 
 async def test_resolved_alerts_and_broken_jobs_do_no_harm(world: World) -> None:

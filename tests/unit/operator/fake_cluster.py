@@ -11,7 +11,14 @@ from typing import Any
 from nexus_api.meta import API_VERSION, Manifest
 from nexus_api.validation import Invalid as Refused
 from nexus_api.validation import UnknownKind, admit
-from nexus_operator.cluster.errors import AlreadyExists, Conflict, Invalid, KindMissing, NotFound
+from nexus_operator.cluster.errors import (
+    AlreadyExists,
+    Conflict,
+    Forbidden,
+    Invalid,
+    KindMissing,
+    NotFound,
+)
 from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
 from nexus_operator.objects import labels_of, owner_uids, ref_of
 
@@ -43,6 +50,8 @@ class FakeCluster:
         self.writes: Counter[str] = Counter()
         self.refuse: Callable[[Manifest], str | None] = lambda _manifest: None
         self.missing: set[str] = set()
+        self.forbidden: set[str] = set()
+        """What RBAC does not grant: `list Workflow`, `create Workflow`, `delete Workflow`."""
         self._applied: dict[str, Manifest] = {}
         self._uids = 0
         self._changed = asyncio.Event()
@@ -62,6 +71,7 @@ class FakeCluster:
         labels: Mapping[str, str] | None = None,
     ) -> Manifests:
         self._check_kind(api_version, kind)
+        self._check_granted("list", kind)
         return [
             copy.deepcopy(one)
             for ref, one in sorted(self.objects.items())
@@ -73,6 +83,7 @@ class FakeCluster:
     async def create(self, manifest: Manifest) -> Manifest:
         ref = ref_of(manifest)
         self._check_kind(ref.api_version, ref.kind)
+        self._check_granted("create", ref.kind)
         if ref in self.objects:
             raise AlreadyExists(f"{ref} already exists")
         return self._insert(ref, {k: v for k, v in manifest.items() if k != "status"})
@@ -115,6 +126,7 @@ class FakeCluster:
 
     async def delete(self, ref: Ref, *, uid: str | None = None) -> None:
         self._check_kind(ref.api_version, ref.kind)
+        self._check_granted("delete", ref.kind)
         live = self.objects.get(ref)
         if live is None:
             return
@@ -239,6 +251,10 @@ class FakeCluster:
 
     def _at(self) -> str:
         return self.clock().strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def _check_granted(self, verb: str, kind: str) -> None:
+        if f"{verb} {kind}" in self.forbidden:
+            raise Forbidden(f'the operator may not {verb} {kind}s in the namespace "nexus-system"')
 
     def _check_kind(self, api_version: str, kind: str) -> None:
         if kind in self.missing:

@@ -2,7 +2,9 @@
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +21,7 @@ from nexus_operator.cluster.protocol import WatchEvent
 from nexus_operator.plan.alerts import plan_alerts
 from nexus_operator.plan.model import Seen
 from nexus_operator.reconcile.platform import reconcile_platform
+from nexus_operator.reconcile.reconcile import Key
 from nexus_operator.reconcile.routes import PLATFORM, Routes, children
 from nexus_operator.settings import Events, Owner, Settings
 
@@ -110,3 +113,64 @@ def test_a_change_of_a_job_s_alerts_is_the_listener_s_concern() -> None:
     assert not concerns(alerted)
     assert concerns(alerted, "DELETED")
     assert {"Sensor", "EventSource"} <= {one.kind for one in children(settings())}
+
+
+def notified(world: World, key: Key) -> tuple[str, str]:
+    world.settle(key)
+    told = world.condition(key, "Notified")
+    return (told["status"], told["reason"]) if told else ("", "")
+
+
+def test_a_job_says_whether_alerts_reach_it(world: World) -> None:
+    key = world.create(fine_tune_job(triggers={"alerts": [{"matchers": dict(LOW)}]}))
+    assert notified(world, key) == ("False", "Starting")
+    assert world.reconcile(key).requeue_after == timedelta(seconds=30)
+    world.run(reconcile_platform(world.cluster, world.settings))
+    assert notified(world, key) == ("True", "Listening")
+    assert "nexus-alerts-eventsource-svc.nexus-system.svc:12001" in str(
+        world.condition(key, "Notified")["message"]
+    )
+    assert world.reconcile(key).requeue_after is None
+    world.patch(key, {"spec": {"triggers": None}})
+    assert notified(world, key) == ("", "")
+
+
+def test_a_job_that_the_listener_has_no_room_for_says_so(world: World) -> None:
+    long = {f"label{number}": "é" * 250 for number in range(4)}
+    full = [
+        world.create(fine_tune_job(f"j{number:02}", triggers={"alerts": [{"matchers": long}]}))
+        for number in range(10)
+    ]
+    small = {"alerts": [{"matchers": dict(LOW)}]}
+    late = world.create(fine_tune_job("late", triggers=small))
+    told: Counter[str] = Counter()
+    for _ in range(2):  # whatever was reconciled first
+        world.run(reconcile_platform(world.cluster, world.settings))
+        told = Counter(notified(world, key)[1] for key in full)
+    assert set(told) == {"Listening", "TooManyAlerts"}
+    assert notified(world, late) == ("True", "Listening")
+    for key in full:
+        world.delete(key)
+        world.reconcile(key)
+        world.reconcile(key)
+    world.run(reconcile_platform(world.cluster, world.settings))
+    assert notified(world, late) == ("True", "Listening")
+
+
+@pytest.mark.parametrize(
+    ("offered", "missing", "expected"),
+    [
+        (Settings(), set(), ("True", "Listening")),
+        (Settings(on_kubernetes=True), set(), ("False", "AlertsOff")),
+        (settings(), {"Sensor"}, ("False", "ArgoEventsMissing")),
+    ],
+)
+def test_a_job_says_why_alerts_cannot_reach_it(
+    offered: Settings, missing: set[str], expected: tuple[str, str]
+) -> None:
+    world = World(offered)
+    world.cluster.missing = missing
+    key = world.create(fine_tune_job(triggers={"alerts": [{"matchers": dict(LOW)}]}))
+    found = notified(world, key)
+    world.close()
+    assert found == expected

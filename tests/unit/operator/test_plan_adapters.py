@@ -12,6 +12,7 @@ from nexus_operator.build.revision import REVISION_LABEL
 from nexus_operator.cluster.protocol import Ref, WatchEvent
 from nexus_operator.objects import labels_of
 from nexus_operator.plan.adapters import named_jobs
+from nexus_operator.plan.servingmodel import LOOK_AGAIN
 from nexus_operator.reconcile.reconcile import Key
 from nexus_operator.reconcile.routes import Routes
 
@@ -121,6 +122,38 @@ def test_a_champion_is_surged_switched_to_and_the_old_revision_goes(world: World
     ]  # fmt: skip
     assert not_released(world, key) == ("False", "Released")
     assert world.the(key)["spec"] == spec
+
+
+def test_an_adapter_counts_once_nothing_else_can_be_reached(world: World) -> None:
+    """What still answers without it would answer in its name."""
+    key = adapted(world)
+    ready(world, key)
+    (before,) = world.deployments()
+    labels = before["spec"]["template"]["metadata"]["labels"]
+    old = Ref("v1", "Pod", "default", "assistant-old")
+    world.create(
+        {
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"name": old.name, "namespace": old.namespace, "labels": labels},
+            "spec": {},
+        }
+    )
+    pod = world.get(old)
+    assert pod is not None
+    world.set_status(pod, {"conditions": [{"type": "Ready", "status": "True"}]})
+    release(world, 1)
+    world.settle(key)
+    world.make_ready(
+        next(one for one in world.deployments() if labels_of(one) != labels_of(before))
+    )
+    world.settle(key)
+    assert len(world.deployments()) == 1, "the switch is through"
+    assert served(world, key) is None, "the old pod still answers"
+    assert world.reconcile(key).requeue_after == LOOK_AGAIN
+    world.delete(pod)
+    world.settle(key)
+    assert served(world, key)[0]["version"] == "1"
 
 
 def test_a_rollback_brings_back_the_very_revision(world: World) -> None:

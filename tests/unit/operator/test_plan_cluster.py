@@ -106,6 +106,21 @@ def test_autoscaler_decides_and_the_operator_lets_it(world: World) -> None:
     assert found["spec"]["scaleTargetRef"]["name"] == name_of(made)
 
 
+def test_deployment_scaled_to_nothing_by_hand_is_brought_back(world: World) -> None:
+    """An autoscaler reads 0 as being switched off, and would leave it there for ever."""
+    key = world.create(serving_model(**SCALED))
+    world.settle(key)
+    scale(world, deployment(world), 0)
+    world.settle(key)
+    assert deployment(world)["spec"]["replicas"] == 1
+    world.make_ready(deployment(world))
+    world.settle(key)
+    assert world.the(key)["status"]["liveRevision"]
+    scale(world, deployment(world), 0)
+    world.settle(key)
+    assert deployment(world)["spec"]["replicas"] == 1
+
+
 def test_new_revision_starts_as_strong_as_the_live_one(world: World) -> None:
     key = serving(world, **SCALED)
     old = deployment(world)

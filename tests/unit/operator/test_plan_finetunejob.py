@@ -26,6 +26,7 @@ from tuning import (
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
+    ALERT_REQUESTED,
     CANCEL_REQUESTED,
     FINALIZER,
     PROMOTE_REQUESTED,
@@ -34,6 +35,7 @@ from nexus_api.meta import (
     RUN_REQUESTED,
     Manifest,
 )
+from nexus_knowledge.reports import Report
 from nexus_operator.plan.production import production_unit
 from nexus_operator.plan.tuning_schedule import fingerprint, settings_text
 from nexus_operator.reconcile.reconcile import Key
@@ -224,7 +226,7 @@ def test_a_reason_that_stops_promotions_reaches_the_gate(world: World) -> None:
 def test_fifty_repeats_of_one_alert_make_one_run(world: World) -> None:
     key = make(world, **ON_ALERT)
     for _ in range(50):
-        world.annotate(key, RUN_REQUESTED, "alert:f00d:2026-01-31T12:00:00Z")
+        world.annotate(key, ALERT_REQUESTED, "alert:f00d:2026-01-31T12:00:00Z")
         world.settle(key)
         world.advance(600)
         for run in runs(world):
@@ -238,7 +240,7 @@ def test_alerts_that_take_turns_each_get_one_run(world: World) -> None:
     key = make(world, **ON_ALERT)
     for number in range(40):
         began = f"2026-02-0{number % 3 + 1}T12:00:00Z"
-        world.annotate(key, RUN_REQUESTED, f"alert:f00{number % 3}:{began}")
+        world.annotate(key, ALERT_REQUESTED, f"alert:f00{number % 3}:{began}")
         world.settle(key)
         world.advance(3600)
         for run in runs(world):
@@ -252,7 +254,7 @@ def test_alerts_that_come_together_make_one_run(world: World) -> None:
     key = make(world, **ON_ALERT)
     group = [f"alert:f{number}:2026-01-31T11:5{number}:00Z" for number in range(5)]
     for told in (group[:2], group, group[1:]):
-        world.annotate(key, RUN_REQUESTED, ",".join(told))
+        world.annotate(key, ALERT_REQUESTED, ",".join(told))
         world.settle(key)
         world.advance(10**5)
         for run in runs(world):
@@ -265,11 +267,11 @@ def test_alerts_that_come_together_make_one_run(world: World) -> None:
 
 def test_an_alert_within_the_cooldown_waits_for_its_end(world: World) -> None:
     key = make(world, **ON_ALERT)
-    world.annotate(key, RUN_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
     world.settle(key)
     finish_run(world, the_run(world), "Reject")
     world.advance(60)
-    world.annotate(key, RUN_REQUESTED, "alert:b:2026-01-31T12:00:30Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:b:2026-01-31T12:00:30Z")
     world.settle(key)
     assert len(runs(world)) == 1
     assert "2026-01-31T14:00:00Z (Alert)" in world.condition(key, "Running")["message"]
@@ -284,15 +286,48 @@ def test_an_alert_that_began_before_the_last_run_is_answered_by_it(world: World)
     world.annotate(key, RUN_REQUESTED, "by-hand")
     world.settle(key)
     finish_run(world, the_run(world), "Reject")
-    world.annotate(key, RUN_REQUESTED, "alert:a:2026-01-31T12:00:30Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:a:2026-01-31T12:00:30Z")
     world.advance(10**5)
     world.settle(key)
     assert len(runs(world)) == 1
 
 
+def test_an_alert_during_a_run_does_not_take_the_place_of_what_a_person_asked(
+    world: World,
+) -> None:
+    key = make(world, **ON_ALERT)
+    world.annotate(key, RUN_REQUESTED, "ada-1")
+    world.settle(key)
+    first = the_run(world)
+    world.advance(60)
+    world.annotate(key, RUN_REQUESTED, "ada-2")
+    world.annotate(key, ALERT_REQUESTED, "alert:f00d:2026-01-31T12:00:30Z")
+    finish_run(world, first, "Reject")
+    world.settle(key)
+    assert parameters(the_run(world))["request"] == "run:ada-2"
+    assert "run:alert:f00d:2026-01-31T12:00:30Z" in job_status(world, key)["answered"]
+
+
+def test_an_alert_that_an_older_listener_told_counts_as_well(world: World) -> None:
+    key = make(world, **ON_ALERT)
+    world.annotate(key, RUN_REQUESTED, "alert:f00d:2026-01-31T11:00:00Z")
+    world.settle(key)
+    assert job_status(world, key)["lastRun"]["cause"] == "Alert"
+
+
+@pytest.mark.parametrize("value", ["ada-1", "none", "alert:f00d", "alert:f:2026-01-31T12:00:00Z,x"])
+def test_what_is_no_alert_asks_for_nothing_by_the_annotation_of_alerts(
+    world: World, value: str
+) -> None:
+    key = make(world, **ON_ALERT)
+    world.annotate(key, ALERT_REQUESTED, value)
+    world.settle(key)
+    assert runs(world) == []
+
+
 def test_a_job_without_alert_triggers_does_not_heed_alerts(world: World) -> None:
     key = make(world, **NIGHTLY)
-    world.annotate(key, RUN_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
+    world.annotate(key, ALERT_REQUESTED, "alert:a:2026-01-31T12:00:00Z")
     world.settle(key)
     assert runs(world) == []
 
@@ -361,6 +396,42 @@ def test_argo_workflows_missing_is_said(world: World) -> None:
     assert world.condition(key)["reason"] == "ArgoWorkflowsMissing"
 
 
+# -- what RBAC does not grant
+
+
+@pytest.mark.parametrize("verb", ["list", "create"])
+def test_a_right_that_the_operator_lacks_is_said_on_the_job(world: World, verb: str) -> None:
+    world.cluster.forbidden = {f"{verb} Workflow"}
+    key = world.create(fine_tune_job())
+    assert world.reconcile(key).requeue_after == timedelta(seconds=30)
+    told = world.condition(key, "Refused")
+    assert (told["status"], told["reason"]) == ("True", "Forbidden")
+    assert f"may not {verb} Workflows" in told["message"]
+    assert "Ready" in {one["type"] for one in job_status(world, key)["conditions"]}
+    world.reconcile(key)
+    assert world.reconcile(key).writes == 0
+    world.cluster.forbidden = set()
+    world.settle(key)
+    assert world.condition(key, "Refused") == {}
+    assert world.condition(key)["reason"] == "Resolved"
+    assert len(runs(world)) == 1
+
+
+def test_a_job_stays_until_its_workflows_may_be_deleted(world: World) -> None:
+    key = make(world)
+    world.cluster.forbidden = {"delete Workflow"}
+    world.delete(key)
+    for _ in range(3):
+        world.reconcile(key)
+    assert world.condition(key, "Refused")["reason"] == "Forbidden"
+    assert len(runs(world)) == 1
+    world.cluster.forbidden = set()
+    for _ in range(3):
+        world.reconcile(key)
+    assert world.get(key.ref) is None
+    assert runs(world) == []
+
+
 # -- what is shown
 
 
@@ -388,6 +459,7 @@ def test_a_decision_is_shown_with_its_figures(world: World) -> None:
     shown = job_status(world, key)["lastDecision"]
     assert shown["verdict"] == "Reject"
     assert (shown["gain"], shown["lower"], shown["items"]) == ("0.1", "0.04", 120)
+    assert shown["report"] == Report(key.namespace, shown["run"], key.name).path
     told = world.condition(key, "LastRunSucceeded")
     assert (told["status"], told["reason"]) == ("True", "NotBetter")
     assert world.condition(key, "AwaitingApproval")["status"] == "False"
@@ -541,7 +613,10 @@ def test_a_pin_moves_the_champion_and_holds_it_against_people(world: World) -> N
     assert len(runs(world)) == 1
 
 
-@pytest.mark.parametrize("words", ["latest by ada", "0 by x", "1", "by", "1 by ", "-1 by x"])
+@pytest.mark.parametrize(
+    "words",
+    ["latest by ada", "0 by x", "1", "by", "1 by ", "-1 by x", "1 by gate", f"1 by {'x' * 129}"],
+)
 def test_words_that_mean_nothing_move_nothing_and_are_said(world: World, words: str) -> None:
     key = make(world)
     world.annotate(key, PROMOTE_REQUESTED, words)

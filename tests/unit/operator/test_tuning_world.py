@@ -21,6 +21,7 @@ from tuning import (
 
 from nexus_api.finetunejob import FineTuneJob, FineTuneJobStatus
 from nexus_api.meta import (
+    ALERT_REQUESTED,
     CANCEL_REQUESTED,
     PROMOTE_REQUESTED,
     ROLLBACK_REQUESTED,
@@ -94,9 +95,12 @@ class JobWorld(RuleBasedStateMachine):
         else:
             fail(self.world, move, parameters(move)["action"])
 
-    @happening(value=st.sampled_from(["a", "b", "alert:f:2026-01-31T12:00:00Z", "alert:f:x", ""]))
-    def run_is_requested(self, value: str) -> None:
-        self.world.annotate(self.key, RUN_REQUESTED, value)
+    @happening(
+        where=st.sampled_from([RUN_REQUESTED, ALERT_REQUESTED]),
+        value=st.sampled_from(["a", "b", "alert:f:2026-01-31T12:00:00Z", "alert:f:x", ""]),
+    )
+    def run_is_requested(self, where: str, value: str) -> None:
+        self.world.annotate(self.key, where, value)
 
     @happening(
         what=st.sampled_from([CANCEL_REQUESTED, PROMOTE_REQUESTED, ROLLBACK_REQUESTED]),

@@ -24,8 +24,8 @@ VERSIONS = tuple("12345")
 MOVES = st.lists(st.sampled_from([*VERSIONS, "back"]), max_size=30)
 
 
-def asked(by: str = "anna") -> Asked:
-    return Asked(request="r", by=by, why="tests", at=NOW)
+def asked(by: str = "anna", owner: str = "") -> Asked:
+    return Asked(request="r", by=by, why="tests", at=NOW, owner=owner)
 
 
 def after(moves: list[str]) -> list[Releases]:
@@ -100,6 +100,52 @@ def test_the_gate_promotes_only_what_it_judged_against_this_champion(
             and challenged == (now.champion or "")
             and version not in now.withdrawn
         )
+
+
+@given(MOVES, MOVES)
+def test_who_comes_after_a_job_of_the_name_never_rolls_back_to_what_was_its(
+    former: list[str], own: list[str]
+) -> None:
+    releases = Releases()
+    for version in former:
+        if version != "back":
+            releases = promoted(releases, version, asked(owner="first"), {})
+    assert releases.of("first") == releases
+    assert releases.of("second").champion is None
+    if releases.champions:
+        with pytest.raises(NothingToRollBackTo, match="no champion yet"):
+            rolled_back(releases, asked(owner="second"), VERSIONS)
+    promoted_here = set[str]()
+    for move in own:
+        if move != "back":
+            releases = promoted(releases, move, asked(owner="second"), {})
+            promoted_here.add(move)
+        elif releases.of("second").previous is not None:
+            releases = rolled_back(releases, asked(owner="second"), VERSIONS)
+        assert set(releases.of("second").champions) <= promoted_here
+
+
+def test_the_gate_of_a_new_job_judges_against_no_champion_of_a_former_one() -> None:
+    releases = promoted(Releases(), "1", asked(owner="first"), {})
+    against_none = {VERDICT_TAG: "Promote", CHALLENGED_TAG: ""}
+    then = promoted(releases, "2", asked(GATE, "second"), against_none)
+    assert (then.champions, then.last and then.last.number) == (("2",), 2)
+    assert then.last is not None
+    assert (then.last.before, then.last.after) == ("1", "2")
+    with pytest.raises(MoveNotAllowed, match="compared with champion 1"):
+        promoted(releases, "2", asked(GATE, "second"), {**against_none, CHALLENGED_TAG: "1"})
+
+
+def test_champions_of_a_record_without_an_owner_are_whose_job_asks_first() -> None:
+    former = promoted(promoted(Releases(), "1", asked(), {}), "2", asked(), {})
+    assert former.of("first").champions == ("1", "2")
+    assert rolled_back(former, asked(owner="first"), VERSIONS).of("second").champions == ()
+
+
+def test_a_person_may_name_a_version_of_a_former_job() -> None:
+    releases = promoted(Releases(), "1", asked(owner="first"), {})
+    then = promoted(releases, "1", asked(owner="second"), {})
+    assert (then.owner, then.champions) == ("second", ("1",))
 
 
 def test_fifty_champions_are_remembered() -> None:

@@ -1,6 +1,6 @@
 """Alerts that ask for a run: from Alertmanager's payload to what an annotation says, and back.
 
-The value of `llmops.nexus/run-requested-at` is then one record for each alert that fires, apart by
+The value of `llmops.nexus/alert-requested-at` is one record for each alert that fires, apart by
 commas: `alert:FINGERPRINT:STARTS_AT`.  An alert that fires on has the same record each time it is
 told, so it asks once; one that fires anew has another start.
 """

@@ -8,7 +8,10 @@ from nexus_api.decimal_text import Share
 from nexus_api.meta import Model, Rule, checked
 from nexus_api.uri import ModelUri
 
-Metric = Literal["exactMatch", "f1", "rougeL", "bleu", "chrf", "support"]
+Metric = Literal[
+    "exactMatch", "f1", "rougeL", "bleu", "chrf", "support", "faithfulness", "contextPrecision"
+]
+"""faithfulness and contextPrecision ask the platform's judge, a language model."""
 
 Alpha = Annotated[
     str,
@@ -51,6 +54,12 @@ class Evaluation(Model):
                     field=".goldenSet",
                 ),
                 Rule(
+                    "self.primaryMetric != 'contextPrecision'",
+                    "contextPrecision is of the passages, which candidate and production share: "
+                    "it may be reported or be a floor",
+                    field=".primaryMetric",
+                ),
+                Rule(
                     "self.detectableEffect > self.minGain",
                     "must be larger than minGain",
                     field=".detectableEffect",
@@ -64,13 +73,13 @@ class Evaluation(Model):
     primary_metric: Metric = "f1"
     """The one metric that decides."""
     metrics: Annotated[
-        list[Metric], Field(max_length=6, json_schema_extra={"x-kubernetes-list-type": "set"})
+        list[Metric], Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(default_factory=list)
     """Further metrics that are reported."""
     floors: Annotated[
         list[Floor],
         Field(
-            max_length=6,
+            max_length=8,
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["metric"],

@@ -61,6 +61,8 @@ class LastDecision(Model):
     """Items that were compared."""
     version: VersionNumber | None = None
     """Number of the version that was registered upon it."""
+    report: Annotated[str, Field(max_length=1024)] | None = None
+    """Path of its report below the gateway's address."""
     decided_at: Timestamp | None = None
     """When this was first seen."""
 
@@ -91,7 +93,7 @@ class FineTuneJobStatus(Model):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this was observed at."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Running, LastRunSucceeded, AwaitingApproval, Released."""
+    """Ready, Running, LastRunSucceeded, AwaitingApproval, Released, Notified."""
     last_run: LastRun | None = None
     """The newest run."""
     last_decision: LastDecision | None = None

@@ -4,10 +4,10 @@ import argparse
 import re
 from typing import NamedTuple
 
-from pydantic import ValidationError
-
 from nexus_api.finetunejob import FineTuneJobSpec
+from nexus_api.release import ReleasableUnit
 from nexus_knowledge.objects import open_store
+from nexus_pipelines.arguments import model_argument
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import UsageError
 from nexus_pipelines.finetune.store import FineTuneStore
@@ -60,12 +60,24 @@ def job_settings(args: argparse.Namespace) -> FineTuneJobSpec:
     Raises:
         UsageError: it is no spec; names the first field at fault.
     """
-    try:
-        return FineTuneJobSpec.model_validate_json(args.settings)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "settings"
-        raise UsageError(f"--settings: {place}: {first['msg']}") from error
+    return model_argument("settings", args.settings, FineTuneJobSpec)
+
+
+def add_production(parser: argparse.ArgumentParser) -> None:
+    """Add --production, what a candidate is to replace."""
+    parser.add_argument(
+        "--production", default="", help="releasable unit that serves now, JSON; empty for none"
+    )
+
+
+def production_unit(args: argparse.Namespace) -> ReleasableUnit | None:
+    """Read what serves now; None for an empty text.
+
+    Raises:
+        UsageError: it is no releasable unit; names the first field at fault.
+    """
+    text = args.production
+    return model_argument("production", text, ReleasableUnit) if text.strip() else None
 
 
 def run_store(args: argparse.Namespace, environment: Environment) -> FineTuneStore:

@@ -9,6 +9,10 @@ class BadGoldenSet(EvaluationError):
     """A golden set is not in its format; the message names file and line."""
 
 
+class EmptyGoldenSet(BadGoldenSet):
+    """A golden set holds no item."""
+
+
 class BadResults(EvaluationError):
     """A file of per-item results is not in its format; the message names file and line."""
 

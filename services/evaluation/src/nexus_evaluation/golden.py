@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from nexus_evaluation.errors import BadGoldenSet
+from nexus_evaluation.errors import BadGoldenSet, EmptyGoldenSet
 from nexus_evaluation.records import Record, checked, decoded, digest, lines, written
 
 SCHEMA = 1
@@ -86,7 +86,7 @@ def read(content: bytes, name: str = "golden set") -> GoldenSet:
     """Read a golden set; ``name`` is what messages call the file.
 
     Raises ``BadGoldenSet`` with the line: not UTF-8, not JSON, a field missing, unknown or wrong,
-    an id given twice, a schema of another time, no item at all.
+    an id given twice, a schema of another time; ``EmptyGoldenSet`` when there is no item at all.
     """
     header, items, seen = _Header(), list[GoldenItem](), dict[str, int]()
     for number, value in lines(decoded(content, name, BadGoldenSet), name, BadGoldenSet):
@@ -102,7 +102,7 @@ def read(content: bytes, name: str = "golden set") -> GoldenSet:
         seen[item.id] = number
         items.append(item)
     if not items:
-        raise BadGoldenSet(f"{name}: holds no item")
+        raise EmptyGoldenSet(f"{name}: holds no item")
     return GoldenSet(tuple(items), header.golden_set, header.version)
 
 

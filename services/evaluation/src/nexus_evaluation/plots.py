@@ -1,6 +1,6 @@
 """Geometry of the report's plots: numbers in, coordinates of SVG out."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from nexus_evaluation.decision import Comparison, SliceCheck
@@ -35,6 +35,16 @@ class Forest:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """A gain with its interval, for one row of a plot; bounds are None where none can be told."""
+
+    label: str
+    gain: float
+    lower: float | None
+    upper: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Bar:
     """One bar of the histogram."""
 
@@ -51,11 +61,7 @@ def forest(
 ) -> Forest:
     """Lay out the gains; the axis reaches as far as the widest value."""
     values = [comparison.lower, comparison.upper, *(one.gain for one in slices), least, -margin]
-    reach = max(0.05, *(abs(value) for value in values)) * 1.1
-
-    def place(gain: float) -> float:
-        return round(_LEFT + (gain + reach) / (2 * reach) * (_RIGHT - _LEFT), 1)
-
+    reach, place = _axis(values)
     rows = [
         Mark(
             "all items",
@@ -79,14 +85,42 @@ def forest(
                 alarm=one.vetoes,
             )
         )
-    ticks = tuple((place(part * reach), f"{part * reach:+.2f}") for part in (-1, -0.5, 0, 0.5, 1))
     return Forest(
         tuple(rows),
         place(0.0),
         ROW * (len(rows) + 2),
-        ticks,
+        _ticks(reach, place),
         ((place(least), "least gain"), (place(-margin), "slice margin")),
     )
+
+
+def spans(rows: Sequence[Span]) -> Forest:
+    """Lay out gains over a baseline, one row each, in their order."""
+    bounds = [bound for row in rows for bound in (row.lower, row.upper) if bound is not None]
+    reach, place = _axis([*bounds, *(row.gain for row in rows)])
+    marks = tuple(
+        Mark(
+            row.label,
+            ROW * (number + 0.5),
+            place(row.gain),
+            None if row.lower is None else place(row.lower),
+            None if row.upper is None else place(row.upper),
+            f"{row.gain:+.3f}",
+            alarm=False,
+        )
+        for number, row in enumerate(rows, start=1)
+    )
+    return Forest(marks, place(0.0), ROW * (len(rows) + 2), _ticks(reach, place), ())
+
+
+def _axis(values: Iterable[float]) -> tuple[float, Callable[[float], float]]:
+    """Return how far the axis reaches, and where a gain lies on it."""
+    reach = max(0.05, *(abs(value) for value in values)) * 1.1
+    return reach, lambda gain: round(_LEFT + (gain + reach) / (2 * reach) * (_RIGHT - _LEFT), 1)
+
+
+def _ticks(reach: float, place: Callable[[float], float]) -> tuple[tuple[float, str], ...]:
+    return tuple((place(part * reach), f"{part * reach:+.2f}") for part in (-1, -0.5, 0, 0.5, 1))
 
 
 def histogram(differences: Iterable[float]) -> tuple[Bar, ...]:

@@ -74,8 +74,10 @@ class GatePolicy(Record):
         if evaluation.get("primaryMetric"):
             given["metric"] = evaluation["primaryMetric"]
         try:
-            floors = evaluation.get("floors") or []
-            given["floors"] = {floor["metric"]: floor["min"] for floor in floors}
+            floors = [(floor["metric"], floor["min"]) for floor in evaluation.get("floors") or []]
+            given["floors"] = dict(floors)
+            if len(given["floors"]) < len(floors):
+                raise BadPolicy("evaluation.floors: a metric is named twice; say which floor holds")
             return cls.model_validate(given)
         except ValidationError as error:
             first = error.errors()[0]

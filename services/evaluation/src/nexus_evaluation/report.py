@@ -72,15 +72,21 @@ def _shortened(text: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def environment() -> Any:
+    """Make the templates' environment: all texts are escaped, all names must be there."""
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=PackageLoader("nexus_evaluation"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["shortened"] = _shortened
-    return environment.get_template("report.html.j2")
+    made.filters["shortened"] = _shortened
+    return made
+
+
+@cache
+def _template() -> Any:
+    return environment().get_template("report.html.j2")

@@ -6,6 +6,9 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
+RATINGS = {1: "up", -1: "down"}
+"""Ratings as the ledger has them, and as labels."""
+
 
 class Metrics:
     """All metrics in one registry of their own; names begin with `nexus_gateway_`."""
@@ -57,6 +60,12 @@ class Metrics:
             ("tenant", "index"),
             registry=registry,
         )
+        self.feedback = Counter(
+            "nexus_gateway_feedback_total",
+            "Logged answers by their first rating, up or down.",
+            ("tenant", "model", "rating"),
+            registry=registry,
+        )
         self.in_flight = Gauge(
             "nexus_gateway_requests_in_flight",
             "Requests in work by model.",
@@ -73,6 +82,11 @@ class Metrics:
             "Whether the routes follow the control API now.",
             registry=registry,
         )
+
+    def expect_ratings(self, tenant: str, model: str) -> None:
+        """Have a model's ratings begin at 0: a counter that begins above it seems never to rise."""
+        for rating in RATINGS.values():
+            self.feedback.labels(tenant, model, rating)
 
     def render(self) -> bytes:
         """Return all metrics in the text format."""

@@ -39,6 +39,7 @@ class Settings:
     drain_seconds: float = 0.0
     grace_seconds: int = 20
     alert_hook: int = 0
+    work_url: str = ""
 
     @property
     def loopback(self) -> bool:
@@ -85,6 +86,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Sett
         drain_seconds=given.drain_seconds,
         grace_seconds=given.grace_seconds,
         alert_hook=given.alert_hook,
+        work_url=given.work_url,
     )
 
 
@@ -109,6 +111,7 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     option("bucket_url", "where documents are kept (file:///directory)")
     option("ledger_url", "the ledger's database")
     option("milvus_uri", "the vector store")
+    option("work_url", "where reports of evaluations are kept; without it none are shown")
     option("embedder_url", "the embedding server")
     option("control_url", "the Kubernetes API, or the laptop's; in a pod it is found by itself")
     option("control_token_file", "bearer token for it (plain, or a JSON object with `token`)")

@@ -12,6 +12,7 @@ from nexus_registry.errors import (
     Unavailable,
 )
 from nexus_registry.moves import Champions, Outcome
+from nexus_registry.reading import Reader, TrackedRun
 from nexus_registry.releases import (
     CHALLENGED_TAG,
     GATE,
@@ -39,10 +40,12 @@ __all__ = [
     "NotFound",
     "NothingToRollBackTo",
     "Outcome",
+    "Reader",
     "Refused",
     "RegistryError",
     "Releases",
     "Run",
+    "TrackedRun",
     "Tracker",
     "Unavailable",
     "Version",

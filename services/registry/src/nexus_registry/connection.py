@@ -28,6 +28,7 @@ _FIRST_DELAY = 0.5  # seconds; doubled each time, and spread by half
 _SETTINGS = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "_MLFLOW_TELEMETRY_PRE_WARM_DATABRICKS_SDK": "false",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": str(TIMEOUT),
@@ -87,6 +88,10 @@ class Connection:
             f"cannot {action}: MLflow at {_shown(self.url)} did not do it in {self._attempts} "
             f"attempts; last: {problem}"
         )
+
+    def written(self) -> bool:
+        """Whether there may be anything to read: a SQLite file that is not there holds nothing."""
+        return self.artifacts is None or Path(urlsplit(self.url).path[1:]).exists()
 
     def _opened(self) -> "MlflowClient":
         if self._client is None:

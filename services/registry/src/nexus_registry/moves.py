@@ -207,9 +207,8 @@ class Champions:
         """Name who else is moving the champion; claims that are over are removed."""
         for name, text in self._read(model).tags.items():
             if name.startswith(_CLAIM_TAG) and name != own:
-                claim = json.loads(text)
-                if datetime.fromisoformat(claim["until"]) > self._now():
-                    return f"{claim['by']} ({claim['request']})"
+                if rival := _holder(text, self._now()):
+                    return rival
                 self._drop(model, name)
         return None
 
@@ -233,3 +232,13 @@ class Champions:
                 f"remove {name} of {model}",
                 lambda client: client.delete_registered_model_tag(model, name),
             )
+
+
+def _holder(text: str, now: datetime) -> str | None:
+    """Name who holds a claim; None for one that is over, and for what no mover wrote."""
+    try:
+        claim = json.loads(text)
+        held = datetime.fromisoformat(claim["until"]) > now
+        return f"{claim['by']} ({claim['request']})" if held else None
+    except (ValueError, TypeError, KeyError):
+        return None

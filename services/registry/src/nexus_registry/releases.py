@@ -3,6 +3,10 @@
 The champions of a model form a stack.  A promotion puts a version on top; a rollback takes the top
 off, so a second rollback goes one further back and never to the version that was just left.  A
 version lies on the stack once: promoting an old one lifts it to the top.
+
+A stack belongs to one job.  A job that is made anew under a name finds the model and its versions,
+and begins with no champions of its own: neither its gate nor a rollback goes to a former job's
+version, which only a person brings back, by its number.
 """
 
 from collections.abc import Collection, Mapping
@@ -62,6 +66,13 @@ class Releases(_Stored):
     champions: tuple[str, ...] = ()
     withdrawn: tuple[str, ...] = ()
     last: Move | None = None
+    owner: str = ""  # uid of the job whose champions these are; empty before it was recorded
+
+    def of(self, owner: str) -> Self:
+        """Return these as a job sees them: without champions when they are a former job's."""
+        if not owner or self.owner in {"", owner}:
+            return self
+        return self.model_copy(update={"champions": ()})
 
     @property
     def champion(self) -> str | None:
@@ -82,6 +93,7 @@ class Asked:
     by: str  # `gate`, or a person's name
     why: str
     at: datetime
+    owner: str = ""  # uid of the job whose champion is to move; empty for whoever has champions
 
     def __post_init__(self) -> None:
         """Refuse a name that says nothing."""
@@ -107,15 +119,17 @@ def promoted(releases: Releases, version: str, asked: Asked, tags: Mapping[str, 
     Raises:
         MoveNotAllowed: the gate asks, and its verdict is another one or no longer holds.
     """
-    if releases.champion == version:
+    own = releases.of(asked.owner)
+    if own.champion == version:
         return releases
     if asked.by == GATE:
-        _check_verdict(releases, version, tags)
-    others = tuple(one for one in releases.champions if one != version)
+        _check_verdict(own, version, tags)
+    others = tuple(one for one in own.champions if one != version)
     return Releases(
         champions=(*others, version)[-_KEPT:],
         withdrawn=tuple(one for one in releases.withdrawn if one != version),
         last=_move(releases, "promote", version, asked),
+        owner=asked.owner or releases.owner,
     )
 
 
@@ -128,18 +142,21 @@ def rolled_back(releases: Releases, asked: Asked, existing: Collection[str]) -> 
     """
     if asked.by == GATE:
         raise MoveNotAllowed("the gate rolls nothing back: name the person who asks (--by)")
-    left = tuple(one for one in releases.champions[:-1] if one in existing)
+    own = releases.of(asked.owner)
+    left = tuple(one for one in own.champions[:-1] if one in existing)
     if not left:
         raise NothingToRollBackTo(
             "there is no earlier champion to roll back to; name a version to promote instead"
-            if releases.champions
-            else "there is no champion yet, so there is nothing to roll back"
+            if own.champions
+            else "there is no champion yet, so there is nothing to roll back; a version of a "
+            "former job of this name is promoted by its number"
         )
-    gone = releases.champions[-1]
+    gone = own.champions[-1]
     return Releases(
         champions=left,
         withdrawn=(*(one for one in releases.withdrawn if one != gone), gone)[-_KEPT:],
         last=_move(releases, "rollback", left[-1], asked),
+        owner=asked.owner or releases.owner,
     )
 
 

@@ -1,10 +1,12 @@
+from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from nexus_api.meta import API_VERSION
-from nexus_local.platform.components import ENTRY_POINTS, deployments, services
+from nexus_local.platform.components import ENTRY_POINTS, deployments, judge_secret, services
 from nexus_local.platform.layout import Layout, read_json, write_private
 from nexus_local.platform.uploads import covered, touched
+from nexus_local.store.local import LocalCluster
 
 
 def test_every_part_runs_an_installed_command_and_has_an_address() -> None:
@@ -34,6 +36,15 @@ def test_the_gateway_has_the_port_that_was_asked_for() -> None:
     ports = {s["metadata"]["name"]: s["metadata"].get("annotations") for s in services(4711)}
     assert ports["gateway"] == {"llmops.nexus/local-port": "4711"}
     assert ports["milvus"] is None
+
+
+async def test_a_judge_is_named_by_the_environment_and_forgotten_with_it(tmp_path: Path) -> None:
+    named = {"NEXUS_JUDGE_URL": "http://judge/v1", "NEXUS_JUDGE_API_KEY": "k", "OTHER_KEY": "o"}
+    async with LocalCluster(tmp_path / "objects.db") as cluster:
+        first = await cluster.apply(judge_secret(named))
+        told = {name: b64decode(value).decode() for name, value in first["data"].items()}
+        assert told == {"NEXUS_JUDGE_URL": "http://judge/v1", "NEXUS_JUDGE_API_KEY": "k"}
+        assert "NEXUS_JUDGE_URL" not in str(await cluster.apply(judge_secret({})))
 
 
 def test_private_files_are_the_owners_alone(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -44,6 +45,34 @@ VALUES = (
 
 def parsed(row: Any) -> Example:
     return parse_row(json.dumps(row).encode(), Source.FILES, ORIGIN, Asking())
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"question": "Q?", "answer": "A.", "context": ["a"] * 257},
+        {"question": "Q?", "answer": "A.", "context": ["a"] * 1_000_000},
+        {"messages": [{"role": "x" * 100_000, "content": "Q?"}]},
+        {"x" * 100_000: 1, "y" * 100_000: 2},
+        {"question": "Q?", "answer": "A.", "document": "d" * 1025},
+    ],
+    ids=["passages", "a million passages", "role", "keys", "document"],
+)
+def test_a_row_beyond_all_bounds_is_refused_at_once_and_in_few_words(row: Any) -> None:
+    began = time.process_time()
+    with pytest.raises(Malformed) as refused:
+        parsed(row)
+    assert len(str(refused.value)) <= 400
+    assert time.process_time() - began < 5
+
+
+@pytest.mark.parametrize("language", ["{", "{0.__class__}", "en\u202e", "a b", "x" * 20])
+def test_a_language_that_is_no_tag_is_not_known(language: str) -> None:
+    assert parsed({"question": "Q?", "answer": "A.", "language": language}).language == ""
+
+
+def test_a_language_is_a_tag() -> None:
+    assert parsed({"question": "Q?", "answer": "A.", "language": " pt-BR "}).language == "pt-BR"
 
 
 def test_the_three_forms_say_the_same() -> None:

@@ -1,6 +1,7 @@
 """`golden-add`: feedback becomes a golden item, in a new version, never in place."""
 
 import io
+import json
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -111,3 +112,59 @@ def test_keys_lie_in_the_namespace(bucket: ObjectStore, to: str) -> None:
 
 def test_another_tenants_answers_are_not_found(bucket: ObjectStore) -> None:
     assert add("good", base="", to="u/g.jsonl", namespace="u") == 1
+
+
+def add_to(name: str, *responses: str, more: tuple[str, ...] = ()) -> int:
+    named = [f"--response={one}" for one in responses]
+    return run(["golden-add", "--namespace=team", *named, f"--set={name}", *more])
+
+
+def test_a_set_is_extended_by_its_name_from_its_newest_version(bucket: ObjectStore) -> None:
+    assert add_to("seals", "good") == 0
+    assert add_to("seals", "asked") == 0
+    first, second = (held(bucket, f"team/golden/seals-v{number}.jsonl") for number in (1, 2))
+    assert (first.name, first.version, len(first.items)) == ("seals", "1", 1)
+    assert (second.name, second.version, len(second.items)) == ("seals", "2", 2)
+
+
+def test_what_a_set_has_is_not_added_again(
+    bucket: ObjectStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert add_to("seals", "good") == 0
+    assert add_to("seals", "good") == 1
+    assert "id 'feedback-good' is in the set already" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("seals", ("--to=team/golden/x.jsonl",)), ("../other", ()), ("", ()), ("a/b", ())],
+)
+def test_a_set_is_named_in_one_way(bucket: ObjectStore, name: str, more: tuple[str, ...]) -> None:
+    assert add_to(name, "good", more=more) == 2
+
+
+def test_sets_and_what_may_be_added_are_listed(bucket: ObjectStore, tmp_path: Path) -> None:
+    def listed() -> dict[str, list[dict[str, object]]]:
+        out = tmp_path / "out.json"
+        assert run(["golden-list", "--namespace=team", f"--golden-out={out}"]) == 0
+        found: dict[str, list[dict[str, object]]] = json.loads(out.read_text())
+        return found
+
+    before = listed()
+    assert before["sets"] == []  # 1.jsonl is a version of no set that has a name
+    assert {one["response"] for one in before["corrections"]} == {"good", "evil", "asked"}
+    for number in range(1, 11):
+        golden = GoldenSet(FIRST.items, "seals", str(number))
+        content = write(golden)
+        bucket.put(f"team/golden/seals-v{number}.jsonl", io.BytesIO(content))
+    bucket.put("team/golden/broken-v1.jsonl", io.BytesIO(b"{"))
+    bucket.put("other/golden/seals-v11.jsonl", io.BytesIO(content))
+    assert add_to("seals", "good") == 0
+    after = listed()
+    assert [(one["set"], one["version"], one["items"]) for one in after["sets"]][-2:] == [
+        ("seals", 10, 1),
+        ("seals", 11, 2),
+    ]
+    assert "not JSON" in str(after["sets"][0]["problem"])
+    assert str(after["sets"][-1]["uri"]).endswith("/bucket/team/golden/seals-v11.jsonl")
+    assert {one["response"] for one in after["corrections"]} == {"evil", "asked"}

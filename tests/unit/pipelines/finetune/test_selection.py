@@ -1,6 +1,7 @@
 """What a run learns from: the same from the same examples, in whatever order they come."""
 
 import random
+import time
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -270,3 +271,15 @@ def test_personal_data_is_redacted_before_anything_is_kept() -> None:
 def test_what_is_newer_than_the_run_waits_for_the_next() -> None:
     found = chosen([example("q", created="2026-06-01T00:00:00.000001Z")])
     assert found.dropped == {"AfterAsOf": 1}
+
+
+def test_what_is_absurdly_long_is_left_out_before_anything_looks_into_it() -> None:
+    """Redaction looks at every character, more than once: forty megabytes would take an hour."""
+    began = time.process_time()
+    hostile = example("Which valve?", "+4930901820" * 4_000_000)
+    selection = chosen([*many(20), hostile])
+    assert selection.dropped["AbsurdLength"] == 1
+    assert [one.reason for one in selection.rejected] == ["AbsurdLength"]
+    assert selection.judged == 21
+    assert selection.redacted_examples == 0
+    assert time.process_time() - began < 10

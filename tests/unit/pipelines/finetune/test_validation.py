@@ -67,6 +67,14 @@ def test_good_data_passes_every_gate() -> None:
     assert len({gate.name for gate in gates}) == len(gates) == 12
 
 
+@pytest.mark.parametrize("language", ["{", "{}", "{0.__class__}", "{x!r:>99}"])
+def test_what_a_row_says_is_never_taken_for_a_format(language: str) -> None:
+    strange = replace(GOOD, train=[example(n, language=language) for n in range(30)])
+    gate = of(judge(strange, LIMITS, LENGTH), "language")
+    assert not gate.passed
+    assert f"30 {language.lower()})" in gate.message
+
+
 @pytest.mark.parametrize(
     ("checked", "names"),
     [

@@ -8,7 +8,7 @@ an alert was told before is the plan's to know: a record that a job has answered
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nexus_api.meta import RUN_REQUESTED, Manifest
+from nexus_api.meta import ALERT_REQUESTED, Manifest
 from nexus_operator.build.events import (
     EVENT_SOURCE,
     SENSOR,
@@ -113,7 +113,7 @@ def _dependency(job: Alerted) -> Manifest:
 def _trigger(job: Alerted) -> Manifest:
     name = _trigger_name(job)
     source = {"dependencyName": name, "dataTemplate": picking(job, ".Input.body.alerts")}
-    return asking(name, "FineTuneJob", job.namespace, job.name, RUN_REQUESTED, source)
+    return asking(name, "FineTuneJob", job.namespace, job.name, ALERT_REQUESTED, source)
 
 
 def _trigger_name(job: Alerted) -> str:

@@ -5,6 +5,7 @@ import json
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import JOB_LABEL, Manifest
 from nexus_operator.build.metadata import labels
+from nexus_operator.build.run import run_of
 from nexus_operator.naming import child_name, short_hash
 from nexus_operator.settings import ResourceProfile, Settings
 from nexus_operator.status.runs import CAUSE
@@ -126,22 +127,10 @@ def _workflow(
     job: FineTuneJob, settings: Settings, name: str, template: str, own: dict[str, str]
 ) -> Manifest:
     meta = job.metadata
-    parameters = {"namespace": meta.namespace, "job": meta.name, "uid": meta.uid, **own}
-    reference: Manifest = {"name": template}
-    if settings.workflow_template_kind == "ClusterWorkflowTemplate":
-        reference["clusterScope"] = True
-    return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
-        "metadata": {
-            "name": name,
-            "namespace": settings.platform_namespace,
-            "labels": labels(job, owner_label=JOB_LABEL, component="pipelines"),
-        },
-        "spec": {
-            "workflowTemplateRef": reference,
-            "arguments": {
-                "parameters": [{"name": key, "value": value} for key, value in parameters.items()]
-            },
-        },
-    }
+    return run_of(
+        template,
+        settings,
+        name=name,
+        labels=labels(job, owner_label=JOB_LABEL, component="pipelines"),
+        parameters={"namespace": meta.namespace, "job": meta.name, "uid": meta.uid, **own},
+    )

@@ -3,6 +3,7 @@
 from nexus_api.meta import INDEX_LABEL, Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_operator.build.metadata import labels
+from nexus_operator.build.run import run_of
 from nexus_operator.naming import child_name, short_hash
 from nexus_operator.settings import Settings
 from nexus_operator.status.runs import ATTEMPT, CAUSE
@@ -65,23 +66,12 @@ def _workflow(
     parameters: dict[str, str],
     attempt: int,
 ) -> Manifest:
-    parameters = {**parameters, "image": settings.images.pipelines}
-    reference: Manifest = {"name": template}
-    if settings.workflow_template_kind == "ClusterWorkflowTemplate":
-        reference["clusterScope"] = True
-    return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
-        "metadata": {
-            "name": name,
-            "namespace": settings.platform_namespace,
-            "labels": labels(index, owner_label=INDEX_LABEL, component="pipelines"),
-            "annotations": {ATTEMPT: str(attempt)},
-        },
-        "spec": {
-            "workflowTemplateRef": reference,
-            "arguments": {
-                "parameters": [{"name": key, "value": value} for key, value in parameters.items()]
-            },
-        },
-    }
+    workflow = run_of(
+        template,
+        settings,
+        name=name,
+        labels=labels(index, owner_label=INDEX_LABEL, component="pipelines"),
+        parameters={**parameters, "image": settings.images.pipelines},
+    )
+    workflow["metadata"]["annotations"] = {ATTEMPT: str(attempt)}
+    return workflow

@@ -37,11 +37,16 @@ def alerted(jobs: Iterable[FineTuneJob]) -> tuple[Alerted, ...]:
     told: list[Alerted] = []
     room = MOST_BYTES
     for one in sorted(_wanting(jobs)):
-        size = len(picking(one, ".Input.body.alerts"))
+        size = _size(one)
         if size <= room:
             told.append(one)
             room -= size
     return tuple(told)
+
+
+def template_bytes(job: FineTuneJob) -> int:
+    """Return how much room a job takes in the listener, in bytes; 0 without alerts."""
+    return sum(_size(one) for one in _wanting([job]))
 
 
 def _wanting(jobs: Iterable[FineTuneJob]) -> Iterable[Alerted]:
@@ -50,6 +55,10 @@ def _wanting(jobs: Iterable[FineTuneJob]) -> Iterable[Alerted]:
         if triggers is not None and triggers.alerts and not job.deleting:
             matchers = tuple(tuple(sorted(one.matchers.items())) for one in triggers.alerts)
             yield Alerted(job.metadata.namespace, job.metadata.name, matchers)
+
+
+def _size(job: Alerted) -> int:
+    return len(picking(job, ".Input.body.alerts"))
 
 
 def _ours(listener: Manifest) -> bool:

@@ -17,6 +17,8 @@ from nexus_operator.build.finetune import (
 from nexus_operator.objects import name_of
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
 from nexus_operator.plan.production import production_text, production_unit
+from nexus_operator.plan.tuning_alerts import LOOK_AGAIN as ALERTS_LOOK
+from nexus_operator.plan.tuning_alerts import NOTIFIED, notified
 from nexus_operator.plan.tuning_hindrance import PASSING, hindrance
 from nexus_operator.plan.tuning_requests import (
     answered,
@@ -79,7 +81,8 @@ def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: date
         **champion_status(job, (*view.runs, *view.moves)),
     }
     shown["answered"] = answered(job, _answers(job, view, newest))
-    conditions = _conditions(job, view, newest, due, hindered, shown, now)
+    alerted = notified(job, seen, settings)
+    conditions = _conditions(job, view, newest, due, hindered, shown, alerted, now)
     old = [one.manifest() for one in job.status.conditions]
     return Plan(
         status={
@@ -92,7 +95,7 @@ def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: date
         delete=_worn_out(job, view, newest, seen),
         add_finalizer=FINALIZER not in job.metadata.finalizers,
         events=transitions(old, conditions),
-        requeue_after=_look_again(view, newest, due, hindered, now),
+        requeue_after=_look_again(view, newest, due, hindered, alerted, now),
     )
 
 
@@ -219,6 +222,7 @@ def _conditions(
     due: NextRun | None,
     hindered: Failure | None,
     shown: Manifest,
+    alerted: Finding | None,
     now: datetime,
 ) -> list[Manifest]:
     decision, champion = parsed(shown, job)
@@ -235,7 +239,9 @@ def _conditions(
     )
     old = [one.manifest() for one in job.status.conditions]
     generation = job.metadata.generation
-    return merge(old, findings(job, outlook), generation=generation, now=now)
+    found = [*findings(job, outlook), *([alerted] if alerted else [])]
+    drop = frozenset() if alerted else frozenset({NOTIFIED})
+    return merge(old, found, generation=generation, now=now, drop=drop)
 
 
 def _worn_out(
@@ -256,12 +262,17 @@ def _look_again(
     newest: Newest | None,
     due: NextRun | None,
     hindered: Failure | None,
+    alerted: Finding | None,
     now: datetime,
 ) -> timedelta | None:
-    if due is not None:
-        return max(due.at - now, _SHORTEST_WAIT)
+    waits = [max(due.at - now, _SHORTEST_WAIT)] if due is not None else []
     busy = (newest is not None and newest.busy) or any(run.running for run in view.moves)
-    return LOOK_AGAIN if busy or (hindered is not None and hindered.reason in PASSING) else None
+    passing = hindered is not None and hindered.reason in PASSING
+    if due is None and (busy or passing):
+        waits.append(LOOK_AGAIN)
+    if alerted is not None and alerted.reason in ALERTS_LOOK:
+        waits.append(ALERTS_LOOK[alerted.reason])
+    return min(waits, default=None)
 
 
 def _teardown(job: FineTuneJob, seen: Seen, now: datetime) -> Plan:

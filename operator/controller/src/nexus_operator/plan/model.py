@@ -67,5 +67,7 @@ class Plan:
     add_finalizer: bool = False
     remove_finalizer: bool = False
     events: Sequence[Transition] = field(default=())
+    withheld: str = ""
+    """What the cluster did not let the operator see, as a sentence: no other part is decided."""
     requeue_after: timedelta | None = None
     """When to look again although nothing was heard."""

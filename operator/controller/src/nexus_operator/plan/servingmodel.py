@@ -6,14 +6,14 @@ from datetime import datetime, timedelta
 
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_api.servingmodel import Engine, ServedAdapter, ServingModel
+from nexus_api.servingmodel import Engine, ServingModel
 from nexus_api.uri import parse_uri
 from nexus_operator.build.engines import ENGINES, engine_of
 from nexus_operator.build.pod import pod_template
 from nexus_operator.build.revision import REVISION_LABEL, revision_of
 from nexus_operator.build.serving import deployment, released_template, service
 from nexus_operator.objects import annotations_of, is_deleting, labels_of, owner_uids, ref_of
-from nexus_operator.plan.adapters import Resolved, resolved
+from nexus_operator.plan.adapters import resolved
 from nexus_operator.plan.guards import (
     foreign,
     guard,
@@ -27,7 +27,7 @@ from nexus_operator.settings import Settings
 from nexus_operator.status.address import service_url
 from nexus_operator.status.conditions import transitions
 from nexus_operator.status.failure import Failure
-from nexus_operator.status.pods import strength, trouble
+from nexus_operator.status.pods import answers, strength, trouble
 from nexus_operator.status.servingmodel import Serving, Side, servingmodel_status
 
 LOOK_AGAIN = timedelta(seconds=5)
@@ -56,6 +56,13 @@ class _View:
         pods = [pod for pod in self.pods if labels_of(pod).get(REVISION_LABEL) == name]
         return Side(name=name, strength=strength(found), trouble=trouble(found, pods))
 
+    def others_answer(self, live: str | None) -> bool:
+        """Whether a request may still reach another revision than the live one."""
+        pods = (one for one in self.pods if answers(one))
+        return any(one.answers and one.name != live for one in self.revisions) or any(
+            labels_of(pod).get(REVISION_LABEL) != live for pod in pods
+        )
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Release:
@@ -77,6 +84,7 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
     live = live_revision(wanted, model.status.live_revision, view.revisions)
     stopping = wanted is not None and _must_wait(model, wanted, view)
     release = None if wanted is None else _release(model, wanted, view, settings)
+    switched = wanted is not None and wanted == live and not view.others_answer(live)
     selected = live or wanted
     engine = _engine(model, selected, view)
     create: tuple[Manifest, ...] = ()
@@ -90,7 +98,7 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         if not stopping:
             create = missing_claim(model, release.template, seen, settings)
             create += _first_replicas(model, release, live, view, settings)
-            apply.append(_deployment(model, release, _replicas(model, settings)))
+            apply.append(_deployment(model, release, _replicas(model, release, view, settings)))
         delete += _surplus(model, release.name, live, view)
     serving = Serving(
         wanted=view.side(wanted),
@@ -103,19 +111,20 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         url=service_url(view.service) if view.service else None,
         autoscaler=guard(model, seen, "HorizontalPodAutoscaler"),
         autoscales=settings.on_kubernetes,
-        adapters=_adapters(model, released, wanted, live),
+        adapters=released.adapters if switched else tuple(model.status.adapters),
         registry=released.registry,
         unreleased=released.waiting,
     )
     status = servingmodel_status(model, serving, now)
     old = [one.manifest() for one in model.status.conditions]
+    still = serving.settled and switched and not delete
     return Plan(
         status=status,
         create=create,
         apply=tuple(apply),
         delete=delete,
         events=transitions(old, status["conditions"]),
-        requeue_after=SETTLED_LOOK if serving.settled and not delete else LOOK_AGAIN,
+        requeue_after=SETTLED_LOOK if still else LOOK_AGAIN,
     )
 
 
@@ -200,13 +209,6 @@ def _engine(model: ServingModel, selected: str | None, view: _View) -> Engine:
     return told or model.spec.engine()
 
 
-def _adapters(
-    model: ServingModel, released: Resolved, wanted: str | None, live: str | None
-) -> tuple[ServedAdapter, ...]:
-    """Return the adapters of the live revision: those of the spec once it is the wanted one."""
-    return released.adapters if wanted == live else tuple(model.status.adapters)
-
-
 def _must_wait(model: ServingModel, wanted: str, view: _View) -> bool:
     """Tell whether old processes have to stop before new ones start."""
     if model.spec.release.strategy != "Recreate":
@@ -225,12 +227,21 @@ def _surplus(model: ServingModel, wanted: str, live: str | None, view: _View) ->
     return doomed(one.deployment for one in going)
 
 
-def _replicas(model: ServingModel, settings: Settings) -> int | None:
-    """Return the number of replicas to apply, None where an autoscaler decides."""
+def _replicas(
+    model: ServingModel, release: _Release, view: _View, settings: Settings
+) -> int | None:
+    """Return the number of replicas to apply, None where an autoscaler decides.
+
+    An autoscaler takes 0 for its own switch and leaves it there, so a Deployment that somebody
+    scaled to 0 is brought back to 1, which is also what stays once the field is left out again.
+    """
     scaling = model.spec.autoscaling
     if scaling is None:
         return model.spec.replicas
-    return None if settings.on_kubernetes else scaling.min_replicas
+    if not settings.on_kubernetes:
+        return scaling.min_replicas
+    present = view.find(release.name)
+    return 1 if present and present.deployment["spec"].get("replicas") == 0 else None
 
 
 def _first_replicas(

@@ -9,6 +9,7 @@ from typing import Literal
 from nexus_api import alerts
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
+    ALERT_REQUESTED,
     CANCEL_REQUESTED,
     PROMOTE_REQUESTED,
     PROMOTION_BLOCKED,
@@ -29,8 +30,10 @@ _ANNOTATIONS: dict[What, str] = {
 }
 _LONGEST_REASON = 1024  # characters of what stops promotions
 _PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{1,200}", re.ASCII)
-_PROMOTE = re.compile(r"(?P<version>[1-9][0-9]{0,8}) by (?P<person>\S.{0,199})")
-_ROLLBACK = re.compile(r"by (?P<person>\S.{0,199})")
+# As long as the registry takes a name; `gate` is who promotes by a verdict, and no person.
+_PERSON = r"(?P<person>(?!gate\Z)\S.{0,127})"
+_PROMOTE = re.compile(rf"(?P<version>[1-9][0-9]{{0,8}}) by {_PERSON}")
+_ROLLBACK = re.compile(f"by {_PERSON}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +64,16 @@ def open_request(job: FineTuneJob, what: What) -> str:
 
 
 def open_runs(job: FineTuneJob) -> list[str]:
-    """Return the ids of all requests for a run that nothing has answered: alerts come in groups."""
-    told = alerts.records(job.metadata.annotations.get(RUN_REQUESTED, ""))
-    asked = [f"run:{one}" for one in told] or [request_id(job, "run")]
+    """Return the ids of all requests for a run that nothing has answered.
+
+    A person asks for one, alerts come in groups.  An older release had alerts write where people
+    do, and what it left there counts.
+    """
+    notes = job.metadata.annotations
+    former = alerts.records(notes.get(RUN_REQUESTED, ""))
+    told = dict.fromkeys((*former, *alerts.records(notes.get(ALERT_REQUESTED, ""))))
+    asked = [] if former else [request_id(job, "run")]
+    asked += [f"run:{one}" for one in told]
     return [one for one in asked if one and one not in job.status.answered]
 
 

@@ -1,15 +1,16 @@
 """Carrying out a plan: only what differs is written, and a refusal shows on the resource."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import TypeAlias
+from typing import Literal, NamedTuple, TypeAlias
 
 from nexus_api.meta import FINALIZER, Manifest
 from nexus_operator.cluster.errors import (
     AlreadyExists,
+    ClusterError,
     Conflict,
     Forbidden,
     Invalid,
@@ -27,9 +28,24 @@ Hurry: TypeAlias = Callable[[], bool]
 """Tells whether other new resources wait for their first child."""
 
 REFUSED = "Refused"
-"""Condition that stands while the cluster refuses one of the children."""
+"""Condition that stands while the cluster refuses something that a plan needs."""
 
 log = logging.getLogger(__name__)
+
+
+class Refusal(NamedTuple):
+    """One request that the cluster refused, and a sentence on it for a person."""
+
+    reason: Literal["Invalid", "Forbidden"]
+    message: str
+
+    @classmethod
+    def of(cls, what: object, problem: ClusterError) -> "Refusal":
+        """Say which request was refused, and why."""
+        reason: Literal["Invalid", "Forbidden"] = (
+            "Forbidden" if isinstance(problem, Forbidden) else "Invalid"
+        )
+        return cls(reason, f"{what} was refused: {str(problem).rstrip('.')}.")
 
 
 def never() -> bool:
@@ -43,12 +59,12 @@ class Outcome:
 
     Attributes:
         writes: number of requests that changed something.
-        refusals: one sentence for each child that the cluster refused.
+        refusals: one for each request that the cluster refused.
         unfinished: whether the status was left for later, since others were in a hurry.
     """
 
     writes: int = 0
-    refusals: tuple[str, ...] = ()
+    refusals: tuple[Refusal, ...] = ()
     unfinished: bool = False
 
 
@@ -70,7 +86,7 @@ async def carry_out(
     """
     ref = ref_of(resource)
     writes = 0
-    refusals: list[str] = []
+    refusals = [Refusal("Forbidden", plan.withheld)] if plan.withheld else []
     if plan.add_finalizer:
         wanted_finalizers = [*_finalizers(resource), FINALIZER]
         resource = await _set_finalizers(cluster, resource, wanted_finalizers)
@@ -84,23 +100,28 @@ async def carry_out(
     if not guarded:
         writes += await _create_all(cluster, plan, refusals)
     writes += await _apply_all(cluster, plan, seen, refusals)
+    kept = 0
     for one in plan.delete:
-        writes += await _delete(cluster, one)
+        try:
+            writes += await _delete(cluster, one)
+        except Forbidden as problem:
+            kept += 1
+            refusals.append(Refusal.of(f"The deletion of {one.ref}", problem))
     for event in plan.events if written else ():
         if not known and not event.warning:
             continue  # a new resource starts well: that is no news
         await (record or partial(post_event, cluster))(resource, event, now)
-    if plan.remove_finalizer:
-        kept = [name for name in _finalizers(resource) if name != FINALIZER]
-        await _set_finalizers(cluster, resource, kept)
+    if plan.remove_finalizer and not kept:
+        others = [name for name in _finalizers(resource) if name != FINALIZER]
+        await _set_finalizers(cluster, resource, others)
         return Outcome(writes=writes + 1)
     writes += await _show_refusals(cluster, resource, refusals, now)
     if refusals:
-        log.warning("%s: %s", ref, " ".join(refusals))
+        log.warning("%s: %s", ref, " ".join(one.message for one in refusals))
     return Outcome(writes=writes, refusals=tuple(refusals))
 
 
-async def _create_all(cluster: Cluster, plan: Plan, refusals: list[str]) -> int:
+async def _create_all(cluster: Cluster, plan: Plan, refusals: list[Refusal]) -> int:
     """Make what is made once; a write under the version that was read has gone before."""
     writes = 0
     for wanted in plan.create:
@@ -108,7 +129,7 @@ async def _create_all(cluster: Cluster, plan: Plan, refusals: list[str]) -> int:
     return writes
 
 
-async def _apply_all(cluster: Cluster, plan: Plan, seen: Seen, refusals: list[str]) -> int:
+async def _apply_all(cluster: Cluster, plan: Plan, seen: Seen, refusals: list[Refusal]) -> int:
     writes = 0
     for wanted in plan.apply:
         present = seen.child(wanted["kind"], wanted["metadata"]["name"])
@@ -131,12 +152,12 @@ async def _write_status(
     return resource, 1 if patch else 0
 
 
-async def _attempt(write: Awaitable[int], refusals: list[str], wanted: Manifest) -> int:
+async def _attempt(write: Awaitable[int], refusals: list[Refusal], wanted: Manifest) -> int:
     """Await one write; a refusal is kept, so that the other children still get theirs."""
     try:
         return await write
     except (Invalid, KindMissing) as problem:
-        refusals.append(f"{ref_of(wanted)} was refused: {str(problem).rstrip('.')}.")
+        refusals.append(Refusal.of(ref_of(wanted), problem))
         return 0
 
 
@@ -197,10 +218,10 @@ async def _patch_status(cluster: Cluster, resource: Manifest, status: Manifest) 
 
 
 async def _show_refusals(
-    cluster: Cluster, resource: Manifest, refusals: list[str], now: datetime
+    cluster: Cluster, resource: Manifest, refusals: list[Refusal], now: datetime
 ) -> int:
     old = (resource.get("status") or {}).get("conditions") or []
-    findings = [Finding(REFUSED, True, "Invalid", " ".join(refusals))] if refusals else []
+    findings = _refused(refusals)
     drop = frozenset() if refusals else frozenset({REFUSED})
     generation = int(resource["metadata"].get("generation") or 0)
     new = merge(old, findings, generation=generation, now=now, drop=drop)
@@ -208,6 +229,14 @@ async def _show_refusals(
         return 0
     await _patch_status(cluster, resource, {"conditions": new})
     return 1
+
+
+def _refused(refusals: Sequence[Refusal]) -> list[Finding]:
+    """Return the condition, whose reason is that of the first refusal."""
+    if not refusals:
+        return []
+    message = " ".join(one.message for one in refusals)
+    return [Finding(REFUSED, True, refusals[0].reason, message)]
 
 
 def _finalizers(resource: Manifest) -> list[str]:

@@ -91,7 +91,7 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: 
 
 
 async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Settings) -> Seen:
-    """Read the Workflows of a job, and the ServingModels that it names."""
+    """Read the Workflows of a job, the ServingModels that it names, and what tells it of alerts."""
     meta, spec = job.metadata, job.spec
     labels = {JOB_LABEL: meta.name, NAMESPACE_LABEL: meta.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
@@ -104,7 +104,9 @@ async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Sett
     }
     found = [await cluster.get(ref) for ref in sorted(refs)]
     models = _with_kind([one for one in found if one], API_VERSION, "ServingModel")
-    return Seen(children=_with_kind(runs, *WORKFLOW), references=models)
+    told = settings.events.alerts and spec.triggers is not None and spec.triggers.alerts
+    listener = await _half(cluster, settings, SENSOR, ALERTS) if told else ()
+    return Seen(children=_with_kind(runs, *WORKFLOW), references=(*models, *listener))
 
 
 def _with_kind(objects: list[Manifest], api_version: str, kind: str) -> tuple[Manifest, ...]:

@@ -8,14 +8,14 @@ from typing import Any, NamedTuple, TypeAlias
 from pydantic import ValidationError
 
 from nexus_api.meta import API_VERSION, Manifest
-from nexus_operator.cluster.errors import Conflict, NotFound
+from nexus_operator.cluster.errors import Conflict, Forbidden, NotFound
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.plan.model import Plan, Seen
 from nexus_operator.reconcile.carry_out import Hurry, Record, carry_out, never
 from nexus_operator.reconcile.kinds import KINDS
 from nexus_operator.reconcile.witness import Witness
 from nexus_operator.settings import Settings
-from nexus_operator.status.conditions import Finding, merge
+from nexus_operator.status.conditions import Finding, merge, reason_of
 
 Clock: TypeAlias = Callable[[], datetime]
 
@@ -76,9 +76,13 @@ async def reconcile(
         plan, seen = _unreadable(resource, problem, now), Seen()
     else:
         witness = Witness(cluster)
-        seen = await kind.observe(witness, parsed, settings)
-        seen = replace(seen, missing=seen.missing | witness.missing)
-        plan = kind.plan(parsed, seen, settings, now)
+        try:
+            seen = await kind.observe(witness, parsed, settings)
+        except Forbidden as problem:
+            plan, seen = _withheld(resource, problem, now), Seen()
+        else:
+            seen = replace(seen, missing=seen.missing | witness.missing)
+            plan = kind.plan(parsed, seen, settings, now)
     try:
         outcome = await carry_out(cluster, resource, plan, seen, now, record, hurry)
     except (NotFound, Conflict):
@@ -99,6 +103,19 @@ def _unreadable(resource: Manifest, problem: ValidationError, now: datetime) -> 
     old = (resource.get("status") or {}).get("conditions") or []
     finding = Finding("Ready", False, "Unreadable", message)
     return Plan(status={"conditions": merge(old, [finding], generation=generation, now=now)})
+
+
+def _withheld(resource: Manifest, problem: Forbidden, now: datetime) -> Plan:
+    """Say on the resource what the operator may not see; what was found before stays as it is."""
+    message = (
+        f"The operator may not see what it needs ({str(problem).rstrip('.')}): grant its "
+        "ServiceAccount the rights of the chart."
+    )
+    old = (resource.get("status") or {}).get("conditions") or []
+    findings = [] if reason_of(old, "Ready") else [Finding("Ready", False, "Forbidden", message)]
+    generation = int(resource["metadata"].get("generation") or 0)
+    conditions = merge(old, findings, generation=generation, now=now)
+    return Plan(status={"conditions": conditions}, withheld=message)
 
 
 def _path(location: tuple[Any, ...]) -> str:

@@ -50,6 +50,13 @@ def strength(deployment: Manifest | None) -> Strength:
     )
 
 
+def answers(pod: Manifest) -> bool:
+    """Tell whether a pod takes requests; one that is ending does so until its containers stop."""
+    return any(
+        one.get("type") == "Ready" and one.get("status") == "True" for one in _conditions(pod)
+    )
+
+
 def trouble(deployment: Manifest | None, pods: Iterable[Manifest]) -> Failure | None:
     """Return the first reason that keeps a pod from being ready, as Kubernetes words it."""
     for pod in sorted(pods, key=name_of):

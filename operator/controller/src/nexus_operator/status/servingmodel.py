@@ -36,7 +36,7 @@ class Serving:
         url: where the Service answers.
         autoscaler: the autoscaler, None when there is none.
         autoscales: whether there are autoscalers here at all.
-        adapters: those of the revision that answers.
+        adapters: those that every revision which can still be reached has.
         registry: whether the spec names an adapter of the registry.
         unreleased: why such an adapter is left out, if so.
     """

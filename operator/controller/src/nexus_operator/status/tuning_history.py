@@ -146,6 +146,7 @@ def decision_status(job: FineTuneJob, newest: Newest | None, now: datetime) -> M
             "lower": number_text(decision.get("lower")),
             "items": items if isinstance(items, int) and items >= 0 else None,
             "version": version,
+            "report": f"/v1/reports/finetunes/{job.metadata.name}/{newest.name}",
             "decidedAt": timestamp(old.decided_at if known and old and old.decided_at else now),
         }
         shown["lastDecision"] = {k: v for k, v in told.items() if v not in (None, "")}

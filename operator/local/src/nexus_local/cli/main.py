@@ -9,7 +9,21 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
-from nexus_local.cli import apply, ask, demo, doctor, documents, logs, show, tuning, up, wait
+from nexus_local.cli import (
+    apply,
+    ask,
+    demo,
+    doctor,
+    documents,
+    evaluate,
+    experiments,
+    golden,
+    logs,
+    show,
+    tuning,
+    up,
+    wait,
+)
 from nexus_local.cli.errors import CliError, UsageError
 
 app = typer.Typer(
@@ -35,6 +49,9 @@ VERBS: tuple[Callable[..., Any], ...] = (
     tuning.cancel,
     tuning.promote,
     tuning.rollback,
+    evaluate.evaluate,
+    experiments.diff,
+    golden.golden,
     documents.ingest,
     documents.documents,
     ask.ask,

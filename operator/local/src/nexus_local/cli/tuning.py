@@ -24,7 +24,7 @@ from nexus_local.cli.target import Target, connected
 console = Console()
 Job = Annotated[str, typer.Argument(help="The FineTuneJob, as NAME or finetunejob/NAME.")]
 By = Annotated[str, typer.Option(help="Who asks; your user name by default.")]
-_LONGEST_PERSON = 120
+_LONGEST_PERSON = 90  # characters; with " at " and the time it stays within the registry's 128
 
 
 @connected

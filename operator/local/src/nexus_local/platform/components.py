@@ -6,6 +6,8 @@ same containers run as child processes here and as pods there.
 
 from __future__ import annotations
 
+from base64 import b64encode
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from nexus_local.platform.layout import Layout
 
 NAMESPACE = "nexus-system"
 CONFIG_MAP = "nexus-platform"
+PLATFORM_SECRET = "nexus-platform"  # noqa: S105 - the name of a Secret, not one
 CONTROL_SECRET = "nexus-control"  # noqa: S105 - the name of a Secret, not one
 TOKEN_FOLDER = "/var/run/nexus"  # noqa: S105 - a folder
 MILVUS_FOLDER = "/var/lib/milvus"
@@ -94,6 +97,21 @@ def control_secret(token: str) -> Manifest:
         "kind": "Secret",
         "metadata": _metadata(CONTROL_SECRET, "gateway"),
         "stringData": {"token": token},
+    }
+
+
+def judge_secret(environment: Mapping[str, str]) -> Manifest:
+    """The judge that whoever starts the platform names; steps alone are told of it."""
+    return {
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(PLATFORM_SECRET, "pipelines"),
+        # Not stringData, whose fields nobody owns: what is no longer named has to go.
+        "data": {
+            name: b64encode(value.encode()).decode()
+            for name, value in sorted(environment.items())
+            if name.startswith("NEXUS_JUDGE_")
+        },
     }
 
 

@@ -163,6 +163,7 @@ async def _bring_up(
         urls[name] = address
     await cluster.apply(components.config_map(options.layout, options.model_cache, urls))
     await cluster.apply(components.control_secret(control.token))
+    await cluster.apply(components.judge_secret(os.environ))
     migrated = asyncio.create_task(_migrate(node))
     for deployment in components.deployments(
         options.embedding_model, options.gateway_env, options.monitor_env

@@ -10,17 +10,21 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from pydantic import ValidationError
-
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_api.release import ReleasableUnit
-from nexus_evaluation.golden import GoldenItem, GoldenSet, read
+from nexus_evaluation.golden import GoldenItem
 from nexus_evaluation.metrics.support import Embed
 from nexus_evaluation.results import write
 from nexus_knowledge.embedding import EmbedderClient
 from nexus_pipelines.arguments import write_output
 from nexus_pipelines.environment import Environment
-from nexus_pipelines.finetune.arguments import add_run, job_settings, run_store
+from nexus_pipelines.finetune.arguments import (
+    add_production,
+    add_run,
+    job_settings,
+    production_unit,
+    run_store,
+)
 from nexus_pipelines.finetune.evaluate.adapters import prepare
 from nexus_pipelines.finetune.evaluate.asking import asker
 from nexus_pipelines.finetune.evaluate.behaviour import behaviour, probes
@@ -33,10 +37,14 @@ from nexus_pipelines.finetune.evaluate.core import (
     report,
     wanted_metrics,
 )
-from nexus_pipelines.finetune.evaluate.errors import ProductionUnusable
+from nexus_pipelines.finetune.evaluate.judging import judged_scores
 from nexus_pipelines.finetune.evaluate.kept import Kept
 from nexus_pipelines.finetune.evaluate.prompts import messages_for
 from nexus_pipelines.finetune.evaluate.runtime import serving
+from nexus_pipelines.finetune.judge.access import Judge
+from nexus_pipelines.finetune.judge.demand import demanded_judge, judged_metrics
+from nexus_pipelines.finetune.judge.process import judge_python
+from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
 from nexus_pipelines.finetune.train.machine import threads
 
@@ -48,9 +56,7 @@ _MAKER = 2
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the step takes."""
     add_run(parser)
-    parser.add_argument(
-        "--production", default="", help="releasable unit that serves now, JSON; empty for none"
-    )
+    add_production(parser)
     parser.add_argument("--evaluation-out", required=True, help="file for the means, JSON")
 
 
@@ -58,9 +64,10 @@ def run(args: argparse.Namespace) -> None:
     """Do the step; what is done already, with the same inputs, is only told again."""
     signal.signal(signal.SIGTERM, _leave)
     environment, spec = Environment(), job_settings(args)
-    production = _production(args.production)
+    production = production_unit(args)
     store = run_store(args, environment)
-    golden = _golden(store)
+    golden = golden_set(store)
+    judge = demanded_judge(spec, golden.items)
     inputs = inputs_digest(
         maker=_MAKER,
         golden=golden.digest,
@@ -68,10 +75,11 @@ def run(args: argparse.Namespace) -> None:
         base=spec.base_model.model_dump(mode="json"),
         adapter=store.json("train/training.json")["adapter"],
         metrics=wanted_metrics(spec),
+        judge=judge and judge.told(),
     )
     outcome = store.outcome(_STEP, inputs)
     if outcome is None:
-        step = _Evaluation(spec, store, environment, golden.items)
+        step = _Evaluation(spec, store, environment, golden.items, judge)
         found = step.evaluate(production)
         store.put_json(
             "evaluate/evaluation.json",
@@ -97,15 +105,19 @@ class _Evaluation:
         store: FineTuneStore,
         environment: Environment,
         items: Sequence[GoldenItem],
+        judge: Judge | None,
     ) -> None:
         self._spec, self._store, self._environment = spec, store, environment
         self._items, self._probes = items, probes(items)
+        self._judge = judge
         self._metrics = wanted_metrics(spec)
         self._threads = threads()
         self._behaviour: dict[str, list[dict[str, Any]]] = {}
 
     def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
         """Ask candidate and production, one after the other, and store what they answered."""
+        if self._judge:
+            judge_python()  # before hours of questions, not after them
         cache = self._environment.model_cache
         with tempfile.TemporaryDirectory(prefix="nexus-adapter-") as scratch, ExitStack() as stack:
             embed = self._embedder(stack)
@@ -129,6 +141,7 @@ class _Evaluation:
             "behaviour": self._behaviour,
             "units": digests,
             "threads": self._threads,
+            "judge": self._judge and self._judge.told(),
         }
 
     def _side(
@@ -137,9 +150,15 @@ class _Evaluation:
         replies = self._replies(name, unit, adapter)
         metric = self._spec.evaluation.primary_metric
         self._behaviour[name] = behaviour(self._probes, self._items, replies, metric)
-        side = assess(self._items, replies, self._metrics, embed)
+        side = assess(self._items, replies, self._metrics, embed, self._judged(replies))
         self._store.put_text(f"evaluate/{name}.jsonl", write(side.results).decode())
         return side
+
+    def _judged(self, replies: dict[str, Reply]) -> dict[str, dict[str, float]]:
+        if self._judge is None:
+            return {}
+        metrics = judged_metrics(self._spec)
+        return judged_scores(self._store, self._judge, self._items, replies, metrics)
 
     def _replies(self, name: str, unit: ReleasableUnit, adapter: str) -> dict[str, Reply]:
         items = [*self._items, *(probe.item for probe in self._probes)]
@@ -148,7 +167,7 @@ class _Evaluation:
             items=[item.model_dump(mode="json") for item in items],
             threads=self._threads,
         )
-        kept = Kept(self._store, name, asked_with)
+        kept = Kept(self._store, f"answers/{name}-{asked_with[:16]}", Reply)
         known = kept.known()
         if all(item.id in known for item in items):
             return known
@@ -177,19 +196,3 @@ class _Evaluation:
 def _leave(number: int, _frame: FrameType | None) -> None:
     """End as at the end of a block: the runtime is stopped, what was answered is kept."""
     raise SystemExit(128 + number)
-
-
-def _golden(store: FineTuneStore) -> GoldenSet:
-    with store.open("select/golden.jsonl") as stream:
-        return read(stream.read(), "select/golden.jsonl")
-
-
-def _production(text: str) -> ReleasableUnit | None:
-    if not text.strip():
-        return None
-    try:
-        return ReleasableUnit.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "production"
-        raise ProductionUnusable(f"--production: {place}: {first['msg']}") from error

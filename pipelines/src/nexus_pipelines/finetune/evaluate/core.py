@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_api.release import ReleasableUnit
 from nexus_evaluation.golden import GoldenItem
-from nexus_evaluation.metrics import OVERLAP, score
+from nexus_evaluation.metrics import JUDGED, OVERLAP, score
 from nexus_evaluation.metrics.latency import latency
 from nexus_evaluation.metrics.support import Embed
 from nexus_evaluation.results import ItemResult, means
@@ -86,18 +86,24 @@ def assess(
     replies: Mapping[str, Reply],
     metrics: Sequence[str],
     embed: Embed | None,
+    judged: Mapping[str, Mapping[str, float]] | None = None,
 ) -> Side:
-    """Score every item's answer."""
+    """Score every item's answer.
+
+    judged: by item, the scores that a judge gave; they stand for the metrics that it judges.
+    """
+    computed = [name for name in metrics if name not in JUDGED]
     results = []
     for item in items:
         reply = replies[item.id]
+        told = judged.get(item.id, {}) if judged else {}
         results.append(
             ItemResult(
                 id=item.id,
                 cluster=item.cluster,
                 slices=slices(item),
                 answer=reply.answer,
-                metrics=score(reply.answer, item, metrics, embed),
+                metrics={**score(reply.answer, item, computed, embed), **told},
                 latency_ms=reply.milliseconds,
             )
         )

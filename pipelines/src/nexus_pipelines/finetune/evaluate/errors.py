@@ -7,10 +7,6 @@ class EngineNotOffered(StepError):
     """The unit is served by an engine that this step does not start."""
 
 
-class ProductionUnusable(StepError):
-    """What is said of production is no releasable unit."""
-
-
 class RuntimeRefused(StepError):
     """The runtime does not take the model, the adapter or a request."""
 

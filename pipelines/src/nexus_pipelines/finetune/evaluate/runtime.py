@@ -1,6 +1,7 @@
 """The runtime that serves a unit, as a child process on loopback."""
 
 import os
+import secrets
 import shutil
 import socket
 import subprocess
@@ -19,12 +20,12 @@ from nexus_api.release import ReleasableUnit
 from nexus_pipelines.finetune.evaluate.errors import EngineNotOffered, RuntimeDied, RuntimeRefused
 
 COMMAND = "nexus-runtime-llamacpp"
-NAME = "unit"
 LOAD_SECONDS = 1800.0
 STOP_SECONDS = 10.0
 _POLL = 0.05  # seconds
 _REFUSED = frozenset({1, 2})  # exit codes of the runtime for what will not get better
 _SAID = 2000  # characters of its log that an error shows
+_PORT_TAKEN = "cannot listen on"  # as it says so; another port next time
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Runtime:
     """A runtime that answers."""
 
     url: str
+    name: str  # no other runtime has it
     process: "subprocess.Popen[bytes]"
     log: Path
 
@@ -74,9 +76,11 @@ def serving(
     with tempfile.TemporaryDirectory(prefix="nexus-runtime-") as scratch:
         log = Path(scratch, "log")
         with log.open("wb") as stream:
-            command = [*_command(), *_flags(unit, adapter), f"--threads={threads}"]
-            process = _start([*command, f"--port={port}"], stream, _environment(cache, adapter))
-        runtime = Runtime(f"http://127.0.0.1:{port}", process, log)
+            name = f"unit-{secrets.token_hex(8)}"
+            own = [f"--threads={threads}", f"--served-name={name}", f"--port={port}"]
+            command = [*_command(), *_flags(unit, adapter), *own]
+            process = _start(command, stream, _environment(cache, adapter))
+        runtime = Runtime(f"http://127.0.0.1:{port}", name, process, log)
         try:
             _wait_ready(runtime)
             yield runtime
@@ -98,7 +102,6 @@ def _flags(unit: ReleasableUnit, adapter: str) -> list[str]:
         f"--model-uri={unit.base}",
         f"--revision={unit.base_revision}",
         f"--quantization={unit.quantization}",
-        f"--served-name={NAME}",
         f"--context-tokens={unit.context_tokens}",
         "--slots=1",
         "--host=127.0.0.1",
@@ -130,16 +133,22 @@ def _wait_ready(runtime: Runtime) -> None:
     with httpx.Client(base_url=runtime.url, timeout=5.0) as client:
         while time.monotonic() < deadline:
             code = runtime.process.poll()
-            if code in _REFUSED:
+            if code in _REFUSED and _PORT_TAKEN not in runtime.said():
                 raise RuntimeRefused(f"the runtime does not serve the model: {runtime.said()}")
             runtime.check()
-            try:
-                if client.get("/health").status_code == httpx.codes.OK:
-                    return
-            except httpx.TransportError:
-                pass  # it does not listen yet
+            if _answers(client, runtime.name):
+                return
             time.sleep(_POLL)
     raise RuntimeDied(f"the runtime did not answer within {LOAD_SECONDS:.0f} s: {runtime.said()}")
+
+
+def _answers(client: httpx.Client, name: str) -> bool:
+    """Say whether this very runtime answers: the port may have gone to another meanwhile."""
+    try:
+        told = [client.get(path) for path in ("/health", "/v1/models")]
+    except httpx.HTTPError:
+        return False  # it does not listen yet
+    return all(one.status_code == httpx.codes.OK for one in told) and name in told[-1].text
 
 
 def _stop(process: "subprocess.Popen[bytes]") -> None:

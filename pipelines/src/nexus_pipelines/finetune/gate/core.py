@@ -6,11 +6,11 @@ from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_evaluation.decision import Decision
 from nexus_evaluation.gate import GoldenKey, decide
 from nexus_evaluation.golden import GoldenSet
-from nexus_evaluation.golden import read as read_golden
 from nexus_evaluation.policy import GatePolicy
 from nexus_evaluation.report import render
 from nexus_evaluation.results import ItemResult, results_digest
 from nexus_evaluation.results import read as read_results
+from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, inputs_digest
 
 _MAKER = 1
@@ -73,7 +73,7 @@ def gather(store: FineTuneStore, spec: FineTuneJobSpec, blocked: str) -> Case:
     compared = store.json("evaluate/units.json").get("production") is not None
     return Case(
         policy=GatePolicy.from_spec(evaluation),
-        golden=read_golden(_bytes(store, "select/golden.jsonl"), "select/golden.jsonl"),
+        golden=golden_set(store),
         candidate=_results(store, "candidate"),
         production=_results(store, "production") if compared else None,
         blocked=blocked,

@@ -15,6 +15,7 @@ from nexus_knowledge.objects import ObjectStore, open_store
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import StepError, UsageError
 from nexus_pipelines.finetune.golden_add.core import NotPromotable, extended, missing
+from nexus_pipelines.finetune.golden_add.versions import SetVersion, newest
 
 
 class VersionTaken(StepError):
@@ -30,18 +31,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--base", default="", help="key of the version to extend; left out: a new set"
     )
-    parser.add_argument("--to", required=True, help="key of the new version, <namespace>/...jsonl")
+    parser.add_argument("--to", default="", help="key of the new version, <namespace>/...jsonl")
     parser.add_argument("--name", default="", help="name of a new set")
-    parser.add_argument("--set-version", required=True, help="version that the new file states")
+    parser.add_argument("--set-version", default="", help="version that the new file states")
+    parser.add_argument(
+        "--set",
+        default="",
+        help="a set in <namespace>/golden/, instead of --base, --to, --name and --set-version: its "
+        "newest version is extended by one, its first is made",
+    )
     parser.add_argument("--topic", default="", help="topic of the new items")
 
 
 def run(args: argparse.Namespace) -> None:
     """Do it; done twice it is done once."""
     environment = Environment()
+    bucket = open_store(environment.bucket_url)
+    _choose(bucket, args)
     for name in ("base", "to"):
         _check_key(args.namespace, name, getattr(args, name))
-    bucket = open_store(environment.bucket_url)
     golden = _read(bucket, args.base) if args.base else GoldenSet((), args.name)
     with Ledger(environment.ledger_url) as ledger:
         found = [ledger.rated_response(args.namespace, one) for one in args.response]
@@ -51,6 +59,21 @@ def run(args: argparse.Namespace) -> None:
     made = extended(golden, rated, version=args.set_version, topic=args.topic)
     _put_new(bucket, args.to, write(made))
     sys.stdout.write(f"{args.to}: {len(made.items)} items, {made.digest}\n")
+
+
+def _choose(bucket: ObjectStore, args: argparse.Namespace) -> None:
+    """Say which keys and which version `--set` means; without it they have to be given."""
+    places = (args.base, args.to, args.name, args.set_version)
+    if not args.set:
+        if not (args.to and args.set_version):
+            raise UsageError("name a set (--set), or give --to and --set-version")
+        return
+    if any(places):
+        raise UsageError("--set stands instead of --base, --to, --name and --set-version")
+    last = newest(bucket, args.namespace, args.set)
+    made = last.following if last else SetVersion(args.namespace, args.set, 1)
+    args.base, args.to = last.key if last else "", made.key
+    args.name, args.set_version = args.set, str(made.number)
 
 
 def _check_key(namespace: str, name: str, key: str) -> None:

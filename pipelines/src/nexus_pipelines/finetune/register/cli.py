@@ -43,7 +43,7 @@ def run(args: argparse.Namespace) -> None:
     inputs = inputs_digest(version=candidate.digest, models=environment.models_url)
     outcome = store.outcome(_STEP, inputs)
     if outcome is None:
-        outcome = _register(environment, key, store, candidate)
+        outcome = _register(environment, key, store, candidate, owner=args.uid)
         store.put_json("register/version.json", outcome)
         store.finish(_STEP, inputs, outcome)
     write_output(args.version_out, compact(outcome))
@@ -54,12 +54,15 @@ def run(args: argparse.Namespace) -> None:
 def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> core.Candidate:
     with store.open(f"gate/{_DECISION}") as stream:
         decision = stream.read()
-    unit = ReleasableUnit.model_validate_json(compact(store.json(_UNITS)["candidate"]))
+    units = store.json(_UNITS)
+    unit = ReleasableUnit.model_validate_json(compact(units["candidate"]))
+    served = units.get("production")
     return core.Candidate(
         model=f"{key.tenant}.{key.name}",
         run=run_name(args),
         spec=job_settings(args),
         unit=unit.model_copy(update={"adapter_uri": None}),
+        production=ReleasableUnit.model_validate_json(compact(served)) if served else None,
         decision=Decision.model_validate_json(decision),
         decision_digest=hashlib.sha256(decision).hexdigest(),
         selection=store.json("select/selection.json"),
@@ -69,7 +72,12 @@ def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> c
 
 
 def _register(
-    environment: Environment, key: JobKey, store: FineTuneStore, candidate: core.Candidate
+    environment: Environment,
+    key: JobKey,
+    store: FineTuneStore,
+    candidate: core.Candidate,
+    *,
+    owner: str,
 ) -> dict[str, Any]:
     connection = Connection(environment.tracking_url)
     artifacts.check_adapter(artifacts.adapter_files(store), candidate.unit)
@@ -82,7 +90,7 @@ def _register(
     artifacts.write_folder(folder, store, candidate.unit, texts)
     place = f"{environment.work_url.rstrip('/')}/finetunes/{key.tenant}/{key.name}/{candidate.run}"
     run_id = _track(connection, store, candidate, card=card, place=place)
-    made = _version(connection, candidate, source=folder.uri, run_id=run_id)
+    made = _version(connection, candidate, owner=owner, source=folder.uri, run_id=run_id)
     return {
         "model": made.model,
         "version": made.number,
@@ -127,12 +135,16 @@ def _has_production(candidate: core.Candidate) -> bool:
 
 
 def _version(
-    connection: Connection, candidate: core.Candidate, *, source: str, run_id: str
+    connection: Connection, candidate: core.Candidate, *, owner: str, source: str, run_id: str
 ) -> Version:
-    """Register the version and make it the challenger, unless it has been champion."""
+    """Register the version and make it the challenger, unless it has been champion.
+
+    What counts are the champions of its own job (`owner`, a uid), not those of a former job.
+    """
     champions, versions = Champions(connection), Versions(connection)
     try:
-        champion = champions.releases(candidate.model).champion
+        number = champions.releases(candidate.model).of(owner).champion
+        champion = versions.version(candidate.model, number) if number else None
     except NotFound:
         champion = None
     made = versions.register(
@@ -143,6 +155,6 @@ def _version(
         tags=core.version_tags(candidate, champion=champion),
         description=f"{candidate.decision.verdict}: {candidate.decision.message}"[:1000],
     )
-    if made.number not in champions.releases(candidate.model).champions:
+    if made.number not in champions.releases(candidate.model).of(owner).champions:
         versions.challenge(candidate.model, made.number)
     return made

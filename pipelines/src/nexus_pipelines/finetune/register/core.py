@@ -13,9 +13,11 @@ from nexus_evaluation.decision import Decision
 from nexus_knowledge.prompting.prompt import SYSTEM
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.store import compact
-from nexus_registry import CHALLENGED_TAG, VERDICT_TAG, DataSet, Measured
+from nexus_registry import CHALLENGED_TAG, VERDICT_TAG, DataSet, Measured, Version
 
 ADAPTER_TAG, UNIT_TAG, RUN_TAG = "nexus.adapter", "nexus.unit", "nexus.run"
+_SHOWN = 12  # characters of a digest in words
+_UNKNOWN = "unknown"  # no digest: no version has such an adapter
 
 
 class NotForRegistration(StepError):
@@ -30,6 +32,7 @@ class Candidate:
     run: str
     spec: FineTuneJobSpec
     unit: ReleasableUnit  # without the place of its adapter
+    production: ReleasableUnit | None  # what it was compared with
     decision: Decision
     decision_digest: str  # sha256 of decision.json
     selection: Mapping[str, Any]
@@ -106,14 +109,29 @@ def lineage(candidate: Candidate) -> dict[str, str]:
     }
 
 
-def version_tags(candidate: Candidate, *, champion: str | None) -> dict[str, str]:
+def challenged(candidate: Candidate, champion: Version | None) -> str:
+    """Name the champion that the candidate was compared with; "" when that was none.
+
+    The number of a version only where production served its very adapter: the champion may have
+    moved since the run began, and who was compared with another must not pass for its better.
+    """
+    production = candidate.production
+    if production is None or not production.adapted:
+        return ""
+    served = production.adapter_digest or _UNKNOWN
+    if champion is not None and champion.tags.get(ADAPTER_TAG) == served:
+        return champion.number
+    return f"with adapter {served[:_SHOWN]}"
+
+
+def version_tags(candidate: Candidate, *, champion: Version | None) -> dict[str, str]:
     """Return the tags of a version: lineage, verdict, and the champion that it challenges."""
     namespace, _, job = candidate.model.partition(".")
     return {
         **lineage(candidate),
         VERDICT_TAG: candidate.decision.verdict,
         "nexus.reason": candidate.decision.reason,
-        CHALLENGED_TAG: champion or "",
+        CHALLENGED_TAG: challenged(candidate, champion),
         RUN_TAG: candidate.run,
         "nexus.namespace": namespace,
         "nexus.job": job,

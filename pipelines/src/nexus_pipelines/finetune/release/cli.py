@@ -30,12 +30,13 @@ def run(args: argparse.Namespace) -> None:
     environment, key = Environment(), job_key(args)
     connection, model = Connection(environment.tracking_url), core.model_of(key)
     version = Versions(connection).version(model, args.version)
-    folder = Folder.of(
-        open_store(environment.models_url),
-        environment.models_url,
-        *key,
-        version.tags.get(DIGEST_TAG, ""),
-    )
+    digest = version.tags.get(DIGEST_TAG, "")
+    if not digest:
+        raise VersionDamaged(
+            f"version {version.number} of {model} cannot be released: no run registered it, so "
+            "nobody knows its files; promote one that `finetune-register` made"
+        )
+    folder = Folder.of(open_store(environment.models_url), environment.models_url, *key, digest)
     _check_files(version, folder)
     asked = core.asked(args, f"version {args.version}")
     outcome = Champions(connection).promote(model, args.version, asked)
@@ -45,7 +46,8 @@ def run(args: argparse.Namespace) -> None:
 def _check_files(version: Version, folder: Folder) -> None:
     """See that what would be served is there and is what was registered."""
     found = stored_adapter_digest(folder)
-    if found != version.tags.get(ADAPTER_TAG):
+    # A version that somebody made by hand names no adapter, and nothing is no match for nothing.
+    if found is None or found != version.tags.get(ADAPTER_TAG):
         raise VersionDamaged(
             f"version {version.number} of {version.model} cannot be released: {folder.uri} "
             f"{'is not whole' if found is None else 'does not hold what was registered'}; "

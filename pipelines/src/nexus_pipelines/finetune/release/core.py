@@ -27,7 +27,11 @@ def asked(args: argparse.Namespace, what: str) -> Asked:
     """Say who asks for a move; the Workflow's name is the request, so a retry moves nothing."""
     who = "a passed gate" if args.by == GATE else "a person"
     return Asked(
-        request=run_name(args), by=args.by, why=f"{what} asked for by {who}", at=datetime.now(UTC)
+        request=run_name(args),
+        by=args.by,
+        why=f"{what} asked for by {who}",
+        at=datetime.now(UTC),
+        owner=args.uid,
     )
 
 

@@ -5,21 +5,22 @@ import sys
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from nexus_api.finetunejob import FineTuneJobSpec
-from nexus_api.release import ReleasableUnit
 from nexus_evaluation.golden import GoldenSet, write
 from nexus_pipelines.arguments import write_output
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import UsageError
 from nexus_pipelines.finetune.arguments import (
     JobKey,
+    add_production,
     add_run,
     job_key,
     job_settings,
+    production_unit,
     run_store,
 )
+from nexus_pipelines.finetune.bounds import Stores, check_bounds
+from nexus_pipelines.finetune.judge.demand import demanded_judge
 from nexus_pipelines.finetune.select.core import Plan, choose
 from nexus_pipelines.finetune.select.examples import to_row, utc_text
 from nexus_pipelines.finetune.select.golden import open_golden
@@ -33,17 +34,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the step takes."""
     add_run(parser)
     parser.add_argument("--as-of", required=True, help="when the run was made, RFC 3339")
-    parser.add_argument(
-        "--production", default="", help="releasable unit that serves now, JSON; empty for none"
-    )
+    add_production(parser)
     parser.add_argument("--selection-out", required=True, help="file for counts and digests, JSON")
 
 
 def run(args: argparse.Namespace) -> None:
     """Do the step."""
     environment = Environment()
-    key, spec = job_key(args), job_settings(args)
-    as_of, asking = moment(args.as_of), Asking.of(production_unit(args.production))
+    key, spec, production = job_key(args), job_settings(args), production_unit(args)
+    as_of, asking = moment(args.as_of), Asking.of(production)
+    for field, uri in {
+        "baseModel.uri": spec.base_model.uri,
+        "the base of what serves now": production.base if production else "",
+    }.items():
+        if uri:
+            check_bounds(field, uri, key.tenant, **_stores(environment))
     store = run_store(args, environment)
     inputs = inputs_digest(
         uid=args.uid,
@@ -79,6 +84,7 @@ def select(
     gathered = gather(key, spec.data, store, environment, as_of, asking)
     selection = choose(gathered.examples, named.items if named else None, plan)
     golden = named or GoldenSet(selection.golden, f"{key.tenant}/{key.name} held out", plan.as_of)
+    demanded_judge(spec, golden.items)  # what cannot be measured need not be trained
     train = store.put_lines("select/train.jsonl", map(to_row, selection.train))
     heldout = store.put_lines("select/heldout.jsonl", map(to_row, selection.heldout))
     store.put_text("select/golden.jsonl", write(golden).decode())
@@ -112,26 +118,13 @@ def moment(text: str) -> datetime:
     return found if found.microsecond else found + timedelta(microseconds=999_999)
 
 
-def production_unit(text: str) -> ReleasableUnit | None:
-    """Read what serves now; None for an empty text.
-
-    Raises:
-        UsageError: it is no releasable unit; names the first field at fault.
-    """
-    if not text.strip():
-        return None
-    try:
-        return ReleasableUnit.model_validate_json(text)
-    except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"]) or "the text"
-        raise UsageError(f"--production: {place}: {first['msg']}") from error
-
-
 def _golden(key: JobKey, uri: str, environment: Environment) -> GoldenSet:
-    return open_golden(
-        uri,
-        key.tenant,
-        bucket_url=environment.bucket_url,
-        closed=[environment.work_url, environment.models_url],
-    )
+    return open_golden(uri, key.tenant, **_stores(environment))
+
+
+def _stores(environment: Environment) -> Stores:
+    """Return what `check_bounds` must know of the platform."""
+    return {
+        "bucket_url": environment.bucket_url,
+        "closed": [environment.work_url, environment.models_url],
+    }

@@ -23,7 +23,7 @@ from nexus_pipelines.finetune.select.examples import (
 )
 from nexus_pipelines.finetune.select.leakage import GoldenIndex, golden_items
 from nexus_pipelines.finetune.select.likeness import NearIndex, normalised
-from nexus_pipelines.finetune.select.poison import poisoned
+from nexus_pipelines.finetune.select.poison import absurd, poisoned
 from nexus_pipelines.finetune.store import compact
 
 OLDER_PERCENT = 10
@@ -75,7 +75,9 @@ def choose(
     `golden` is the golden set of the spec; with None the held-out examples become it.
     """
     tally = _Tally()
-    cleaned = [clean(example) for example in candidates]
+    given = list(candidates)
+    # Sized before anything looks into them: cleaning takes time by the character.
+    cleaned = [clean(one) for one in _kept(given, _absurd, tally)]
     judged = [one for one in cleaned if one.source is not Source.OLDER]
     wholesome = _kept(cleaned, lambda one: _unwholesome(one, plan), tally)
     single = _without_repeats(sorted(wholesome, key=precedence), tally)
@@ -95,7 +97,7 @@ def choose(
         leaked=tuple(sorted(tally.leaked)),
         redacted=Counter(kind for one in judged for kind in one.redacted),
         redacted_examples=sum(bool(one.redacted) for one in judged),
-        judged=len(judged),
+        judged=sum(one.source is not Source.OLDER for one in given),
         rejected=tuple(sorted(tally.rejected)),
     )
 
@@ -178,10 +180,18 @@ def _kept(
     return kept
 
 
+def _absurd(example: Example) -> Malformed | None:
+    return _poison("AbsurdLength") if absurd(texts(example)) else None
+
+
+def _poison(rule: str) -> Malformed:
+    return Malformed(rule, "looks poisoned; see the rules of the data gates")
+
+
 def _unwholesome(example: Example, plan: Plan) -> Malformed | None:
     rule = poisoned(example)
     if rule:
-        return Malformed(rule, "looks poisoned; see the rules of the data gates")
+        return _poison(rule)
     if example.created_at > plan.as_of:
         return Malformed("AfterAsOf", f"createdAt is after the run began, {plan.as_of}")
     return None

@@ -1,6 +1,7 @@
 """Training examples: what they are, and how the steps of a run write them down.  Pure."""
 
 import hashlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -10,6 +11,11 @@ from typing import Any, Literal, NamedTuple
 from nexus_knowledge.errors import QuestionTooLong
 from nexus_pipelines.finetune.select.prompts import Asking, Passage, prompt
 from nexus_pipelines.finetune.store import compact
+
+MOST_PASSAGES = 256  # of one question, as in a golden set
+LONGEST_DOCUMENT = 1024  # characters of its name, as in a golden set
+LANGUAGE = re.compile(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*")  # BCP 47, as in a golden set
+_SHOWN = 300  # characters of a message
 
 
 class Source(StrEnum):
@@ -93,10 +99,11 @@ class Rejected(NamedTuple):
 
 
 class Malformed(ValueError):
-    """A row is no example; `reason` is one CamelCase word."""
+    """A row is no example; `reason` is one CamelCase word.  The message stays short."""
 
     def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
+        # It may show what stands in the row, which may be megabytes.
+        super().__init__(message if len(message) <= _SHOWN else f"{message[:_SHOWN]} ...")
         self.reason = reason
 
 

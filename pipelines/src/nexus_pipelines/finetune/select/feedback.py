@@ -6,6 +6,8 @@ from typing import Any
 
 from nexus_knowledge.ledger import RatedResponse
 from nexus_pipelines.finetune.select.examples import (
+    LONGEST_DOCUMENT,
+    MOST_PASSAGES,
     Example,
     Malformed,
     Origin,
@@ -66,7 +68,12 @@ def _unusable(rated: RatedResponse) -> str:
         return "EmptyText"
     if not corrected and response.index and not response.passages:
         return "FoundNothing"
-    texts = [answer, response.question, *(one.text for one in passages_of(rated))]
+    passages = passages_of(rated)
+    if len(passages) > MOST_PASSAGES:
+        return "BadField"
+    if any(len(one.document) > LONGEST_DOCUMENT for one in passages):
+        return "BadField"
+    texts = [answer, response.question, *(part for one in passages for part in one)]
     return "" if all(_is_unicode(text) for text in texts) else "BadUnicode"
 
 

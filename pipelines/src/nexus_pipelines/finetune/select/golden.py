@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from nexus_api.s3 import S3Access, S3NotConfigured
 from nexus_api.uri import Uri, parse_uri
@@ -11,6 +10,7 @@ from nexus_evaluation.golden import GoldenSet, read
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_models.sources.local import located
 from nexus_pipelines.errors import StepError
+from nexus_pipelines.finetune.bounds import OutOfBounds, check_bounds
 
 LARGEST = 256 << 20  # bytes
 
@@ -39,8 +39,10 @@ def open_golden(uri: str, namespace: str, *, bucket_url: str, closed: Iterable[s
             f"evaluation.goldenSet {uri}: a golden set is one JSON Lines file; write "
             "s3://bucket/key or file:///path"
         )
-    if address.scheme == "s3":
-        _check_bounds(address, namespace, bucket_url, closed)
+    try:
+        check_bounds("evaluation.goldenSet", uri, namespace, bucket_url=bucket_url, closed=closed)
+    except OutOfBounds as error:
+        raise GoldenSetUnusable(str(error)) from error
     content = _of_bucket(address) if address.scheme == "s3" else _of_disk(uri, address.path)
     if len(content) > LARGEST:
         raise GoldenSetUnusable(f"golden set {uri} has more than {LARGEST >> 20} MiB")
@@ -48,29 +50,6 @@ def open_golden(uri: str, namespace: str, *, bucket_url: str, closed: Iterable[s
         return read(content, uri)
     except BadGoldenSet as error:
         raise GoldenSetUnusable(str(error)) from error
-
-
-def _check_bounds(address: Uri, namespace: str, bucket_url: str, closed: Iterable[str]) -> None:
-    """Keep tenants apart: a step reads with the platform's credentials."""
-    home = _place(bucket_url)
-    if home and home[0] == address.name:
-        allowed = "/".join(filter(None, [home[1], namespace])) + "/"
-        if not address.path.startswith(allowed):
-            raise GoldenSetUnusable(
-                f"evaluation.goldenSet {address} must lie under s3://{address.name}/{allowed} of "
-                "the platform's bucket, or in a bucket of your own"
-            )
-        return
-    if any(place and place[0] == address.name for place in map(_place, closed)):
-        raise GoldenSetUnusable(
-            f"evaluation.goldenSet {address}: this bucket is the platform's own; put the golden "
-            f"set under {namespace}/ of the platform's bucket for documents"
-        )
-
-
-def _place(url: str) -> tuple[str, str] | None:
-    parts = urlsplit(url)
-    return (parts.netloc, parts.path.strip("/")) if parts.scheme == "s3" else None
 
 
 def _of_bucket(address: Uri) -> bytes:

@@ -1,10 +1,9 @@
 """Training examples that a golden set asks for: they would make it a test of memory.  Pure."""
 
-import re
 from collections.abc import Iterable, Mapping
 
 from nexus_evaluation.golden import GoldenItem
-from nexus_pipelines.finetune.select.examples import Example
+from nexus_pipelines.finetune.select.examples import LANGUAGE, Example
 from nexus_pipelines.finetune.select.likeness import NearIndex, normalised
 
 _QUOTED_WORDS = 8  # of a question that may stand inside an example by chance
@@ -95,9 +94,7 @@ def _item(example: Example) -> Mapping[str, object]:
         "references": [example.answer],
         "contexts": [passage._asdict() for passage in example.passages],
         "document": example.document,
-        "language": language
-        if re.fullmatch(r"[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*", language)
-        else "",
+        "language": language if LANGUAGE.fullmatch(language) else "",
         "topic": example.topic,
         "tags": {"source": example.source.value},
     }

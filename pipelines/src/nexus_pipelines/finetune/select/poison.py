@@ -43,6 +43,11 @@ RULES: dict[str, Callable[[str], object]] = {
 """The rules by name, in the order in which they are tried."""
 
 
+def absurd(parts: Sequence[str]) -> bool:
+    """Say whether texts of one example, or one of them, are longer than any honest one."""
+    return sum(map(len, parts)) > LONGEST_EXAMPLE or any(_too_long(part) for part in parts)
+
+
 def poisoned(example: Example) -> str:
     """Name the first rule that an example breaks; "" when it breaks none."""
     return broken_rule(texts(example))
@@ -50,7 +55,7 @@ def poisoned(example: Example) -> str:
 
 def broken_rule(parts: Sequence[str]) -> str:
     """Name the first rule that texts of one example break; "" when they break none."""
-    if sum(map(len, parts)) > LONGEST_EXAMPLE:
+    if absurd(parts):
         return "AbsurdLength"
     for name, breaks in RULES.items():
         if any(breaks(part) for part in parts):

@@ -6,9 +6,8 @@ from typing import NamedTuple
 
 from nexus_api.release import ReleasableUnit
 from nexus_knowledge.prompting.lengths import estimate
-from nexus_knowledge.prompting.messages import Question
 from nexus_knowledge.prompting.prompt import build
-from nexus_knowledge.retrieval import Hit
+from nexus_pipelines.finetune.frozen import bare_question, frozen_hits
 
 _QUESTION = "Question: "
 _NUMBERED = re.compile(r"\[(?P<number>[1-9][0-9]{0,2})\] (?P<text>.*)", re.DOTALL)
@@ -40,12 +39,15 @@ def prompt(question: str, passages: Sequence[Passage], asking: Asking) -> list[t
     Raises:
         nexus_knowledge.errors.QuestionTooLong: the question leaves no room for a passage.
     """
-    asked = {"role": "user", "content": question}
     if not passages:
         return [*([("system", asking.system)] if asking.system else []), ("user", question)]
-    whole = Question(text=question, instructions="", before=[], message=asked, after=[])
-    hits = [_hit(number, passage) for number, passage in enumerate(passages)]
-    made = build(whole, hits, system=asking.system or None, budget=asking.tokens, count=estimate)
+    made = build(
+        bare_question(question),
+        frozen_hits(passages),
+        system=asking.system or None,
+        budget=asking.tokens,
+        count=estimate,
+    )
     return [(one["role"], one["content"]) for one in made.messages]
 
 
@@ -69,18 +71,3 @@ def taken_apart(content: str, document: str) -> tuple[str, tuple[Passage, ...]]:
     if not question or not all(texts):
         return content, ()
     return question, tuple(Passage(document, text) for text in texts)
-
-
-def _hit(number: int, passage: Passage) -> Hit:
-    """Stand for a hit; its number is its own document, so that no two are taken to overlap."""
-    return Hit(
-        document=passage.document,
-        document_id=f"{number}",
-        score=1.0,
-        text=passage.text,
-        page=0,
-        section="",
-        start=0,
-        end=len(passage.text),
-        chunk_id=f"{number}",
-    )

@@ -6,6 +6,9 @@ from datetime import datetime
 from typing import Any
 
 from nexus_pipelines.finetune.select.examples import (
+    LANGUAGE,
+    LONGEST_DOCUMENT,
+    MOST_PASSAGES,
     Example,
     Malformed,
     Message,
@@ -17,7 +20,6 @@ from nexus_pipelines.finetune.select.examples import (
 from nexus_pipelines.finetune.select.prompts import Asking, Passage, taken_apart
 
 LONGEST_LINE = 4 << 20  # bytes; a longer line is no example of ours
-_DOCUMENT_CHARACTERS = 1024
 _TOPIC_CHARACTERS = 128
 _ROLES = ("user", "assistant")
 
@@ -47,9 +49,9 @@ def parse_row(line: bytes, source: Source, origin: Origin, asking: Asking) -> Ex
         composed="messages" not in row,
         question=question,
         passages=passages,
-        document=_short(row, "document", _DOCUMENT_CHARACTERS),
+        document=_short(row, "document", LONGEST_DOCUMENT),
         created_at=_when(row),
-        language=_short(row, "language", 35),
+        language=_language(row),
         topic=_short(row, "topic", _TOPIC_CHARACTERS),
     )
 
@@ -74,14 +76,14 @@ def _conversation(
     """Return messages, question and passages of a row of any of the three forms."""
     if "messages" in row:
         messages = _messages(row["messages"])
-        document = _short(row, "document", _DOCUMENT_CHARACTERS)
+        document = _short(row, "document", LONGEST_DOCUMENT)
         return messages, *taken_apart(messages[-2].content, document)
     if {"prompt", "completion"} <= row.keys():
         question, answer = _text(row, "prompt"), _text(row, "completion")
         return asked_with(question, (), answer, asking), question, ()
     if {"question", "answer"} <= row.keys():
         question, answer = _text(row, "question"), _text(row, "answer")
-        passages = _passages(row.get("context"), _short(row, "document", _DOCUMENT_CHARACTERS))
+        passages = _passages(row.get("context"), _short(row, "document", LONGEST_DOCUMENT))
         return asked_with(question, passages, answer, asking), question, passages
     raise Malformed(
         "UnknownForm",
@@ -113,11 +115,14 @@ def _passages(value: Any, document: str) -> tuple[Passage, ...]:
     if value is None or value in ("", []):
         return ()
     passages = []
-    for one in value if isinstance(value, list) else [value]:
+    given = value if isinstance(value, list) else [value]
+    if len(given) > MOST_PASSAGES:
+        raise Malformed("BadField", f"context has {len(given)} passages, more than {MOST_PASSAGES}")
+    for one in given:
         if isinstance(one, str):
             passages.append(Passage(document, _text({"context": one}, "context")))
         elif isinstance(one, dict):
-            place = _short(one, "document", _DOCUMENT_CHARACTERS) or document
+            place = _short(one, "document", LONGEST_DOCUMENT) or document
             passages.append(Passage(place, _text(one, "text")))
         else:
             raise Malformed("BadField", "context must be text, or a list of texts or passages")
@@ -143,6 +148,12 @@ def _short(row: Mapping[str, Any], name: str, longest: int) -> str:
         raise Malformed("BadField", f"{name} must be text of at most {longest} characters")
     _check_unicode(name, value)
     return value.strip()
+
+
+def _language(row: Mapping[str, Any]) -> str:
+    """Read the language; what is no tag is as good as none, and is told from the text."""
+    said = _short(row, "language", 35)
+    return said if LANGUAGE.fullmatch(said) else ""
 
 
 def _check_unicode(name: str, value: str) -> None:

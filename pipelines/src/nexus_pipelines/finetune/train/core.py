@@ -1,10 +1,11 @@
 """What a training run does in which order, and how fast it learns: pure.
 
-An epoch sees every example once.  Examples are shuffled, cut into windows, and ordered by length
-within a window, so that what is computed together is of like length; the steps are shuffled
-again, so that lengths come in no order.  A step of the optimiser takes `batch_size` examples and
-computes them in as many parts as the token budget asks for: the budget bounds memory, never what
-is learnt.
+An epoch sees every example once, in random order.  A step of the optimiser takes `batch_size` of
+them and computes them in as many parts as the token budget asks for, those of like length
+together: neither the budget, which bounds memory, nor the order by length changes what is learnt.
+
+Steps whose examples are all of like length would save no padding here, where there is none, and
+teach a little less: the held-out loss ended 0.3 % higher (`docs/explanation/training.md`).
 """
 
 import math
@@ -12,8 +13,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
-
-_WINDOW = 16  # steps whose examples are ordered by length together
 
 Part = tuple[int, ...]
 """Examples, by number, that are computed at once."""
@@ -70,12 +69,8 @@ def epoch_ends(steps: Sequence[Step]) -> frozenset[int]:
 def _groups(lengths: Sequence[int], size: int, dice: random.Random) -> list[list[int]]:
     order = list(range(len(lengths)))
     dice.shuffle(order)
-    groups: list[list[int]] = []
-    for start in range(0, len(order), size * _WINDOW):
-        window = sorted(order[start : start + size * _WINDOW], key=lengths.__getitem__)
-        groups += [window[at : at + size] for at in range(0, len(window), size)]
-    dice.shuffle(groups)
-    return groups
+    groups = (order[start : start + size] for start in range(0, len(order), size))
+    return [sorted(group, key=lengths.__getitem__) for group in groups]
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from nexus_api.finetunejob import FineTuneJobSpec
-from nexus_evaluation.errors import BadGoldenSet
-from nexus_evaluation.golden import GoldenItem, read
+from nexus_evaluation.errors import BadGoldenSet, EmptyGoldenSet
+from nexus_evaluation.golden import GoldenItem
 from nexus_pipelines.arguments import write_output
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.arguments import add_run, job_key, job_settings, run_store
 from nexus_pipelines.finetune.select.examples import Example, from_row
+from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
 from nexus_pipelines.finetune.validate.core import Checked, Gate, Length, failure, judge
 from nexus_pipelines.finetune.validate.tokenizer import token_counter
@@ -109,11 +110,9 @@ def _examples(store: FineTuneStore, name: str) -> tuple[list[Example], int]:
 
 
 def _golden(store: FineTuneStore) -> tuple[tuple[GoldenItem, ...], int]:
-    with store.open("select/golden.jsonl") as stream:
-        content = stream.read()
-    if content.count(b"\n") <= 1 and b'"question"' not in content:
-        return (), 0  # nothing but its name: no example was held out
     try:
-        return read(content, "select/golden.jsonl").items, 0
+        return golden_set(store).items, 0
+    except EmptyGoldenSet:
+        return (), 0  # no example was held out
     except BadGoldenSet:
         return (), 1

@@ -153,6 +153,7 @@ def _language(checked: Checked, limits: DataGates) -> Gate:
     told = Counter(_primary(example.language) for example in checked.train)
     others = {tag: count for tag, count in told.items() if tag and tested and tag not in tested}
     named = ", ".join(f"{count} {tag}" for tag, count in sorted(others.items())) or "none"
+    named = named.replace("{", "{{").replace("}", "}}")  # what a row says is no format
     return _at_most(
         "language",
         _percent(sum(others.values()), len(checked.train)),

@@ -15,6 +15,8 @@ OVERLAP: Final[Mapping[str, Callable[[str, tuple[str, ...], str], float]]] = {
     "bleu": bleu,
     "chrf": chrf,
 }
+JUDGED: Final = frozenset({"faithfulness", "contextPrecision"})
+"""Metrics that a language model judges: no function here computes them."""
 BINARY: Final = frozenset({"exactMatch"})
 """Metrics that are 0 or 1 for each item."""
 LOWER_IS_BETTER: Final = frozenset({"toxicity"})

@@ -4,7 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Final
 
 _NUMBER = re.compile(
@@ -134,7 +134,7 @@ def _value(digits: str) -> Decimal | None:
         plain = plain.replace(marks[0], "")
     try:
         return Decimal(plain.replace(",", ".")).normalize() + 0
-    except InvalidOperation:
+    except ArithmeticError:  # InvalidOperation, and Overflow for a million digits
         return None  # a version or a date such as 1.2.3: compared as a name
 
 

@@ -49,6 +49,10 @@ class ModelRoute:
         """Names of the adapters that the live revision has loaded, in their order."""
         return [adapter.name for adapter in self.resource.status.adapters]
 
+    def with_adapters(self) -> list[ModelRoute]:
+        """Return the model itself and each of its adapters, as routes of their own."""
+        return [replace(self, adapter=adapter) for adapter in ("", *self.adapters)]
+
     @property
     def ready(self) -> bool:
         """Whether it answers now; vLLM knows its adapters itself."""

@@ -33,6 +33,7 @@ $("key-form").addEventListener("submit", (event) => {
   sessionStorage.setItem("nexus-key", $("key-input").value.trim());
   $("key").close();
   loadModels();
+  loadReports();
 });
 
 // -- models ------------------------------------------------------------------------------------
@@ -348,4 +349,24 @@ function row(doc) {
 }
 $("more").addEventListener("click", () => refreshDocuments(state.after));
 
+// -- reports ---------------------------------------------------------------------------------------
+async function loadReports() {
+  let list = [];
+  try {
+    list = (await (await call("/v1/reports")).json()).reports;
+  } catch { /* a key that may not read reports sees no button */ }
+  $("reports-open").hidden = !list.length;
+  $("report-list").replaceChildren(...list.map((report) => {
+    const item = make("li");
+    const link = make("a", "name", (report.job ? report.job + " · " : "") + report.run);
+    link.target = "_blank";
+    link.rel = "noopener noreferrer";
+    openable(link, report.url);
+    item.append(link, make("span", "note", report.created_at.slice(0, 16).replace("T", " ")));
+    return item;
+  }));
+}
+$("reports-open").addEventListener("click", () => { loadReports(); $("reports").showModal(); });
+
 loadModels();
+loadReports();

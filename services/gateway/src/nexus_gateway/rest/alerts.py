@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from nexus_api.alerts import BadAlerts, firing, records
 from nexus_api.finetunejob import FineTuneJob
-from nexus_api.meta import RUN_REQUESTED, Manifest
+from nexus_api.meta import ALERT_REQUESTED, Manifest
 from nexus_gateway.control.client import ControlGone, ControlUnavailable
 from nexus_gateway.errors import BadRequest, NotFound, NotReady
 from nexus_gateway.rest.context import Editor, Shared
@@ -40,7 +40,7 @@ async def take_alerts(
             if value:
                 metadata = manifest["metadata"]
                 place = (metadata["namespace"], metadata["name"])
-                await services.control.annotate(PLURAL, *place, {RUN_REQUESTED: value})
+                await services.control.annotate(PLURAL, *place, {ALERT_REQUESTED: value})
                 asked.append(metadata["name"])
     except BadAlerts as error:
         raise BadRequest(str(error), code="invalid_alerts") from None
@@ -62,6 +62,6 @@ def wanted(manifest: Manifest, payload: object, tenant: str) -> str:
             matchers = [one.matchers for one in job.spec.triggers.alerts]
             answered = job.status.answered
     value = firing(payload, matchers)
-    there = (manifest["metadata"].get("annotations") or {}).get(RUN_REQUESTED, "")
+    there = (manifest["metadata"].get("annotations") or {}).get(ALERT_REQUESTED, "")
     known = {one.removeprefix("run:") for one in answered} | set(records(there))
     return "" if set(records(value)) <= known else value

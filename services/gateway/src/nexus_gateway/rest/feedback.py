@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel, Field
 
 from nexus_gateway.errors import BadRequest
+from nexus_gateway.metrics import RATINGS
 from nexus_gateway.rest.context import Reader, Shared
 from nexus_knowledge.ledger import Feedback
 
@@ -40,5 +41,7 @@ async def give_feedback(request: FeedbackRequest, services: Shared, who: Reader)
     )
     await services.answers.flush()
     ledger = services.knowledge.ledger
-    known = await services.knowledge.run(lambda: ledger.add_feedback(feedback))
-    return {"response_id": request.response_id, "known": known}
+    of = await services.knowledge.run(lambda: ledger.add_feedback(feedback))
+    if of is not None and of.first_rating and feedback.rating is not None:
+        services.metrics.feedback.labels(who.tenant, of.model, RATINGS[feedback.rating]).inc()
+    return {"response_id": request.response_id, "known": of is not None}

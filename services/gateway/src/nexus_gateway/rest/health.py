@@ -39,5 +39,8 @@ async def metrics(request: Request, services: Shared) -> Response:
     """Return metrics in Prometheus' text format."""
     if services.keys.configured:
         request.scope["nexus.principal"].require("metrics")
+    for model in services.routes.models.values():
+        for route in model.with_adapters():
+            services.metrics.expect_ratings(route.tenant, route.asked_as)
     services.metrics.control_connected.set(services.mirror.connected)
     return Response(services.metrics.render(), media_type="text/plain; version=0.0.4")

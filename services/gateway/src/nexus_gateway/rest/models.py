@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from fastapi import APIRouter
@@ -38,14 +37,9 @@ async def list_indexes(services: Shared, who: Reader) -> Json:
 
 
 async def _models(services: Shared, who: Reader) -> list[Json]:
-    chat = [_model(route) for route in _with_adapters(services.routes.models_of(who.tenant))]
+    routes = services.routes.models_of(who.tenant)
+    chat = [_model(one) for route in routes for one in route.with_adapters()]
     return chat + [_embedding(model) for model in await services.embedders.models()]
-
-
-def _with_adapters(routes: list[ModelRoute]) -> list[ModelRoute]:
-    return [
-        replace(route, adapter=adapter) for route in routes for adapter in ("", *route.adapters)
-    ]
 
 
 def _embedding(model: Json) -> Json:

@@ -15,6 +15,9 @@ from nexus_gateway.upstream.connection import Connection, Response, UpstreamBrok
 IDLE_SECONDS = 30.0
 IDLE_PER_ORIGIN = 128
 LONGEST_USE = 60.0  # a Service gives a new connection the chance of a new replica
+# A Service refuses for about a second after its first pod got ready: every node's rules follow
+# the pod's state, and are written once a second at most.  Seconds between attempts.
+REFUSED_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 0.8)
 PORTS = {"http": 80, "https": 443, "grpc": 8001, "grpcs": 8001}
 
 
@@ -79,7 +82,8 @@ class Pool:
         """Send one request and return its response once the head is there.
 
         A kept connection that turns out to be closed before it gave any answer is replaced by a
-        fresh one, once: an upstream may close an idle connection just when it is taken.
+        fresh one, once: an upstream may close an idle connection just when it is taken.  Where
+        nothing accepts a connection, it is tried again for about two seconds.
         Raises UpstreamUnreachable, UpstreamBroken, TimeoutError (after `within` seconds
         without the head of a response; None: the caller keeps the time).
         """
@@ -91,7 +95,7 @@ class Pool:
             except UpstreamBroken as error:
                 if error.started:
                     raise
-        fresh = await self._connect(target.origin)
+        fresh = await self._connected(target.origin)
         return await fresh.exchange(data, within=within)
 
     def _take(self, origin: Origin) -> Connection | None:
@@ -103,6 +107,18 @@ class Pool:
                 return connection
             connection.close()
         return None
+
+    async def _connected(self, origin: Origin) -> Connection:
+        """Connect, with patience for a Service whose rules are on their way."""
+        for pause in REFUSED_PAUSES:
+            try:
+                return await self._connect(origin)
+            except ConnectionRefusedError:
+                await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+        try:
+            return await self._connect(origin)
+        except ConnectionRefusedError as error:
+            raise _unreachable(origin, error) from error
 
     async def _connect(self, origin: Origin) -> Connection:
         loop = asyncio.get_running_loop()
@@ -125,8 +141,10 @@ class Pool:
                     origin.port,
                     ssl=(self.tls or ssl.create_default_context()) if origin.tls else None,
                 )
+        except ConnectionRefusedError:
+            raise
         except (OSError, TimeoutError) as error:
-            raise UpstreamUnreachable(f"{origin.host}:{origin.port}: {error}") from error
+            raise _unreachable(origin, error) from error
         return connection
 
     def close(self) -> None:
@@ -136,6 +154,10 @@ class Pool:
             for connection in idle:
                 connection.close()
         self._idle.clear()
+
+
+def _unreachable(origin: Origin, error: OSError) -> UpstreamUnreachable:
+    return UpstreamUnreachable(f"{origin.host}:{origin.port}: {error}")
 
 
 def _render(

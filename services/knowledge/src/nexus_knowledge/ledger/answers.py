@@ -9,7 +9,7 @@ from sqlalchemy.orm import Session
 from nexus_knowledge.ledger.database import Database
 from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import FeedbackRow, ResponseRow
-from nexus_knowledge.ledger.types import Feedback, RatedResponse, Response
+from nexus_knowledge.ledger.types import Feedback, RatedResponse, Response, Reviewed
 
 _AT_ONCE = 500  # response ids that one query names
 
@@ -35,9 +35,18 @@ class Answers(Database):
             )
 
     @transaction
-    def add_feedback(self, feedback: Feedback) -> bool:
-        """Store feedback; True when the answer that it speaks of is in the tenant's log."""
+    def add_feedback(self, feedback: Feedback) -> Reviewed | None:
+        """Store feedback; return what it speaks of, None for no answer in the tenant's log."""
         with self._write() as session:
+            rated_before = session.scalar(
+                select(FeedbackRow.id)
+                .where(
+                    FeedbackRow.response_id == feedback.response_id,
+                    FeedbackRow.tenant == feedback.tenant,
+                    FeedbackRow.rating.is_not(None),
+                )
+                .limit(1)
+            )
             session.add(
                 FeedbackRow(
                     response_id=feedback.response_id,
@@ -49,7 +58,10 @@ class Answers(Database):
                 )
             )
             answered = session.get(ResponseRow, feedback.response_id)
-            return answered is not None and answered.tenant == feedback.tenant
+            if answered is None or answered.tenant != feedback.tenant:
+                return None
+            first = feedback.rating is not None and rated_before is None
+            return Reviewed(answered.model, first)
 
     def responses(self, tenant: str, *, limit: int = 100) -> list[Response]:
         """Return a tenant's newest answers, newest first."""

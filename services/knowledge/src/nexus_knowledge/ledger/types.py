@@ -178,6 +178,14 @@ class Feedback:
 
 
 @dataclass(frozen=True, slots=True)
+class Reviewed:
+    """The answer that feedback speaks of: who gave it, and whether this is its first rating."""
+
+    model: str
+    first_rating: bool
+
+
+@dataclass(frozen=True, slots=True)
 class RatedResponse:
     """An answer with what people said about it, newest first; at least one thing was said."""
 

@@ -67,9 +67,16 @@ def test_another_seed_and_another_epoch_give_another_order() -> None:
 
 def test_what_is_computed_together_is_of_like_length() -> None:
     lengths = [10, 500] * 64
+    for step in plan(lengths, batch_size=8, epochs=1, budget=1000, seed=3):
+        mixed = [part for part in step.parts if len({lengths[at] for at in part}) > 1]
+        assert len(mixed) <= 1
+
+
+def test_a_step_is_a_random_draw_of_all_lengths() -> None:
+    """Steps of one length each learn less: see docs/explanation/training.md."""
+    lengths = [10, 500] * 64
     steps = plan(lengths, batch_size=8, epochs=1, budget=10**6, seed=3)
-    mixed = [step for step in steps if len({lengths[at] for at in step.parts[0]}) > 1]
-    assert len(mixed) <= 1
+    assert sum(len({lengths[at] for at in step.parts[0]}) == 2 for step in steps) >= 14
 
 
 def test_a_group_is_cut_where_the_budget_ends() -> None:

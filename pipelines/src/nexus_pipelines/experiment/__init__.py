@@ -1,0 +1,1 @@
+"""Experiments of a person: runs that are compared, beside those of FineTuneJobs."""

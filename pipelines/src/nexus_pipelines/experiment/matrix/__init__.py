@@ -1,0 +1,1 @@
+"""`experiment`: models, prompts and retrieval settings compared over one golden set."""

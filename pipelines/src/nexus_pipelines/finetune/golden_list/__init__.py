@@ -1,0 +1,1 @@
+"""`golden-list`: the golden sets of a namespace, and the corrections that are in none."""

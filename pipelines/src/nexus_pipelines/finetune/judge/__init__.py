@@ -1,0 +1,1 @@
+"""A language model as judge: faithfulness and context precision by ragas, in its own Python."""
