@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from ports import free_port
 from sqlalchemy import create_engine
@@ -28,12 +29,18 @@ from nexus_api.meta import (
     SYNC_REQUESTED,
     Manifest,
 )
-from nexus_knowledge.ledger import upgrade
+from nexus_knowledge.errors import EmbedderUnavailable
+from nexus_knowledge.ledger import Ledger, upgrade
 from nexus_knowledge.ledger.tables import ResponseRow
+from nexus_knowledge.objects import open_store
 from nexus_local.api import ControlServer
 from nexus_local.node.folders import Folders
 from nexus_local.store.local import LocalCluster
+from nexus_monitor.cells import Vectors
 from nexus_monitor.cli import run
+from nexus_monitor.control import Control
+from nexus_monitor.look import Monitor
+from nexus_monitor.metrics import Metrics
 from nexus_monitor.settings import parse
 from nexus_operator.cluster.protocol import Ref
 
@@ -63,14 +70,21 @@ class World:
             "NEXUS_CONTROL_TOKEN_FILE": str(self.folder / "control.json"),
         }
 
-    def answers(self, count: int, first: datetime, answer: str, score: float = 0.8) -> None:
+    def answers(
+        self,
+        count: int,
+        first: datetime,
+        answer: str,
+        score: float = 0.8,
+        question: str = "How often is the filter changed?",
+    ) -> None:
         """Log answers over two days."""
         rows = [
             ResponseRow(
                 response_id=f"r{self.given + number}",
                 tenant="default",
                 model="assistant",
-                question="How often is the filter changed?",
+                question=question,
                 answer=answer,
                 index="handbook",
                 passages=[{"score": score, "text": "every 30 days"}],
@@ -83,6 +97,10 @@ class World:
         with Session(engine) as session, session.begin():  # at once: each for itself takes long
             session.add_all(rows)
         engine.dispose()
+
+    def control(self) -> Control:
+        token_file = Path(self.environment["NEXUS_CONTROL_TOKEN_FILE"])
+        return Control(self.control_url, token_file=token_file, ca_file=None)
 
     async def look(self) -> dict[str, Any]:
         """Look once, by the command; returns the report."""
@@ -227,6 +245,29 @@ async def test_worse_passages_are_a_persons_matter(world: World) -> None:
     report = await world.look()
     assert report["decision"]["reason"] == "PoorContext"
     assert RUN_REQUESTED not in await world.annotations(JOB)
+
+
+async def test_another_topic_is_drift_though_all_else_is_as_it_was(world: World) -> None:
+    def embed(texts: Sequence[str]) -> Vectors:
+        return np.array([[1.0, float("pump" in text)] for text in texts])
+
+    def away(texts: Sequence[str]) -> Vectors:
+        raise EmbedderUnavailable(f"nobody embeds {len(texts)} texts")
+
+    answers_of_late(world, 0)
+    world.answers(100, WEEK_LATER, SHORT, question="How often is the pump changed?")
+    with Ledger(world.environment["NEXUS_LEDGER_URL"]) as ledger, world.control() as api:
+        work = open_store(world.environment["NEXUS_WORK_URL"])
+        monitor = Monitor(ledger=ledger, api=api, work=work, metrics=Metrics(), embed=embed)
+        found = await asyncio.to_thread(monitor.look, datetime.now(UTC))
+        drifted = [one.feature for one in found["default", "assistant"].drifts if one.lower]
+        assert drifted == ["topic"]
+        held = await world.annotations(JOB)
+        assert held.keys() == {PROMOTION_BLOCKED}
+        monitor.embed = away
+        with pytest.raises(EmbedderUnavailable):
+            await asyncio.to_thread(monitor.look, datetime.now(UTC))
+        assert await world.annotations(JOB) == held  # a stop stands while nobody can see
 
 
 async def test_an_api_that_is_away_ends_the_look_with_a_reason(

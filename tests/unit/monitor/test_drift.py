@@ -129,6 +129,12 @@ def test_cells_tell_another_topic_from_the_same() -> None:
     assert other.lower > 0.05
 
 
+def test_a_topic_that_is_new_is_elsewhere() -> None:
+    old, new = np.array([[1.0, 0.0]] * 100), np.array([[0.0, 1.0]] * 30)
+    before, after = topic_counts(old, np.concatenate([old[:70], new]))
+    assert (before["elsewhere"], after["elsewhere"], after.total()) == (0, 30, 100)
+
+
 def test_cells_take_equal_and_empty_questions() -> None:
     before, after = topic_counts(np.zeros((16, 3)), np.ones((5, 3)))
     assert (before.total(), after.total()) == (8, 5)

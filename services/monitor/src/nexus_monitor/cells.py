@@ -8,6 +8,8 @@ import numpy.typing as npt
 
 CELLS: Final = 8
 _ROUNDS: Final = 50
+_NEARLY_ALL: Final = 0.98
+_ROUNDING: Final = 1e-9
 
 Vectors = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
@@ -19,7 +21,8 @@ def topic_counts(
     """Count both samples in k-means cells of the reference: [n, dim] and [m, dim].
 
     Cells lie closer to the points that they were made of than to any other, which would look like
-    drift: so every second point of the reference makes the cells, and the others are counted.
+    drift: so one half of the reference, drawn at random, makes the cells, and the other is counted.
+    What lies farther from every cell than nearly all that made them is counted as elsewhere.
 
     Raises:
         ValueError: the reference is smaller than twice the cells, or dimensions differ.
@@ -29,8 +32,11 @@ def topic_counts(
     if len(reference) < 2 * cells:
         raise ValueError(f"{len(reference)} questions are too few for {cells} cells")
     known, fresh = _unit(reference), _unit(current)
-    centres = _centres(known[::2], cells)
-    return _counted(known[1::2], centres), _counted(fresh, centres)
+    drawn = np.random.Generator(np.random.PCG64(0)).permutation(len(known))
+    makers, counted = known[drawn[::2]], known[drawn[1::2]]
+    centres = _centres(makers, cells)
+    reach = float(np.quantile(_distances(makers, centres).min(axis=1), _NEARLY_ALL)) + _ROUNDING
+    return _counted(counted, centres, reach), _counted(fresh, centres, reach)
 
 
 def _centres(points: Floats, cells: int) -> Floats:
@@ -58,9 +64,13 @@ def _centres(points: Floats, cells: int) -> Floats:
     return centres
 
 
-def _counted(points: Floats, centres: Floats) -> Counter[str]:
-    nearest = _distances(points, centres).argmin(axis=1)
-    return Counter(f"cell {number}" for number in nearest.tolist())
+def _counted(points: Floats, centres: Floats, reach: float) -> Counter[str]:
+    distances = _distances(points, centres)
+    nearest, far = distances.argmin(axis=1).tolist(), (distances.min(axis=1) > reach).tolist()
+    return Counter(
+        "elsewhere" if beyond else f"cell {number}"
+        for number, beyond in zip(nearest, far, strict=True)
+    )
 
 
 def _distances(points: Floats, centres: Floats) -> Floats:

@@ -38,7 +38,12 @@ def up(
         Path | None, typer.Option(help="File of hashed API keys; without it no key is asked for.")
     ] = None,
     monitor: Annotated[
-        bool, typer.Option("--monitor", help="Watch answers for drift, and ask for what it needs.")
+        bool,
+        typer.Option(
+            "--monitor",
+            envvar="NEXUS_MONITOR",
+            help="Watch answers for drift, and ask for what it needs.",
+        ),
     ] = False,
 ) -> None:
     """Run the platform here until Ctrl-C, which stops all its processes."""
