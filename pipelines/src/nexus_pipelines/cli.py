@@ -1,6 +1,7 @@
 """`nexus-pipelines STEP ...`: one command for each step that the WorkflowTemplates name."""
 
 import argparse
+import errno
 import importlib
 import sys
 from collections.abc import Sequence
@@ -8,6 +9,7 @@ from typing import NoReturn
 
 from nexus_pipelines.errors import EXIT_DONE, EXIT_FINAL, EXIT_TRANSIENT, StepError
 
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _STEPS = {
     "migrate": ("nexus_pipelines.migrate.cli", "bring the ledger's tables to this release"),
     "make-buckets": ("nexus_pipelines.make_buckets.cli", "make the platform's buckets"),
@@ -102,6 +104,8 @@ def exit_code(error: Exception) -> int | None:
 
     if isinstance(error, KnowledgeError | ModelError | RegistryError):
         return EXIT_TRANSIENT if error.transient else EXIT_FINAL
+    if isinstance(error, OSError) and error.errno in _NO_ROOM:
+        return EXIT_FINAL  # a later try finds the same disk; what says so is the error itself
     return EXIT_FINAL if isinstance(error, BadUri | EvaluationError) else None
 
 

@@ -8,6 +8,7 @@ import io
 import json
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -194,8 +195,19 @@ def nexus(site: Site, *words: str) -> str:
     return site.cluster.run(command, seconds=120).stdout
 
 
-def answer(site: Site, model: str) -> str:
-    """Return the answer at temperature 0; nothing while the model cannot answer."""
+@dataclass(frozen=True)
+class Answer:
+    """What the gateway answered: true where a model did, else with the refusal as its text."""
+
+    status: int
+    text: str
+
+    def __bool__(self) -> bool:
+        return self.status == httpx.codes.OK and bool(self.text)
+
+
+def answer(site: Site, model: str) -> Answer:
+    """Return the answer at temperature 0."""
     body: dict[str, Any] = {
         "model": model,
         "messages": [{"role": "user", "content": "What does the pump 3 need?"}],
@@ -209,18 +221,23 @@ def answer(site: Site, model: str) -> str:
         timeout=120,
     )
     if response.status_code != httpx.codes.OK:
-        return ""
-    text: str = response.json()["choices"][0]["message"]["content"]
-    return text
+        return Answer(response.status_code, response.text)
+    return Answer(response.status_code, response.json()["choices"][0]["message"]["content"])
+
+
+def answered(site: Site, model: str) -> Answer:
+    """Return the first answer of a model that is there, or was a moment ago and comes again."""
+    return eventually(lambda: answer(site, model), what=f"an answer of {model}", pause=1)
 
 
 def test_a_model_answers_before_anything_was_tuned(site: Site, tmp_path: Path) -> None:
     base = tiny_gguf(tiny_model(tmp_path / "model"), tmp_path / "tiny.gguf")
     put(site, BASE, base.read_bytes())
     apply(site, access(site), serving())
-    site.kubectl("wait", "-n", TENANT, "sm/technician", "--for=condition=Ready", "--timeout=240s")
-    assert answer(site, "technician")
-    assert not answer(site, "technician:tuned")
+    site.wait("sm/technician")
+    assert answered(site, "technician")
+    refused = answer(site, "technician:tuned")
+    assert refused.status == httpx.codes.SERVICE_UNAVAILABLE, refused
 
 
 def access(site: Site) -> Manifest:
@@ -285,23 +302,24 @@ def test_another_seed_makes_another_version(site: Site) -> None:
 def test_promoted_versions_answer_and_a_rollback_brings_the_old_answers(
     site: Site,
 ) -> None:
-    plain = answer(site, "technician")
+    plain = answered(site, "technician")
     nexus(site, "promote", "tuning", "--version", "1", "--by", "Ada {{x}}")
-    eventually(lambda: champion(site, "1"), what="a champion")
-    first = eventually(lambda: answer(site, "technician:tuned"), what="its answer")
+    eventually(lambda: champion(site, "1"), what="a champion", seconds=RUN_SECONDS)
+    first = answered(site, "technician:tuned")
     assert first != plain
 
     nexus(site, "promote", "tuning", "--version", "2", "--by", "Ada")
-    told = eventually(lambda: champion(site, "2"), what="another champion")
+    told = eventually(lambda: champion(site, "2"), what="another champion", seconds=RUN_SECONDS)
     assert told["previous"]["version"] == "1"
     eventually(
-        lambda: answer(site, "technician:tuned") not in {"", first},
+        lambda: (seen := answer(site, "technician:tuned")) and seen != first,
         what="the other answer",
+        pause=1,
     )
 
     nexus(site, "rollback", "tuning", "--by", "Ada")
-    eventually(lambda: champion(site, "1"), what="the version before")
-    eventually(lambda: answer(site, "technician:tuned") == first, what="the old answer")
-    assert answer(site, "technician") == plain
+    eventually(lambda: champion(site, "1"), what="the version before", seconds=RUN_SECONDS)
+    eventually(lambda: answer(site, "technician:tuned") == first, what="the old answer", pause=1)
+    assert answered(site, "technician") == plain
     aliases = mlflow(site, "registered-models/get", name=MODEL)["registered_model"]["aliases"]
     assert {"alias": "champion", "version": "1"} in aliases

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_SECONDS = 90.0
+_SECONDS = 400.0
 _ISOLATED = ("unshare", "--mount", "--pid", "--fork", "--kill-child")
 _EMPTY = ("mount", "-t", "tmpfs", "-o", "mode=1777", "tmpfs")
 

@@ -27,7 +27,7 @@ PASSWORD = "a b'c"
 
 @contextmanager
 def serving(command: list[str], log: Path, ready: Callable[[], bool]) -> Iterator[Child]:
-    child = Child(command, log=log, ready=ready, seconds=120)
+    child = Child(command, log=log, ready=ready, seconds=300)
     try:
         child.start()
         yield child
@@ -81,7 +81,7 @@ def test_postgresql_keeps_its_rows_over_a_kill(
             user="nexus",
             password=password,
             dbname="nexus-1",
-            connect_timeout=5,
+            connect_timeout=30,
         )
 
     def takes_connections() -> bool:
@@ -105,7 +105,7 @@ def test_postgresql_keeps_its_rows_over_a_kill(
 
 
 @retry(
-    retry=retry_if_exception_type(MilvusException), stop=stop_after_delay(30), wait=wait_fixed(1)
+    retry=retry_if_exception_type(MilvusException), stop=stop_after_delay(180), wait=wait_fixed(1)
 )
 def loaded_again(client: MilvusClient) -> None:
     """Load the collection; gRPC waits a little before it asks again who did not answer before."""
@@ -120,13 +120,13 @@ def test_milvus_lite_keeps_its_rows_over_a_kill(unpacked: Unpack, tmp_path: Path
         "--data-dir", "/var/lib/milvus", "--host", "127.0.0.1", "--port", str(port)
     )
     with serving(command, tmp_path / "log", lambda: listens(port)) as server:
-        client = MilvusClient(f"http://127.0.0.1:{port}", timeout=30)
+        client = MilvusClient(f"http://127.0.0.1:{port}", timeout=60)
         client.create_collection("kept", dimension=4)
         client.insert("kept", [{"id": 1, "vector": [0.1, 0.2, 0.3, 0.4]}])
         client.close()
         server.kill()
         server.start()
-        client = MilvusClient(f"http://127.0.0.1:{port}", timeout=30)
+        client = MilvusClient(f"http://127.0.0.1:{port}", timeout=60)
         loaded_again(client)
         assert client.query("kept", filter="id == 1", output_fields=["id"]) == [{"id": 1}]
         client.close()

@@ -17,8 +17,7 @@ def platform_at(folder: Path) -> Iterator[Platform]:
         yield platform
     finally:
         platform.stop()
-        left = eventually(lambda: not platform.children(), seconds=15, what="no process left")
-        assert left
+        eventually(lambda: not platform.children(), what="no process left")
 
 
 @pytest.fixture
@@ -35,4 +34,8 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
         platform.cli(
             "wait", "ri/handbook", "sm/assistant", "--for", "condition=Ready", "--timeout", "5m"
         )
+        with platform.http() as http:  # the gateway hears of it a moment later
+            eventually(
+                lambda: http.get("/v1/models/assistant").json().get("ready"), what="it is asked for"
+            )
         yield platform

@@ -12,7 +12,7 @@ import pytest
 from laptop import MAX_UPLOAD, Platform
 from waiting import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 RAG_INDEX = "{apiVersion: llmops.nexus/v1alpha1, kind: RagIndex, metadata: {name: x}, %s}"
 BAD_RESOURCES = {

@@ -12,7 +12,7 @@ from laptop import Platform
 from openai import OpenAI
 from waiting import eventually
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 QUESTION = "When is the standby pump test-run, and for how long?"
 SAMPLES = Path(str(files("nexus_local.demo") / "documents"))
 
@@ -111,10 +111,13 @@ def test_every_verb_of_the_command_line_answers(filled: Platform) -> None:
     assert "handbook" in table
     assert "True" in table
     assert filled.cli("get", "sm/assistant", "-o", "name").stdout.strip().endswith("/assistant")
+    path = "jsonpath={.status.documents.indexed}"
+    eventually(
+        lambda: filled.cli("get", "ri/handbook", "-o", path).stdout.strip() == "3",
+        what="the status tells of the documents",
+    )
     seen = json.loads(filled.cli("get", "ri/handbook", "-o", "json").stdout)
     assert seen["status"]["documents"]["indexed"] == 3
-    path = "jsonpath={.status.documents.indexed}"
-    assert filled.cli("get", "ri/handbook", "-o", path).stdout.strip() == "3"
     assert "Conditions" in filled.cli("describe", "servingmodel", "assistant").stdout
     assert "Succeeded" in filled.cli("runs", "ri/handbook").stdout
     assert filled.cli("logs", "sm/assistant").stdout.strip()
@@ -176,4 +179,4 @@ def test_files_dropped_into_the_bucket_are_uploads(filled: Platform) -> None:
 
 
 def test_health_needs_no_model(filled: Platform) -> None:
-    assert httpx.get(f"{filled.url}/readyz", timeout=10).is_success
+    assert httpx.get(f"{filled.url}/readyz", timeout=60).is_success

@@ -91,7 +91,7 @@ def _ready(port: int) -> bool:
 def _until(
     condition: Callable[[], bool], children: list[subprocess.Popen[bytes]], root: Path
 ) -> None:
-    end = time.monotonic() + 180
+    end = time.monotonic() + 400
     while not condition():
         ended = [child.args for child in children if child.poll() is not None]
         if ended or time.monotonic() > end:

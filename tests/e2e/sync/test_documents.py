@@ -14,7 +14,7 @@ from nexus_knowledge.embedding import EmbedderClient
 from nexus_knowledge.ledger import DocumentState
 from nexus_knowledge.vectors import VectorIndex
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 PUMP = "# Pump\n\nThe feed pump is primed by opening valve seven before it is started.\n"
 OVEN = "# Oven\n\nThe oven is heated to two hundred degrees for the glaze.\n"

@@ -14,7 +14,7 @@ from nexus_knowledge.vectors import VectorIndex
 
 from .pumps import SPEC, text, whole
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
 
 KILLS = int(os.environ.get("NEXUS_TEST_KILLS", "12"))
 DOCUMENTS = 60

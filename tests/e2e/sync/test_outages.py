@@ -24,7 +24,7 @@ from nexus_knowledge.vectors import VectorIndex, open_index
 
 from .pumps import SPEC, text, whole
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
 
 TRANSIENT = 75
 DOCUMENTS = 24

@@ -239,3 +239,8 @@ def test_no_row_of_decisions_spends_more_than_alpha(
             spent.append(spending.level)
     assert len(spent) == min(gates, decisions)
     assert math.fsum(spent) <= alpha * (1 + 1e-9)
+
+
+def test_what_nobody_can_add_up_is_spent() -> None:
+    for spent in (math.nan, math.inf):
+        assert next_level(0.05, 12, [0.01, spent]).spent_out

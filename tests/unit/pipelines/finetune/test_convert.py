@@ -132,6 +132,13 @@ def test_without_patterns_the_matrices_are_those_of_the_adapter() -> None:
         ({"r": 3}, "rank"),
         ({"lora_alpha": 0}, "lora_alpha"),
         ({"lora_alpha": None}, "lora_alpha"),
+        ({"lora_alpha": float("nan")}, "lora_alpha is nan"),
+        ({"lora_alpha": float("inf")}, "lora_alpha is inf"),
+        ({"r": float("nan")}, "r is nan"),
+        ({"alpha_pattern": {".*": "x"}}, "is 'x'"),
+        ({"alpha_pattern": {".*": -1}}, "is -1"),
+        ({"rank_pattern": {".*": float("nan")}}, "is nan"),
+        ({"rank_pattern": ["q_proj"]}, "rank_pattern is"),
         ({"rank_pattern": {"(": 2}}, "pattern"),
     ],
 )

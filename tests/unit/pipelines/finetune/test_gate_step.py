@@ -290,7 +290,19 @@ def test_whatever_is_booked_how_often_is_counted_once(
         assert before == seen.setdefault((run_name, inputs), float(len(seen)))
 
 
-def test_looks_are_refused_when_they_are_none(job: Job) -> None:
-    job.work.put("gates/1/team.support.r0.json", io.BytesIO(b"null"))
+@pytest.mark.parametrize(
+    "content",
+    [
+        "null",
+        "{}",
+        '{"looks": [{"inputs": "x", "spent": NaN}]}',
+        '{"looks": [{"inputs": "x", "spent": -1}]}',
+        '{"looks": [{"inputs": "x", "spent": Infinity}]}',
+        '{"looks": [{"inputs": "x", "spent": 0.01, "before": NaN}]}',
+    ],
+)
+def test_looks_are_refused_when_they_are_none(job: Job, content: str) -> None:
+    """NaN is above no limit: a set that was spent would have decided on for ever."""
+    job.work.put("gates/1/team.support.r0.json", io.BytesIO(content.encode()))
     with pytest.raises(LooksUnreadable, match=r"team\.support\.r0\.json"):
         Looks(job.work, JobKey("team", "support"), "r1", "sha256:1").book("a", 0.02)

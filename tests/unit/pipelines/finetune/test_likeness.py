@@ -23,6 +23,19 @@ def sentence(chance: random.Random, count: int) -> list[str]:
     return chance.choices(WORDS, k=count)
 
 
+HIDDEN = ["\u00ad", "\u200b", "\u200d", "\u2060", "\ufeff", "\u202e", "\ufe0f", "\u034f", "\u3164",
+          "\U000e0041", "\U000e0100"]  # fmt: skip
+
+
+@pytest.mark.parametrize("hidden", HIDDEN, ids=ascii)
+def test_what_nobody_sees_makes_no_other_text(hidden: str) -> None:
+    """A golden question with a soft hyphen in each word would be learnt and then asked."""
+    plain = "Which valve closes when the Orion pump is over 90 degrees?"
+    tricked = hidden.join(plain)
+    assert normalised(tricked) == normalised(plain)
+    assert particulars(tricked) == particulars(plain)
+
+
 def test_nearly_all_pairs_above_the_limit_are_found_and_none_below() -> None:
     chance = random.Random(7)
     found = near = 0

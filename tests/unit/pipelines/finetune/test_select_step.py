@@ -12,6 +12,7 @@ from nexus_evaluation.golden import GoldenItem, GoldenSet, read, write
 from nexus_knowledge.ledger import Feedback, Ledger, Response, upgrade
 from nexus_knowledge.objects import ObjectStore, open_store
 from nexus_pipelines.cli import run
+from nexus_pipelines.finetune.select import files
 from nexus_pipelines.finetune.store import FineTuneStore
 
 NOW = datetime(2026, 6, 1, tzinfo=UTC)
@@ -261,6 +262,18 @@ def test_a_base_model_of_another_namespace_is_out_of_reach(
     assert said in told
 
 
+def test_more_than_memory_can_take_is_an_error_and_not_a_kill(
+    job: Job, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    job.put("team/support/a.jsonl", *rows(0, 9))
+    job.put("team/support/b.jsonl", *rows(10, 19))
+    job.put("team/support/manual.pdf", "x" * 4000)  # not read
+    monkeypatch.setattr(files, "MOST_BYTES", 1000)
+    assert job.select() == 1
+    assert "(up to 'team/support/b.jsonl'): narrow prefix" in capsys.readouterr().err
+    assert job.select(files={"prefix": "team/support/", "exclude": ["b*"]}) == 0
+
+
 def test_nothing_at_all_is_left_to_the_gates(job: Job) -> None:
     assert job.select() == 0
     assert job.out["train"] == job.out["heldout"] == job.out["golden"] == 0
@@ -346,3 +359,17 @@ def test_a_bucket_of_ones_own_needs_its_own_credentials(
     assert "data.files.bucket 'mine' needs the credentials" in capsys.readouterr().err
     assert job.select(curated={**own, "percent": 9}) == 1
     assert "data.curated.bucket 'mine' needs the credentials" in capsys.readouterr().err
+
+
+def test_what_no_judge_can_measure_is_not_trained(
+    job: Job, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEXUS_JUDGE_URL", raising=False)
+    job.put("team/support/a.jsonl", *rows(0, 20))
+    assert job.select(evaluation={"primaryMetric": "faithfulness"}) == 2
+    assert "NEXUS_JUDGE_URL" in capsys.readouterr().err
+    monkeypatch.setenv("NEXUS_JUDGE_URL", "http://judge/v1")
+    monkeypatch.setenv("NEXUS_JUDGE_MODEL", "large")
+    assert job.select(evaluation={"primaryMetric": "faithfulness"}) == 1
+    assert "have none" in capsys.readouterr().err
+    assert not job.store().has("select/train.jsonl")

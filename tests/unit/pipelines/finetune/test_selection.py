@@ -251,6 +251,32 @@ def test_what_the_golden_set_asks_is_not_learnt() -> None:
     assert {item for _, _, item in found.leaked} == {"g1"}
 
 
+@pytest.mark.parametrize(
+    ("document", "text", "answer", "leaks"),
+    [
+        ("handbook/pump.md", "Oil the bearing: 12 litres.", "Twelve.", True),  # by the text
+        ("handbook/pump.md", "Another text.", "It is 12 litres.", True),  # by the answer
+        ("pump.md", "Another text.", "Twelve.", True),  # by the document
+        ("valve.md", "Another text.", "12 litres", False),  # so short an answer tells nothing
+        ("valve.md", "Another text.", "It is 13 litres.", False),
+    ],
+)
+def test_a_golden_question_on_its_document_by_another_name_is_not_learnt(
+    document: str, text: str, answer: str, leaks: bool
+) -> None:
+    context = {"document": "pump.md", "text": "Oil the bearing: 12 litres."}
+    golden = GoldenItem.model_validate(
+        {
+            "id": "g1",
+            "question": "How much oil?",
+            "references": ["12 litres", "It is 12 litres."],
+            "contexts": [context],
+        }
+    )
+    one = example("How much\u00ad oil?", answer, passages=(Passage(document, text),))
+    assert bool(chosen([one], [golden]).leaked) is leaks
+
+
 def test_held_out_examples_become_golden_items_that_can_be_read_back() -> None:
     found = chosen([*many(100), example("Wo?", "Da.", passages=(Passage("x", "Da."),))])
     assert len(found.golden) == len(found.heldout)

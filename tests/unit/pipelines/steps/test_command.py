@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import subprocess
 import sys
@@ -86,6 +87,8 @@ def test_a_shard_of_another_run_is_refused(desk: Any) -> None:
         (VectorsUnavailable("x"), 75),
         (FetchFailed("x"), 75),
         (ModelNotFound("x"), 1),
+        (OSError(errno.ENOSPC, "No space left on device", "/scratch/x"), 1),
+        (OSError(errno.EIO, "Input/output error"), None),
         (ZeroDivisionError(), None),
     ],
 )

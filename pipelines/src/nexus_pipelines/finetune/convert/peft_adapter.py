@@ -115,18 +115,22 @@ def _module(name: str, pair: Mapping[str, Array], config: Mapping[str, Any]) -> 
 
 def _pattern(config: Mapping[str, Any], field: str, module: str, default: float) -> float:
     """Return what PEFT takes for a module: the first pattern that its name ends with."""
-    for pattern, value in (config.get(field) or {}).items():
+    patterns = config.get(field) or {}
+    if not isinstance(patterns, dict):
+        raise AdapterUnusable(f"{field} is {patterns!r} in {ADAPTER_CONFIG}, not an object")
+    for pattern in patterns:
         try:
             matches = re.fullmatch(rf"(.*\.)?({pattern})", module)
         except re.error as error:
             raise AdapterUnusable(f"{field}: {pattern!r} is no pattern: {error}") from error
         if matches:
-            return float(value)
+            return _number(patterns, pattern)
     return default
 
 
 def _number(config: Mapping[str, Any], field: str) -> float:
     value = config.get(field)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value <= 0:
+    number = None if isinstance(value, bool) or not isinstance(value, int | float) else value
+    if number is None or not 0 < number < math.inf:
         raise AdapterUnusable(f"{field} is {value!r} in {ADAPTER_CONFIG}, not a positive number")
-    return float(value)
+    return float(number)

@@ -8,7 +8,9 @@ is killed between has spent, and two gates that run at once count each other.
 
 import io
 import json
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from nexus_evaluation.records import Record
 from nexus_knowledge.errors import ObjectNotFound
@@ -23,12 +25,15 @@ class LooksUnreadable(StepError):
     """What earlier gates spent cannot be read, so no level can be given to this one."""
 
 
+Spent = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+
+
 class Look(Record):
     """One decision of a run: the digest of what it stood on, and what it spent."""
 
     inputs: str
-    spent: float
-    before: float | None = None
+    spent: Spent
+    before: Spent | None = None
     """Spent by others and by earlier looks of this run; None until it is counted."""
 
 

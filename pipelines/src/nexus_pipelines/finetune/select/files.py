@@ -22,11 +22,16 @@ from nexus_pipelines.finetune.select.rows import LONGEST_LINE, GoldenRow, parse_
 from nexus_pipelines.sync_plan.globs import selector
 
 SUFFIXES = (".jsonl", ".ndjson")
+MOST_BYTES = 128 << 20  # of all files; read, they take ten times as much, and a step has 2 GiB
 NAMED = 20  # rejected rows that a report names; all are counted
 
 
 class GoldenSetInData(StepError):
     """A golden set lies among the files that are learnt from."""
+
+
+class TooMuchData(StepError):
+    """There is more to learn from than one run can look at."""
 
 
 class SourceChanged(Transient):
@@ -39,6 +44,7 @@ class Reading:
 
     asking: Asking = field(default_factory=Asking)
     objects: list[dict[str, str]] = field(default_factory=list)
+    bytes: int = 0  # of the files that are read
     rows: int = 0
     malformed: Counter[str] = field(default_factory=Counter)
     rejected: list[Rejected] = field(default_factory=list)  # the first 20
@@ -72,12 +78,19 @@ def read(
 
     Raises:
         GoldenSetInData: one of them is a golden set.
+        TooMuchData: they are larger than memory can take.
         SourceChanged: one of them changed meanwhile; the step is tried again.
     """
     for one in found:
         if not one.key.lower().endswith(SUFFIXES):
             into.other_files.append(one.key)
             continue
+        into.bytes += one.size
+        if into.bytes > MOST_BYTES:
+            raise TooMuchData(
+                f"the files to learn from have more than {MOST_BYTES >> 20} MiB (up to "
+                f"{one.key!r}): narrow prefix, include or exclude"
+            )
         into.objects.append({"key": one.key, "etag": one.etag})
         yield from _object(bucket, one, source, into)
 

@@ -12,7 +12,7 @@ from nexus_models.sources.local import located
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.bounds import OutOfBounds, check_bounds
 
-LARGEST = 256 << 20  # bytes
+LARGEST = 64 << 20  # bytes; read, it takes half a gigabyte of the 2 GiB that a step has
 
 
 class GoldenSetUnusable(StepError):

@@ -6,6 +6,7 @@ from nexus_evaluation.golden import GoldenItem
 from nexus_pipelines.finetune.select.examples import LANGUAGE, Example
 from nexus_pipelines.finetune.select.likeness import NearIndex, normalised
 
+_ANSWER_WORDS = 4  # of an answer that two documents do not give in the same words
 _QUOTED_WORDS = 8  # of a question that may stand inside an example by chance
 
 
@@ -32,7 +33,8 @@ class GoldenIndex:
         `SameQuestion`: a user's message asks it but for case and punctuation.  `NearQuestion`:
         nearly in the same words, with the same numbers and names.  `QuotedQuestion`: a question
         of eight words or more stands inside a message.  Asked on passages of other documents it
-        is another question.  What passages say is not looked at: documents are there to be known.
+        is another question, unless their texts or the answer are the item's.  What passages say
+        beside that is not looked at: documents are there to be known.
         """
         for question in _asked(example):
             for item in self._same.get(normalised(question), ()):
@@ -59,7 +61,16 @@ class GoldenIndex:
 
 def _on_the_same(example: Example, item: GoldenItem) -> bool:
     theirs = {context.document or context.text for context in item.contexts}
-    return not (example.places and theirs) or not theirs.isdisjoint(example.places)
+    if not (example.places and theirs) or not theirs.isdisjoint(example.places):
+        return True
+    # One document may go by two names (`pump.md`, `handbook/pump.md`): then its text tells, or
+    # an answer that is too long to be the same by chance.
+    texts = {normalised(passage.text) for passage in example.passages}
+    if any(normalised(context.text) in texts for context in item.contexts):
+        return True
+    answer = normalised(example.answer)
+    long = len(answer.split()) >= _ANSWER_WORDS
+    return long and any(normalised(one) == answer for one in item.references)
 
 
 def _asked(example: Example) -> list[str]:

@@ -23,6 +23,21 @@ _WORD_OR_END = re.compile(r"[\w][\w.,/-]*[\w]|\w|[.!?:\n]")
 _DIGIT = re.compile(r"\d")
 _UNSPACED = re.compile("[\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff\u0e00-\u0e7f]")
 
+# Format characters (joiners, soft hyphens, marks of direction, tags), and what else Unicode lets
+# fonts ignore: https://www.unicode.org/reports/tr44/#Default_Ignorable_Code_Point.
+_IGNORABLE = (
+    *(0x34F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x3164, 0xFFA0),
+    *range(0x180B, 0x1810),
+    *range(0xFE00, 0xFE10),
+    *range(0xE0000, 0xE1000),
+)
+_INVISIBLE = dict.fromkeys(
+    [
+        *(one for one in range(0x20000) if unicodedata.category(chr(one)) == "Cf"),
+        *_IGNORABLE,
+    ]
+)
+
 Band = tuple[int, bytes, frozenset[str]]
 """A place of the signature, what stands there, and the numbers and names of the text."""
 
@@ -32,8 +47,12 @@ _coefficients = np.random.default_rng(20240501).integers(
 
 
 def normalised(text: str) -> str:
-    """Fold case, widths and punctuation: texts that differ in nothing else are the same."""
-    return " ".join(_WORD.findall(unicodedata.normalize("NFKC", text).casefold()))
+    """Fold case, widths and punctuation: texts that differ in nothing else are the same.
+
+    What nobody sees goes too: a soft hyphen in each word must not make a golden question another.
+    """
+    seen = unicodedata.normalize("NFKC", text.translate(_INVISIBLE))
+    return " ".join(_WORD.findall(seen.casefold()))
 
 
 def shingles(text: str) -> frozenset[str]:
@@ -52,7 +71,7 @@ def particulars(text: str) -> frozenset[str]:
     """
     found = set()
     first = True
-    for word in _WORD_OR_END.findall(text):
+    for word in _WORD_OR_END.findall(text.translate(_INVISIBLE)):
         if word in {".", "!", "?", ":", "\n"}:
             first = True
             continue

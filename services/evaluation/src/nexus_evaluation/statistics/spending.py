@@ -39,4 +39,6 @@ def next_level(alpha: float, decisions: int, spent: Iterable[float]) -> Spending
     """Give the level for the next decision on a golden set, after those that spent ``spent``."""
     before = sum(sorted(spent))
     level = alpha / decisions
-    return Spending(level, before, spent_out=before + level > alpha * (1 + _ROUNDING))
+    # Not the other way round: what is no number is not left over.
+    left = before + level <= alpha * (1 + _ROUNDING)
+    return Spending(level, before, spent_out=not left)
