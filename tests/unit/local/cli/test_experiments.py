@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
@@ -112,6 +112,7 @@ def test_a_matrix_is_read_as_data(tmp_path: Path) -> None:
         read_matrix(tmp_path / "gone.yaml")
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text())
 def test_any_name_makes_a_name_of_runs(name: str) -> None:
     group = group_name(name, datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC))

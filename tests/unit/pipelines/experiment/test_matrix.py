@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus_knowledge.objects import open_store
@@ -57,6 +57,7 @@ def test_every_model_meets_every_prompt_and_every_search_after_its_baseline() ->
     assert len(found) == 3 + 2 * (1 + 4)
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     models=st.lists(st.sampled_from(sorted(MODELS)), min_size=1, unique=True),
     prompts=st.integers(1, 3),
@@ -120,6 +121,7 @@ def test_the_baseline_is_the_best_sentence_of_the_best_passage() -> None:
     assert best_sentence("", ["", " "]) == ""
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.text(), st.lists(st.text(), max_size=4))
 def test_the_baseline_says_nothing_of_its_own(question: str, passages: list[str]) -> None:
     found = best_sentence(question, passages)

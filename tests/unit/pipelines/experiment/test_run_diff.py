@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from nexus_evaluation.golden import GoldenItem, GoldenSet, write
@@ -140,6 +140,7 @@ def test_a_run_that_was_compared_with_nothing_says_so() -> None:
 SCORES = st.floats(0, 1).map(lambda value: round(value, 6))
 
 
+@settings(deadline=None, max_examples=50)
 @given(
     st.lists(
         st.builds(

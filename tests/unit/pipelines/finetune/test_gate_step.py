@@ -146,6 +146,20 @@ def test_a_rejection_is_no_failure_of_the_step(job: Job) -> None:
     assert job.out["verdict"] == "Reject"
 
 
+@pytest.mark.parametrize(("of_passages", "verdict"), [(0.9, "Promote"), (0.2, "Reject")])
+def test_a_judges_metrics_decide_and_hold_the_floor(
+    job: Job, of_passages: float, verdict: str
+) -> None:
+    def judged(faithful: float) -> list[ItemResult]:
+        scores = {"faithfulness": faithful, "contextPrecision": of_passages}
+        return [one.model_copy(update={"metrics": scores}) for one in answered([faithful] * 120)]
+
+    job.evaluated("r1", judged(0.9), judged(0.4))
+    floors = [{"metric": "contextPrecision", "min": "0.6"}]
+    assert job.gate(primaryMetric="faithfulness", floors=floors) == 0
+    assert job.out["verdict"] == verdict
+
+
 def test_the_same_run_again_decides_nothing_and_spends_nothing(
     job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

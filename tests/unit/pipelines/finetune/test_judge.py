@@ -13,7 +13,12 @@ from nexus_pipelines.finetune.evaluate.core import Reply
 from nexus_pipelines.finetune.evaluate.judging import cases
 from nexus_pipelines.finetune.judge.access import Judge, judge_from
 from nexus_pipelines.finetune.judge.demand import demanded_judge, judged_metrics
-from nexus_pipelines.finetune.judge.errors import JudgeNotConfigured, NothingToJudgeBy
+from nexus_pipelines.finetune.judge.errors import (
+    JudgeFailed,
+    JudgeNotConfigured,
+    NothingToJudgeBy,
+)
+from nexus_pipelines.finetune.judge.process import PYTHON, judging
 
 NAMED = {"NEXUS_JUDGE_URL": "https://judge.example/v1/", "NEXUS_JUDGE_MODEL": "large"}
 BOTH = frozenset({"faithfulness", "contextPrecision"})
@@ -107,6 +112,16 @@ def test_items_without_passages_are_counted_and_named(monkeypatch: pytest.Monkey
     bare = [item(f"b{number}") for number in range(7)]
     with pytest.raises(NothingToJudgeBy, match=r"7 items .*\('b0', 'b1', 'b2', 'b3', 'b4'\)"):
         demanded_judge(job, [item("a", "p"), *bare])
+
+
+def test_a_process_that_ends_without_a_word_may_do_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(PYTHON, "/bin/false")
+    with (
+        pytest.raises(JudgeFailed, match="ended with 1") as caught,
+        judging(Judge("http://judge/v1", "large"), []) as found,
+    ):
+        list(found)
+    assert caught.value.exit_code == 75
 
 
 def asked(items: Iterable[GoldenItem], *answers: str) -> list[tuple[str, str, str]]:

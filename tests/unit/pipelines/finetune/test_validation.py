@@ -197,3 +197,18 @@ class TestStep:
         self.store(root).delete_folder("select")
         assert self.step(root, "validate", f"--report-out={root / 'r.json'}") == 1
         assert "run r1 has no select/selection.json" in capsys.readouterr().err
+
+    def test_a_policy_that_the_gate_would_refuse_is_told_before_training(
+        self, root: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        floors = [{"metric": "f1", "min": "0.9"}, {"metric": "f1", "min": "0.1"}]
+        spec = {
+            "baseModel": {"uri": "pkg://tiny"},
+            "data": {"files": {}, "gates": {"minExamples": 20}},
+            "evaluation": {"floors": floors},
+        }
+        common = ["--namespace=team", "--job=support", "--uid=u", "--run=r1"]
+        told = [f"--settings={json.dumps(spec)}", f"--report-out={root / 'r.json'}"]
+        assert run(["finetune-validate", *common, *told]) == 1
+        assert "evaluation.floors: a metric is named twice" in capsys.readouterr().err
+        assert not (root / "r.json").exists()

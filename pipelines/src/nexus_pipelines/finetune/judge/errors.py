@@ -23,7 +23,7 @@ class JudgeNonsense(StepError):
     """The judge's answers cannot be used, however often it is asked."""
 
 
-class JudgeFailed(StepError):
+class JudgeFailed(Transient):
     """The process that judges ended without a word on the judge."""
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_evaluation.errors import BadGoldenSet, EmptyGoldenSet
 from nexus_evaluation.golden import GoldenItem
+from nexus_evaluation.policy import GatePolicy
 from nexus_pipelines.arguments import write_output
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import StepError
@@ -33,6 +34,8 @@ def run(args: argparse.Namespace) -> None:
     """Do the step; the report is written before a gate that failed ends it."""
     environment = Environment()
     key, spec = job_key(args), job_settings(args)
+    # A policy that the gate would refuse is told before hours of training, not after.
+    GatePolicy.from_spec(spec.evaluation.model_dump(mode="json", by_alias=True))
     store = run_store(args, environment)
     selection = store.json("select/selection.json")
     inputs = inputs_digest(
