@@ -120,6 +120,14 @@ async def test_node_selectors_are_replaced_as_a_whole(cluster: Cluster) -> None:
     assert after["spec"]["selector"] == {"matchLabels": labels}
 
 
+async def test_apply_to_an_object_by_its_uid_does_not_make_it_anew(cluster: Cluster) -> None:
+    made = await cluster.apply(wanted({"x": "1"}))
+    await cluster.delete(A)
+    with pytest.raises(Conflict):
+        await cluster.apply(wanted({"x": "2"}, uid=made["metadata"]["uid"]))
+    assert await cluster.get(A) is None
+
+
 @pytest.mark.parametrize("stale", [{"resourceVersion": "1"}, {"uid": "not-this-one"}])
 async def test_stale_precondition_conflicts(cluster: Cluster, stale: dict[str, str]) -> None:
     await cluster.apply(wanted({"x": "1"}))

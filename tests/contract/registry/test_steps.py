@@ -192,6 +192,22 @@ def test_a_job_made_anew_under_the_name_has_no_champion_and_goes_back_to_none(
     assert aliases(connection(place), MODEL) == {"champion": "2"}
 
 
+def test_the_champion_is_told_without_moving_anything(place: Path) -> None:
+    assert move(place, "champion", "look-1") == {"champion": None}
+    work = (place / "work").as_uri()
+    for number in (1, 2):
+        finished_run(work, f"run-{number}", adapter=f"adapter {number}".encode())
+        register(place, f"run-{number}")
+        released = move(place, "release", f"up-{number}", f"--version={number}", "--by=anna")
+    trail = Champions(connection(place)).trail(MODEL)
+    assert move(place, "champion", "look-2") == {**released, "moved": False}
+    assert Champions(connection(place)).trail(MODEL) == trail
+    out = place / "anew.json"
+    anew = [*arguments("champion", "look-3", f"--release-out={out}"), f"--uid=anew-{UID}"]
+    assert cli.run(anew) == 0
+    assert read(out) == {"champion": None}
+
+
 @pytest.mark.parametrize("served", [b"adapter 1", None], ids=["the one before", "the base alone"])
 def test_who_was_compared_with_another_than_the_champion_is_not_promoted_by_the_gate(
     place: Path, served: bytes | None, capsys: pytest.CaptureFixture[str]

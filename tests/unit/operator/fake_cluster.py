@@ -94,6 +94,10 @@ class FakeCluster:
         wanted = copy.deepcopy({k: v for k, v in manifest.items() if k != "status"})
         live = self.objects.get(ref)
         if live is None:
+            if wanted["metadata"].get("uid"):
+                raise Conflict(
+                    f"{ref} is not there, so it is not the one with the uid that was sent"
+                )
             made = self._insert(ref, wanted)
             self._applied[made["metadata"]["uid"]] = wanted
             return made

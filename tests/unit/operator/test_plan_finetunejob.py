@@ -9,6 +9,7 @@ import pytest
 from small_world import World, serving_model
 from tuning import (
     PLACE,
+    end,
     ended,
     fail,
     fine_tune_job,
@@ -29,6 +30,7 @@ from nexus_api.meta import (
     ALERT_REQUESTED,
     CANCEL_REQUESTED,
     FINALIZER,
+    LINEAGE,
     PROMOTE_REQUESTED,
     PROMOTION_BLOCKED,
     ROLLBACK_REQUESTED,
@@ -639,6 +641,118 @@ def test_a_move_that_failed_is_said_and_asked_for_anew(world: World) -> None:
     world.annotate(key, PROMOTE_REQUESTED, "1 by ada at 2")
     world.settle(key)
     assert len(runs(world, "nexus-release")) == 2
+
+
+# -- a status that was lost
+
+
+def promoted(world: World, **spec: Any) -> Key:
+    """A job whose version 1 is champion."""
+    key = make(world, **spec)
+    finish_run(world, the_run(world), "Promote", "1")
+    world.annotate(key, PROMOTE_REQUESTED, "1 by ada")
+    world.settle(key)
+    finish_move(world, runs(world, "nexus-release")[0])
+    world.settle(key)
+    assert job_status(world, key)["champion"]["version"] == "1"
+    return key
+
+
+def restored(world: World, key: Key) -> Key:
+    """The job as a back-up brings it to a new cluster: spec, labels and annotations, no more."""
+    saved = world.the(key)
+    world.delete(key)
+    for _ in range(3):
+        world.reconcile(key)
+    assert world.get(key.ref) is None
+    kept = {field: saved["metadata"][field] for field in ("name", "namespace", "annotations")}
+    kept["annotations"].pop(PROMOTE_REQUESTED, None)
+    world.create({**{k: v for k, v in saved.items() if k != "status"}, "metadata": kept})
+    world.settle(key)
+    return key
+
+
+def test_a_restored_job_asks_the_registry_for_its_champion_before_it_runs(world: World) -> None:
+    key = promoted(world)
+    first = world.the(key)["metadata"]["uid"]
+    restored(world, key)
+    assert world.the(key)["metadata"]["uid"] != first
+    assert runs(world) == []
+    [asking] = runs(world, "nexus-release")
+    given = parameters(asking)
+    assert (given["action"], given["uid"]) == ("recover", first)
+    assert world.condition(key)["reason"] == "Recovering"
+    assert world.condition(key, "Released")["reason"] == "Recovering"
+    finish_move(world, asking)
+    world.settle(key)
+    assert job_status(world, key)["champion"]["uri"] == f"{PLACE}1/"
+    assert world.condition(key, "Released")["reason"] == "Released"
+    given = parameters(the_run(world))
+    assert (given["uid"], json.loads(given["production"])["adapterUri"]) == (first, f"{PLACE}1/")
+
+
+def test_a_registry_that_is_away_is_asked_again_and_nothing_runs_meanwhile(world: World) -> None:
+    key = restored(world, promoted(world))
+    for number in range(1, 4):
+        [asking] = [one for one in runs(world, "nexus-release") if not ended(one)]
+        fail(world, asking, "recover", 75)
+        world.settle(key)
+        assert len(runs(world, "nexus-release")) == number
+        assert world.condition(key, "Released")["reason"] == "DependencyUnavailable"
+        world.advance(601)
+        world.settle(key)
+    assert runs(world) == []
+
+
+def test_a_registry_without_a_champion_lets_the_job_go_on(world: World) -> None:
+    key = restored(world, promoted(world))
+    [asking] = runs(world, "nexus-release")
+    end(world, asking, "Succeeded", reporting(world, "recover", release={"champion": None}))
+    world.settle(key)
+    assert "champion" not in job_status(world, key)
+    assert len(runs(world)) == 1
+    world.delete(asking)
+    world.settle(key)
+    assert runs(world, "nexus-release") == []
+
+
+def test_a_person_need_not_wait_for_the_registry_to_be_asked(world: World) -> None:
+    key = restored(world, promoted(world))
+    [asking] = runs(world, "nexus-release")
+    fail(world, asking, "recover")
+    world.annotate(key, PROMOTE_REQUESTED, "1 by eve")
+    world.settle(key)
+    [move] = [one for one in runs(world, "nexus-release") if not ended(one)]
+    assert parameters(move)["action"] == "release"
+    finish_move(world, move)
+    world.advance(10**4)
+    world.settle(key)
+    assert len(runs(world, "nexus-release")) == 2
+    assert len(runs(world)) == 1
+
+
+def test_what_a_job_descends_from_stands_by_its_status(world: World) -> None:
+    key = restored(world, promoted(world))
+    finish_move(world, runs(world, "nexus-release")[0])
+    world.settle(key)
+    lineage = job_status(world, key)["lineage"]
+    assert lineage != world.the(key)["metadata"]["uid"]
+    run = the_run(world)
+    for value in (None, "another", "{{workflow.name}}"):
+        world.patch(key, {"metadata": {"annotations": {LINEAGE: value}}})
+        world.settle(key)
+        assert world.the(key)["metadata"]["annotations"][LINEAGE] == lineage
+    assert names([the_run(world)]) == names([run])
+
+
+@pytest.mark.parametrize("value", ["", "{{workflow.name}}", "x" * 65, "a b"])
+def test_a_lineage_that_is_no_uid_counts_for_nothing(world: World, value: str) -> None:
+    made = fine_tune_job()
+    made["metadata"]["annotations"] = {LINEAGE: value}
+    key = world.create(made)
+    world.settle(key)
+    assert parameters(the_run(world))["uid"] == world.the(key)["metadata"]["uid"]
+    assert runs(world, "nexus-release") == []
 
 
 # -- history and end

@@ -23,6 +23,7 @@ from nexus_api.finetunejob import FineTuneJob, FineTuneJobStatus
 from nexus_api.meta import (
     ALERT_REQUESTED,
     CANCEL_REQUESTED,
+    LINEAGE,
     PROMOTE_REQUESTED,
     ROLLBACK_REQUESTED,
     RUN_REQUESTED,
@@ -41,7 +42,8 @@ class JobWorld(RuleBasedStateMachine):
         self.world = World()
         self.key = self.world.create(fine_tune_job())
         self.number = 0
-        self.started: dict[str, str] = {}
+        self.known: set[str] = set()
+        self.lineage = ""
 
     def teardown(self) -> None:
         try:
@@ -140,9 +142,25 @@ class JobWorld(RuleBasedStateMachine):
         )
 
     @invariant()
-    def one_run_and_one_move_at_a_time(self) -> None:
+    def one_run_at_a_time_and_no_move_twice(self) -> None:
+        """Two moves for two requests, which an old view may make, wait for each other: a mutex."""
         assert len(self.unfinished()) <= 1
-        assert len(self.unfinished("nexus-release")) <= 1
+        asked = [parameters(one)["request"] for one in self.unfinished("nexus-release")]
+        assert len(set(asked)) == len(asked)
+
+    @happening(value=st.sampled_from([None, "", "another", "{{x}}"]))
+    def somebody_edits_the_lineage(self, value: str | None) -> None:
+        self.world.patch(self.key, {"metadata": {"annotations": {LINEAGE: value}}})
+
+    @invariant()
+    def who_had_a_champion_is_never_run_as_if_it_had_none(self) -> None:
+        found = FineTuneJob.model_validate(self.world.the(self.key))
+        noted = found.metadata.annotations.get(LINEAGE, "")
+        for run in runs(self.world):
+            if run["metadata"]["uid"] not in self.known and self.lineage and self.lineage == noted:
+                assert parameters(run)["production"], "gated by floors alone"
+        self.known |= {run["metadata"]["uid"] for run in runs(self.world)}
+        self.lineage = noted if noted == found.lineage else ""
 
     @invariant()
     def the_status_can_be_read(self) -> None:

@@ -1,10 +1,11 @@
 """FineTuneJob: LoRA fine-tuning from feedback and curated examples, gated by an evaluation."""
 
+import re
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from nexus_api.meta import LocalRef, Model, Resource, Rule, checked
+from nexus_api.meta import LINEAGE, LocalRef, Model, Resource, Rule, checked
 from nexus_api.names import NAME_RULES
 from nexus_api.training import Lora, TrainingData
 from nexus_api.tuning_evaluation import Evaluation
@@ -92,3 +93,16 @@ class FineTuneJob(Resource):
     """What should be tuned."""
     status: FineTuneJobStatus = Field(default_factory=FineTuneJobStatus)
     """What was last observed; written by the controller."""
+
+    @property
+    def lineage(self) -> str:
+        """The uid by which the registry and Workflows know the job.
+
+        Its own, unless a back-up brought it back: what stands in an annotation is saved with the
+        spec.  Once the status tells it, the annotation decides nothing any more.
+        """
+        noted = self.metadata.annotations.get(LINEAGE, "")
+        return self.status.lineage or (noted if _UID.fullmatch(noted) else self.metadata.uid)
+
+
+_UID = re.compile(r"[0-9A-Za-z-]{1,64}", re.ASCII)

@@ -23,6 +23,7 @@ PROMOTE_REQUESTED = f"{GROUP}/promote-requested-at"
 ROLLBACK_REQUESTED = f"{GROUP}/rollback-requested-at"
 PROMOTION_BLOCKED = f"{GROUP}/promotion-blocked"
 FORCE_RELEASE = f"{GROUP}/force-release"
+LINEAGE = f"{GROUP}/lineage"
 APPLIED_HASH = f"{GROUP}/applied-hash"
 LOCAL_PORT = f"{GROUP}/local-port"
 

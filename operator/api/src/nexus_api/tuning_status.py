@@ -94,6 +94,9 @@ class FineTuneJobStatus(Model):
     """The metadata.generation that this was observed at."""
     conditions: Conditions = Field(default_factory=list)
     """Ready, Running, LastRunSucceeded, AwaitingApproval, Released, Notified."""
+    lineage: Annotated[str, Field(max_length=64)] | None = None
+    """Uid by which the registry knows the job: its own, or that of the job that it was restored \
+from."""
     last_run: LastRun | None = None
     """The newest run."""
     last_decision: LastDecision | None = None

@@ -13,11 +13,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
+from typer.testing import CliRunner
 
-from nexus_local.cli.errors import UsageError
+from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.evaluate import group_name, read_matrix, rows
 from nexus_local.cli.experiments import listed, short
+from nexus_local.cli.main import app
+from nexus_local.cli.steps import places
 from nexus_local.cli.table import print_table
+from nexus_local.cli.target import Target
 
 RESULT = {"cluster": "doc", "slices": {}, "latencyMs": 3.0}
 
@@ -54,15 +58,49 @@ def test_diff_prints_what_changed_in_eighty_columns(data: Path) -> None:
     assert json.loads(whole.stdout)["better"][0]["by"] == 0.5
 
 
-def test_diff_says_what_it_cannot_do(data: Path, tmp_path: Path) -> None:
+def test_diff_says_what_it_cannot_do(data: Path) -> None:
     gone = nexus(data, "diff", "run-1", "run-2")
-    assert (gone.returncode, "has no run run-2 with results" in " ".join(gone.stderr.split())) == (
-        1,
-        True,
-    )
+    assert gone.returncode == 1
+    assert "has no run run-2 with results" in " ".join(gone.stderr.split())
+    assert not (data / "tracking.db").exists()  # looking makes nothing
     assert nexus(data, "diff", "run-1", "a b").returncode == 2
-    assert nexus(data, "diff", "run-1", "run-1", "--context", "kind").returncode == 2
-    assert nexus(tmp_path / "none", "diff", "run-1", "run-1").returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "error"),
+    [
+        (("diff", "run-1", "run-1", "--context", "kind"), UsageError),
+        (("diff", "run-1", "run-1", "-o", "yaml"), UsageError),
+        (("diff", "run-1", "run-1"), CliError),
+        (("golden", "add", "--set", "x"), UsageError),
+        (("golden", "add", "chatcmpl-1"), UsageError),
+        (("golden", "list", "x"), UsageError),
+        (("golden", "feedback", "--set=y"), UsageError),
+        (("evaluate", "--matrix", "gone.yaml"), CliError),
+    ],
+)
+def test_what_can_be_told_at_once_is_told_at_once(
+    tmp_path: Path, words: tuple[str, ...], error: type[CliError], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NEXUS_TRACKING_URL", raising=False)
+    done = CliRunner().invoke(app, [*words], env={"NEXUS_DATA_DIR": str(tmp_path / "none")})
+    assert type(done.exception) is error, done.output
+
+
+def test_of_a_platform_elsewhere_only_its_registry_is_used(
+    data: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setenv("NEXUS_DATA_DIR", str(data))
+    monkeypatch.setenv("NEXUS_TRACKING_URL", "http://mlflow:5000")
+    monkeypatch.setenv("NEXUS_API_KEY", "key")
+    elsewhere = places(Target(url="http://gateway:8080"), "experiment", ("NEXUS_API_KEY",))
+    assert elsewhere == {"NEXUS_TRACKING_URL": "http://mlflow:5000", "NEXUS_API_KEY": "key"}
+    here = places(Target(), "run-diff", ())
+    assert here["NEXUS_WORK_URL"] == (data / "work").as_uri()
+    assert here["NEXUS_TRACKING_URL"] == "http://mlflow:5000"
+    monkeypatch.delenv("NEXUS_TRACKING_URL")
+    assert places(Target(), "run-diff", ())["NEXUS_TRACKING_URL"].endswith("/data/tracking.db")
 
 
 def test_an_answer_is_one_line_whatever_it_holds() -> None:
@@ -72,13 +110,6 @@ def test_an_answer_is_one_line_whatever_it_holds() -> None:
     assert lines[1] == "BETTER (3)"
     assert lines[-1].endswith("and 1 more (--limit, or -o json)")
     assert list(listed("better", [change], 0)) == []
-
-
-def test_golden_says_how_it_is_used(data: Path) -> None:
-    for words in (("add",), ("add", "chatcmpl-1"), ("list", "x"), ("feedback", "--set=y")):
-        done = nexus(data, "golden", *words)
-        assert (done.returncode, done.stdout) == (2, "")
-        assert "nexus golden" in done.stderr
 
 
 def test_the_table_of_an_experiment_fits_eighty_columns(capsys: pytest.CaptureFixture[str]) -> None:

@@ -85,7 +85,7 @@ def release_workflow(
     by: str,
     spec_json: str,
 ) -> Manifest:
-    """Build one move of the champion: `action` is release or rollback."""
+    """Build one move of the champion, or a look for it: `action` is release, rollback, recover."""
     parameters = {
         "settings": spec_json,
         "action": action,
@@ -132,5 +132,5 @@ def _workflow(
         settings,
         name=name,
         labels=labels(job, owner_label=JOB_LABEL, component="pipelines"),
-        parameters={"namespace": meta.namespace, "job": meta.name, "uid": meta.uid, **own},
+        parameters={"namespace": meta.namespace, "job": meta.name, "uid": job.lineage, **own},
     )

@@ -20,6 +20,13 @@ from nexus_operator.plan.production import production_text, production_unit
 from nexus_operator.plan.tuning_alerts import LOOK_AGAIN as ALERTS_LOOK
 from nexus_operator.plan.tuning_alerts import NOTIFIED, notified
 from nexus_operator.plan.tuning_hindrance import PASSING, hindrance
+from nexus_operator.plan.tuning_recovery import (
+    HINDRANCE,
+    Recovery,
+    lineage_note,
+    recovery,
+    settled,
+)
 from nexus_operator.plan.tuning_requests import (
     answered,
     blocked,
@@ -37,6 +44,7 @@ from nexus_operator.plan.tuning_schedule import (
     next_run,
     settings_text,
 )
+from nexus_operator.plan.tuning_teardown import plan_tuning_teardown
 from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, merge, transitions
 from nexus_operator.status.failure import Failure
@@ -68,17 +76,21 @@ class _View:
 def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: datetime) -> Plan:
     """Decide what the cluster should hold for one FineTuneJob.  Pure: same inputs, same plan."""
     if job.deleting:
-        return _teardown(job, seen, now)
+        return plan_tuning_teardown(job, seen, now)
     view = _view(job, seen, now)
     hindered = hindrance(job, seen, settings)
     if hindered is None and view.strangers:
         name = view.strangers[0].name
         hindered = Failure("Waiting", f"Waiting for {name} of a former job of this name to go")
+    champion = champion_status(job, (*view.runs, *view.moves))
+    lost = recovery(job, view.moves, now, found=bool(champion))
+    if hindered is None and lost is not None:
+        hindered = HINDRANCE
     newest, due = _newest(job, view, hindered, now)
     shown = {
         "lastRun": last_run_status(job, newest, now),
         **decision_status(job, newest, now),
-        **champion_status(job, (*view.runs, *view.moves)),
+        **champion,
     }
     shown["answered"] = answered(job, _answers(job, view, newest))
     alerted = notified(job, seen, settings)
@@ -88,24 +100,26 @@ def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: date
         status={
             "observedGeneration": job.metadata.generation,
             "conditions": conditions,
+            "lineage": job.lineage,
             **shown,
         },
-        create=tuple(_create(job, view, newest, hindered, seen, settings)),
+        annotate=lineage_note(job, has_champion=bool(shown.get("champion") or job.status.champion)),
+        create=tuple(_create(job, view, newest, hindered, lost, seen, settings)),
         apply=_cancelled(job, newest, seen),
         delete=_worn_out(job, view, newest, seen),
         add_finalizer=FINALIZER not in job.metadata.finalizers,
         events=transitions(old, conditions),
-        requeue_after=_look_again(view, newest, due, hindered, alerted, now),
+        requeue_after=_look_again(view, newest, due, hindered, lost, alerted, now),
     )
 
 
 def _view(job: FineTuneJob, seen: Seen, now: datetime) -> _View:
     found = newest_first(read_tuning_run(one, now=now) for one in seen.of_kind("Workflow"))
-    own = [run for run in found if run.parameters.get("uid") == job.metadata.uid]
+    own = [run for run in found if run.parameters.get("uid") == job.lineage]
     return _View(
         runs=[run for run in own if run.what == "run"],
         moves=[run for run in own if run.what == "release"],
-        strangers=[run for run in found if run.parameters.get("uid") != job.metadata.uid],
+        strangers=[run for run in found if run.parameters.get("uid") != job.lineage],
     )
 
 
@@ -145,6 +159,7 @@ def _create(
     view: _View,
     newest: Newest | None,
     hindered: Failure | None,
+    lost: Recovery | None,
     seen: Seen,
     settings: Settings,
 ) -> Iterator[Manifest]:
@@ -161,7 +176,7 @@ def _create(
             production=production_text(production_unit(job, _production(job, seen))),
             blocked=blocked(job),
         )
-    wish = wished_move(job)
+    wish = wished_move(job) or (lost.wish if lost else None)
     there = {run.name for run in (*view.moves, *view.strangers)}
     if wish is None or "Workflow" in seen.missing or any(run.running for run in view.moves):
         return
@@ -186,7 +201,7 @@ def _production(job: FineTuneJob, seen: Seen) -> ServingModel | None:
 def _answers(job: FineTuneJob, view: _View, newest: Newest | None) -> Iterator[str]:
     """Yield the requests that need no answer from now on."""
     yield from (run.request for run in reversed(view.runs))
-    yield from (run.request for run in reversed(view.moves))
+    yield from (run.request for run in reversed(view.moves) if settled(run))
     if newest is not None and newest.state != "starting":
         last = LastStart(at=newest.started, fingerprint=newest.fingerprint)
         yield from (request for request in open_runs(job) if covered(request, last))
@@ -262,33 +277,15 @@ def _look_again(
     newest: Newest | None,
     due: NextRun | None,
     hindered: Failure | None,
+    lost: Recovery | None,
     alerted: Finding | None,
     now: datetime,
 ) -> timedelta | None:
     waits = [max(due.at - now, _SHORTEST_WAIT)] if due is not None else []
     busy = (newest is not None and newest.busy) or any(run.running for run in view.moves)
     passing = hindered is not None and hindered.reason in PASSING
-    if due is None and (busy or passing):
+    if due is None and (busy or passing or lost is not None):
         waits.append(LOOK_AGAIN)
     if alerted is not None and alerted.reason in ALERTS_LOOK:
         waits.append(ALERTS_LOOK[alerted.reason])
     return min(waits, default=None)
-
-
-def _teardown(job: FineTuneJob, seen: Seen, now: datetime) -> Plan:
-    """Stop what runs, then let the job go; registered versions stay, somebody may serve them."""
-    left = doomed(seen.of_kind("Workflow"))
-    gone = not seen.of_kind("Workflow")
-    old = [one.manifest() for one in job.status.conditions]
-    message = "The job is being deleted; its registered versions stay."
-    finding = Finding("Ready", False, "Stopping", message)
-    generation = job.metadata.generation
-    return Plan(
-        status={
-            "observedGeneration": generation,
-            "conditions": merge(old, [finding], generation=generation, now=now),
-        },
-        delete=left,
-        remove_finalizer=gone and FINALIZER in job.metadata.finalizers,
-        requeue_after=None if gone else LOOK_AGAIN / 6,
-    )

@@ -1,6 +1,6 @@
 """What every plan takes and gives."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
@@ -52,10 +52,11 @@ def doomed(objects: Iterable[Manifest]) -> tuple[Doomed, ...]:
 class Plan:
     """What to do for one resource.
 
-    It is carried out in this order: finalizer, status, create, apply, delete, release; on a new
-    resource, which gets its finalizer, create goes before status.  What goes first is written
-    under the resource version that was read, so that of two controllers with an old view only one
-    goes on to start a run.  In `status`, None clears a field and a field that is left out stays.
+    It is carried out in this order: finalizer, status, annotations, create, apply, delete, release;
+    on a new resource, which gets its finalizer, create goes before status.  What goes first is
+    written under the resource version that was read, so that of two controllers with an old view
+    only one goes on to start a run.  In `status`, None clears a field and a field that is left out
+    stays.
     """
 
     status: Manifest
@@ -64,6 +65,8 @@ class Plan:
     apply: tuple[Manifest, ...] = ()
     """Objects that must be exactly so."""
     delete: tuple[Doomed, ...] = ()
+    annotate: Mapping[str, str] = field(default_factory=dict)
+    """Annotations of the resource itself that are to be written; what is so already is left out."""
     add_finalizer: bool = False
     remove_finalizer: bool = False
     events: Sequence[Transition] = field(default=())

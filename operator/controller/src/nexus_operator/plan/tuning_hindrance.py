@@ -7,6 +7,7 @@ from nexus_api.finetunejob import FineTuneJob
 from nexus_api.source import BucketSource, PrefixOutsideNamespace
 from nexus_operator.plan.model import Seen
 from nexus_operator.plan.teardown import NO_WORKFLOWS
+from nexus_operator.plan.tuning_recovery import RECOVERING
 from nexus_operator.plan.tuning_schedule import BadSchedule, tick_after
 from nexus_operator.settings import Settings
 from nexus_operator.status.failure import Failure
@@ -14,7 +15,7 @@ from nexus_operator.status.finetunejob import SUSPENDED
 
 NO_MODEL = "ServingModelMissing"
 
-PASSING = frozenset({"Waiting", NO_WORKFLOWS, NO_MODEL})
+PASSING = frozenset({"Waiting", NO_WORKFLOWS, NO_MODEL, RECOVERING})
 """Hindrances that go away without a change of the job."""
 
 _ANY_DAY = datetime(2026, 1, 1, tzinfo=UTC)

@@ -38,9 +38,9 @@ _ROLLBACK = re.compile(f"by {_PERSON}")
 
 @dataclass(frozen=True, kw_only=True)
 class Wish:
-    """A move of the champion that somebody asks for; `version` is empty for a rollback."""
+    """A move of the champion that is asked for; `version` is empty unless one is named."""
 
-    action: Literal["release", "rollback"]
+    action: Literal["release", "rollback", "recover"]
     request: str
     by: str
     version: str = ""

@@ -77,7 +77,7 @@ async def carry_out(
     record: Record | None = None,
     hurry: Hurry = never,
 ) -> Outcome:
-    """Do what the plan says with at most two writes to the resource.
+    """Do what the plan says with two writes to the resource, and a third for an annotation.
 
     Events are handed to `record`; without one they are posted before it returns.  While there is a
     `hurry`, a new resource gets its finalizer and its first run, and its status at the next call.
@@ -97,16 +97,14 @@ async def carry_out(
     guarded = plan.add_finalizer
     resource, written = await _write_status(cluster, resource, plan, guarded=guarded)
     writes += written
+    if plan.annotate:
+        resource = await _patch_metadata(cluster, resource, {"annotations": dict(plan.annotate)})
+        writes += 1
     if not guarded:
         writes += await _create_all(cluster, plan, refusals)
     writes += await _apply_all(cluster, plan, seen, refusals)
-    kept = 0
-    for one in plan.delete:
-        try:
-            writes += await _delete(cluster, one)
-        except Forbidden as problem:
-            kept += 1
-            refusals.append(Refusal.of(f"The deletion of {one.ref}", problem))
+    deleted, kept = await _delete_all(cluster, plan, refusals)
+    writes += deleted
     for event in plan.events if written else ():
         if not known and not event.warning:
             continue  # a new resource starts well: that is no news
@@ -190,6 +188,18 @@ async def _apply(cluster: Cluster, wanted: Manifest, present: Manifest | None) -
     return 1
 
 
+async def _delete_all(cluster: Cluster, plan: Plan, refusals: list[Refusal]) -> tuple[int, bool]:
+    """Return the number of writes, and whether something stays that the operator may not delete."""
+    writes, kept = 0, False
+    for one in plan.delete:
+        try:
+            writes += await _delete(cluster, one)
+        except Forbidden as problem:
+            kept = True
+            refusals.append(Refusal.of(f"The deletion of {one.ref}", problem))
+    return writes, kept
+
+
 async def _delete(cluster: Cluster, one: Doomed) -> int:
     try:
         await cluster.delete(one.ref, uid=one.uid or None)
@@ -202,8 +212,12 @@ async def _delete(cluster: Cluster, one: Doomed) -> int:
 
 
 async def _set_finalizers(cluster: Cluster, resource: Manifest, finalizers: list[str]) -> Manifest:
+    return await _patch_metadata(cluster, resource, {"finalizers": finalizers})
+
+
+async def _patch_metadata(cluster: Cluster, resource: Manifest, metadata: Manifest) -> Manifest:
     version = resource["metadata"].get("resourceVersion")
-    patch = {"metadata": {"finalizers": finalizers, "resourceVersion": version}}
+    patch = {"metadata": {**metadata, "resourceVersion": version}}
     ref = ref_of(resource)
     written = await cluster.patch(ref, patch)
     return {**written, "apiVersion": ref.api_version, "kind": ref.kind}

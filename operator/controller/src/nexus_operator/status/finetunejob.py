@@ -123,12 +123,16 @@ def _awaiting(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
 def _released(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
     kind, pinned = "Released", job.spec.promotion.pinned_version
     last = outlook.moves[0] if outlook.moves else None
-    if last is not None and last.running:
+    if last is not None and last.running and last.recovers:
+        message = f"{last.name} asks the registry which version is the champion."
+        yield Finding(kind, False, "Recovering", message)
+    elif last is not None and last.running:
         yield Finding(kind, False, "Moving", f"{last.name} moves the champion.")
     elif outlook.unreadable:
         yield Finding(kind, False, "BadRequest", outlook.unreadable)
     elif last is not None and last.failure is not None and _newer(last, outlook):
-        message = f"{last.name}: {last.failure.message}. Ask again once that is mended."
+        then = "It is tried again" if last.recovers else "Ask again once that is mended"
+        message = f"{last.name}: {last.failure.message}. {then}."
         yield Finding(kind, False, last.failure.reason, message)
     elif outlook.champion is not None:
         version = outlook.champion.version

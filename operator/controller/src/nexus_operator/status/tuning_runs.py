@@ -57,7 +57,7 @@ class TuningRun:
     Attributes:
         reports: the JSON objects that steps left, by output parameter: selection, report,
             training, evaluation, decision, version, release.
-        move: the champion that it made, if it did.
+        move: the champion that it made or found, if it did.
         cancelled: whether it was told to end.
     """
 
@@ -85,6 +85,11 @@ class TuningRun:
     def request(self) -> str:
         """The request that it answers, empty for none."""
         return self.parameters.get("request", "")
+
+    @property
+    def recovers(self) -> bool:
+        """Whether it moves no champion and asks the registry which one it is."""
+        return self.parameters.get("action") == "recover"
 
 
 def read_tuning_run(workflow: Manifest, *, now: datetime) -> TuningRun:
@@ -170,7 +175,7 @@ def _move(status: Manifest, run: str, now: datetime) -> Move | None:
     return None
 
 
-_MOVING = frozenset({"release", "rollback"})
+_MOVING = frozenset({"release", "rollback", "recover"})
 
 
 def _step_of(node: Manifest) -> str:

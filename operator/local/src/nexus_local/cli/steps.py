@@ -47,7 +47,7 @@ def run_step(
         told = Path(scratch) / "out.json"
         words = (step, *words, *([f"{out}={told}"] if out else []))
         command = [str(Path(sys.executable).parent / PROGRAM), *words]
-        environment = {**passed_on(os.environ), **_places(target, step, keep)}
+        environment = {**passed_on(os.environ), **places(target, step, keep)}
         try:
             with subprocess.Popen(
                 command, env=environment, stderr=subprocess.PIPE, text=True, errors="replace"
@@ -73,10 +73,14 @@ def _listened(child: subprocess.Popen[str], step: str) -> str:
     return said or last
 
 
-def _places(target: Target, step: str, keep: Sequence[str]) -> dict[str, str]:
+def places(target: Target, step: str, keep: Sequence[str]) -> dict[str, str]:
     """Return where the stores are; NEXUS_TRACKING_URL may name another MLflow.
 
-    Of a platform elsewhere there is nothing but that MLflow.
+    Of a platform elsewhere there is nothing but that MLflow.  `keep` as in `run_step`.
+
+    Raises:
+        UsageError: the target is a cluster's context.
+        CliError: no platform is here, and no MLflow is named.
     """
     if target.context is not None:
         raise UsageError(

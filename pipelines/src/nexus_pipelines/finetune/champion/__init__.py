@@ -1,0 +1,1 @@
+"""Step `finetune-champion`: tell which version is champion."""
