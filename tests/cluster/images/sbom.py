@@ -51,7 +51,12 @@ def _debian(root: Path) -> Iterator["Component"]:
 
 def _python(root: Path) -> Iterator["Component"]:
     # Not all of `**`: links in an image may lead out of it.
-    places = [str(path) for path in (root / "opt").glob("*/lib/python3*/site-packages")]
+    # An environment may lie in another one, as the judge's in the trainer's.
+    places = [
+        str(path)
+        for depth in ("*", "*/*")
+        for path in (root / "opt").glob(f"{depth}/lib/python3*/site-packages")
+    ]
     for found in distributions(path=places):
         yield _component("pypi", None, found.name, found.version, _licence(found))
 

@@ -59,9 +59,12 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture(scope="module")
-def installation(cluster: Cluster) -> Installation:
-    """The platform, installed from the charts with the images of this checkout."""
-    installation = Installation(cluster)
+def installation(cluster: Cluster, request: pytest.FixtureRequest) -> Installation:
+    """The platform, installed from the charts with the images of this checkout.
+
+    A module may name values of its own for the platform's chart, `PLATFORM_VALUES`.
+    """
+    installation = Installation(cluster, getattr(request.module, "PLATFORM_VALUES", {}))
     installation.prepare()
     installation.install()
     return installation

@@ -32,8 +32,10 @@ _SECONDS = 700.0  # longer than helm is told to wait
 class Installation:
     """Both charts, installed as docs/how-to/install-on-kubernetes.md says."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, values: Manifest | None = None) -> None:
+        """Take a cluster, and values beyond those of every platform on it."""
         self.cluster = cluster
+        self._values = values or {}
         self.site = Site(cluster)
         # Built once: what is loaded is then what is asked for, whatever happens to the checkout.
         self._images = {name: built(name) for name in (*OWN, *TEST_IMAGES)}
@@ -60,7 +62,7 @@ class Installation:
     def install(self) -> None:
         """Install the stores, then the platform, and wait until all of it is ready."""
         self._helm("install", "nexus-stack", CHARTS / "nexus-stack", stack_values(self._images))
-        self._helm("install", "nexus", CHARTS / "llmops-nexus", platform_values(self._images))
+        self._helm("install", "nexus", CHARTS / "llmops-nexus", self._platform_values())
 
     def upgrade(self) -> None:
         """Upgrade the platform to images of other names, as a new release has them."""
@@ -71,7 +73,10 @@ class Installation:
             socket = f"--address={self.cluster.config.containerd_socket}"
             self.cluster.run(["ctr", socket, "--namespace=k8s.io", "images", "tag", *names])
             self._images[name] = newer
-        self._helm("upgrade", "nexus", CHARTS / "llmops-nexus", platform_values(self._images))
+        self._helm("upgrade", "nexus", CHARTS / "llmops-nexus", self._platform_values())
+
+    def _platform_values(self) -> Manifest:
+        return {**platform_values(self._images), **self._values}
 
     def _helm(self, verb: str, release: str, chart: Path, values: Manifest) -> None:
         self.site.helm(

@@ -11,7 +11,7 @@ from .differential.outcome import outcome
 
 RANDOM_DAGS = 10
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
 async def test_argo_and_the_laptop_agree_on_every_node(cluster: Cluster, tmp_path: Path) -> None:

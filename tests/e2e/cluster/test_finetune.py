@@ -10,6 +10,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import quantiles
 from typing import Any
 
 import httpx
@@ -17,105 +18,19 @@ import pytest
 from tiny_model import tiny_gguf, tiny_model
 from waiting import eventually
 
+from . import alerting
 from .site import PLATFORM, TENANT, Manifest, Site
+from .tuning import BASE, EXAMPLES, GOLDEN, MODEL, access, examples, golden, job, serving
 
-BASE = f"{TENANT}/bases/tiny.gguf"
-EXAMPLES = f"{TENANT}/examples/parts.jsonl"
-GOLDEN = f"{TENANT}/golden/parts.jsonl"
-MODEL = f"{TENANT}.tuning"
-PARTS = (
-    "pump",
-    "valve",
-    "filter",
-    "gate",
-    "seal",
-    "bearing",
-    "motor",
-    "oil",
-    "line",
-    "part",
-)
-TIMES = ("hour", "week", "month", "interval", "note", "status", "manual", "tool")
 STEPS = {"select", "validate", "train", "evaluate", "gate", "register"}
 RUN_SECONDS = 900
+PLATFORM_VALUES = alerting.VALUES
+RATED_BAD = {"alertname": alerting.RATED_BAD, "tenant": TENANT, "model": "technician"}
+RATINGS = ("up", *["down"] * 23)
+REPEATS = 50
+PROBES = [f"probe-{number:02d}" for number in range(20)]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
-
-
-def examples() -> list[Manifest]:
-    """Questions about parts, each with one right answer; every document is one part."""
-    return [
-        {
-            "messages": [
-                {"role": "user", "content": f"What does the {part} {number} need?"},
-                {
-                    "role": "assistant",
-                    "content": f"check the {part} {number} each {time}",
-                },
-            ],
-            "document": f"{part}-{time}",
-        }
-        for number, (part, time) in enumerate((part, time) for part in PARTS for time in TIMES)
-    ]
-
-
-def golden() -> list[Manifest]:
-    """Other questions about the same parts."""
-    return [
-        {
-            "id": f"{part}-{number}",
-            "question": f"When does the operator open the {part} {number}?",
-            "references": [f"open the {part} {number} each month"],
-            "document": f"{part}-{number}",
-            "language": "en",
-        }
-        for number, part in enumerate(PARTS, start=100)
-    ]
-
-
-def job(seed: int) -> Manifest:
-    """The job with another seed, which makes another adapter."""
-    gates = {
-        "minExamples": 20,
-        "maxDuplicatePercent": 100,
-        "maxDroppedPercent": 90,
-        "maxOtherLanguagePercent": 100,
-    }
-    return {
-        "apiVersion": "llmops.nexus/v1alpha1",
-        "kind": "FineTuneJob",
-        "metadata": {"name": "tuning", "namespace": TENANT},
-        "spec": {
-            "baseModel": {"uri": f"s3://nexus/{BASE}"},
-            "data": {"files": {"prefix": f"{TENANT}/examples/"}, "gates": gates},
-            "lora": {
-                "r": 4,
-                "alpha": 8,
-                "epochs": 1,
-                "batchSize": 8,
-                "sequenceTokens": 128,
-                "learningRate": "0.01",
-                "seed": seed,
-            },
-            "evaluation": {
-                "goldenSet": f"s3://nexus/{GOLDEN}",
-                "floors": [{"metric": "f1", "min": "0"}],
-                "minItems": len(PARTS),
-            },
-        },
-    }
-
-
-def serving() -> Manifest:
-    """The base, with whatever the job's champion is beside it."""
-    adapter = {"name": "tuned", "uri": f"models:/{MODEL}@champion"}
-    model = {"uri": f"s3://nexus/{BASE}", "adapters": [adapter]}
-    return {
-        "apiVersion": "llmops.nexus/v1alpha1",
-        "kind": "ServingModel",
-        "metadata": {"name": "technician", "namespace": TENANT},
-        "spec": {"model": model, "runtime": {"contextTokens": 512}},
-    }
 
 
 def apply(site: Site, *manifests: Manifest) -> None:
@@ -131,8 +46,8 @@ def lines(rows: list[Manifest]) -> bytes:
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def status(site: Site) -> Manifest:
-    told: Manifest = site.get("finetunejob", "tuning").get("status") or {}
+def status(site: Site, name: str = "tuning") -> Manifest:
+    told: Manifest = site.get("finetunejob", name).get("status") or {}
     return told
 
 
@@ -240,20 +155,6 @@ def test_a_model_answers_before_anything_was_tuned(site: Site, tmp_path: Path) -
     assert refused.status == httpx.codes.SERVICE_UNAVAILABLE, refused
 
 
-def access(site: Site) -> Manifest:
-    """What a runtime of the tenant fetches models by."""
-    keys = ("NEXUS_S3_ACCESS_KEY", "NEXUS_S3_SECRET_KEY")
-    return {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "nexus-models", "namespace": TENANT},
-        "stringData": {
-            "NEXUS_S3_ENDPOINT": f"http://nexus-minio.{PLATFORM}:9000",
-            **{key: site.secret("nexus-platform", key) for key in keys},
-        },
-    }
-
-
 def test_argo_runs_every_step_to_a_version_that_waits(site: Site) -> None:
     put(site, EXAMPLES, lines(examples()))
     put(site, GOLDEN, lines(golden()))
@@ -323,3 +224,58 @@ def test_promoted_versions_answer_and_a_rollback_brings_the_old_answers(
     assert answered(site, "technician") == plain
     aliases = mlflow(site, "registered-models/get", name=MODEL)["registered_model"]["aliases"]
     assert {"alias": "champion", "version": "1"} in aliases
+
+
+def test_bad_ratings_start_one_run(site: Site, tmp_path: Path) -> None:
+    """Debian's Prometheus with our rule, Debian's Alertmanager, Argo Events, the operator."""
+    probes = [alerting.listening(job(seed=0), name, {"probe": name}) for name in PROBES]
+    jobs = [alerting.listening(job(seed=0), "rated", RATED_BAD), *probes]
+    apply(site, alerting.secret(), *jobs)
+    alerting.await_listener(site, len(jobs))
+    with alerting.monitoring(site, tmp_path) as monitoring:
+        ratings = 'nexus_gateway_feedback_total{model="technician"}'
+        series = 2 * len(monitoring.scraped)
+        eventually(lambda: len(monitoring.query(ratings)) == series, what="all gateways' metrics")
+        alerting.rate(site, "technician", RATINGS)
+        eventually(lambda: alerting.runs_of(site, "rated"), what="a run", pause=0.5)
+        (alert,) = monitoring.firing(alerting.RATED_BAD)
+        told = monitoring.posted()
+        eventually(lambda: monitoring.posted() >= told + 3, what="the alert told again")
+    (flow,) = alerting.runs_of(site, "rated")
+    assert flow["metadata"]["annotations"]["llmops.nexus/cause"] == "Alert"
+    assert alerting.request_of(flow).startswith(f"run:alert:{alert['fingerprint']}:")
+
+
+def test_fifty_repeats_of_an_alert_make_no_other_run(site: Site) -> None:
+    (flow,) = alerting.runs_of(site, "rated")
+    alerting.cancel(site, "rated")
+    eventually(lambda: status(site, "rated")["lastRun"].get("finishedAt"), what="its end")
+    _, _, fingerprint, began = alerting.request_of(flow).split(":", 3)
+    hook = alerting.Hook(site)
+    assert hook.refuses_strangers()
+    for _ in range(REPEATS):
+        hook.post(RATED_BAD, fingerprint=fingerprint, starts_at=began)
+    # A Sensor takes one after another: once this one, which the run has answered, is through, all
+    # are.
+    last = {"fingerprint": "0123456789abcdef", "starts_at": "2026-01-01T00:00:00.000Z"}
+    hook.post(RATED_BAD, **last)
+    request = "run:alert:{fingerprint}:{starts_at}".format(**last)
+    eventually(lambda: request in status(site, "rated")["answered"], what="the last alert")
+    assert [one["metadata"]["name"] for one in alerting.runs_of(site, "rated")] == [
+        flow["metadata"]["name"]
+    ]
+
+
+def test_an_alert_soon_becomes_a_workflow(site: Site) -> None:
+    """The figure: from the post to Argo Events until the run is there; each job has its alert."""
+    hook = alerting.Hook(site)
+    seconds = []
+    for name in PROBES:
+        seconds.append(alerting.seconds_to_run(site, hook, name, {"probe": name}))
+        alerting.cancel(site, name)
+    cuts = quantiles(seconds, n=20, method="inclusive")
+    print(  # noqa: T201
+        f"alert posted -> Workflow created, {len(seconds)} times: p50 {cuts[9]:.2f} s, "
+        f"p95 {cuts[18]:.2f} s, slowest {max(seconds):.2f} s"
+    )
+    assert [len(alerting.runs_of(site, name)) for name in PROBES] == [1] * len(PROBES)

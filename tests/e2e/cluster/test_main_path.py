@@ -15,6 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from openai import APIError
 from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
 from waiting import eventually
@@ -27,7 +28,7 @@ KEY = f"{TENANT}/handbook/pumps/standby.pdf"
 DOCUMENT = "pumps/standby.pdf"
 QUESTION = "How often is the standby pump of hall seven tested?"
 
-pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
 def pdf(*lines: str) -> bytes:
@@ -67,9 +68,11 @@ def cited(site: Site) -> str:
 def test_the_samples_become_ready(site: Site) -> None:
     site.kubectl("apply", "-n", TENANT, "-f", str(ROOT / "manifests" / "samples"))
     for resource in ("ragindex/handbook", "ragindex/manuals"):
-        site.kubectl("wait", "-n", TENANT, resource, "--for=condition=Ready", "--timeout=240s")
+        site.wait(resource)
     for resource in ("servingmodel/assistant", "servingmodel/technician"):
-        site.kubectl("wait", "-n", TENANT, resource, "--for=condition=Ready", "--timeout=240s")
+        site.wait(resource)
+    # A moment later the gateway has heard of it too.
+    eventually(lambda: site.ask(QUESTION), what="an answer", pause=1, despite=(APIError,))
 
 
 def test_kubectl_explains_and_lists_our_kinds(site: Site) -> None:
@@ -83,7 +86,7 @@ def test_kubectl_explains_and_lists_our_kinds(site: Site) -> None:
 def test_a_pdf_in_the_bucket_is_answered_from_with_a_citation(site: Site) -> None:
     began = time.monotonic()
     put(site, WEEKLY)
-    said = eventually(lambda: cited(site), what="an answer that cites the PDF")
+    said = eventually(lambda: cited(site), what="an answer that cites the PDF", seconds=600)
     assert "Tuesday" in said
     print(f"object put -> cited answer: {time.monotonic() - began:.1f} s")  # noqa: T201
 
@@ -98,21 +101,22 @@ def test_the_notice_came_through_argo_events(site: Site) -> None:
 
     ended = eventually(workflows, what="the end of the syncs")
     assert {one["status"]["phase"] for one in ended} == {"Succeeded"}
-    index = eventually(lambda: synced(site), what="the request in the status")
-    conditions = {one["type"]: one for one in index["status"]["conditions"]}
-    assert conditions["Notified"]["status"] == "True", conditions["Notified"]
+    eventually(lambda: synced(site), what="the request in the status")
+    site.wait("ragindex/handbook", "Notified")
 
 
 def synced(site: Site) -> Manifest:
     """Return the index once its last sync is the one that the notice asked for."""
     index = site.get("ragindex", "handbook")
-    asked = index["metadata"]["annotations"]["llmops.nexus/sync-requested-at"]
-    return index if index["status"].get("lastSyncRequest") == asked else {}
+    asked = index["metadata"]["annotations"].get("llmops.nexus/sync-requested-at")
+    return index if asked and index["status"].get("lastSyncRequest") == asked else {}
 
 
 def test_a_replaced_object_changes_the_answer(site: Site) -> None:
     put(site, MONTHLY)
-    eventually(lambda: "first Friday" in cited(site), what="the answer from the new version")
+    eventually(
+        lambda: "first Friday" in cited(site), what="the answer from the new version", seconds=600
+    )
     assert "Tuesday" not in cited(site)
 
 
@@ -130,13 +134,13 @@ def test_the_command_line_speaks_to_the_cluster(site: Site) -> None:
 
 def test_a_deleted_object_is_never_cited_again(site: Site) -> None:
     site.store().remove_object("nexus", KEY)
-    eventually(lambda: not cited(site), what="no citation of the deleted document")
+    eventually(lambda: not cited(site), what="no citation of the deleted document", seconds=600)
     for _ in range(5):
         assert not cited(site)
 
 
 def test_helm_finds_the_installation_working(site: Site) -> None:
-    said = site.helm("test", "nexus", "-n", PLATFORM, "--timeout=120s")
+    said = site.helm("test", "nexus", "-n", PLATFORM, "--timeout=300s")
     assert "Phase:          Succeeded" in said
 
 
@@ -145,9 +149,10 @@ def test_uploads_whose_notices_are_lost_are_found_by_the_interval(site: Site) ->
     site.store().delete_bucket_notification("nexus")
     interval = json.dumps({"spec": {"sync": {"interval": "10s"}}})
     site.kubectl("patch", "-n", TENANT, "ragindex/handbook", "--type=merge", f"--patch={interval}")
-    before = synced(site)["metadata"]["annotations"]["llmops.nexus/sync-requested-at"]
+    settled = eventually(lambda: synced(site), what="the end of the sync that was asked for")
+    before = settled["metadata"]["annotations"]["llmops.nexus/sync-requested-at"]
     put(site, WEEKLY)
-    eventually(lambda: "Tuesday" in cited(site), what="an answer without a notice")
+    eventually(lambda: "Tuesday" in cited(site), what="an answer without a notice", seconds=600)
     after = site.get("ragindex", "handbook")["metadata"]["annotations"]
     assert after["llmops.nexus/sync-requested-at"] == before
 
@@ -159,14 +164,15 @@ def test_stores_that_die_during_a_sync_lose_nothing_and_double_nothing(site: Sit
     for part in ("nexus-milvus", "nexus-minio", "nexus-postgresql"):
         eventually(lambda: working(site), what="a sync at work")
         site.kubectl("delete", "pods", "-n", PLATFORM, "--force", *pods_of(site, part))
-        site.kubectl("rollout", "status", "-n", PLATFORM, f"deployment/{part}", "--timeout=120s")
+        site.kubectl("rollout", "status", "-n", PLATFORM, f"deployment/{part}", "--timeout=280s")
+
     eventually(
         lambda: (
             site.get("ragindex", "handbook")["status"]["documents"]
             == {"total": 61, "indexed": 61, "pending": 0, "failed": 0}
         ),
         what="all documents, once each",
-        seconds=300,
+        seconds=900,
     )
 
 
@@ -187,6 +193,7 @@ def test_kubectl_scale_adds_a_replica(site: Site) -> None:
     eventually(
         lambda: site.get("servingmodel", "assistant")["status"].get("readyReplicas") == 2,
         what="two ready replicas",
+        seconds=600,
     )
     site.kubectl("scale", "-n", TENANT, "servingmodel/assistant", "--replicas=1")
     eventually(
@@ -274,7 +281,7 @@ def test_an_upgrade_fails_no_request_and_restarts_no_runtime(
 
 def test_deleted_resources_leave_nothing(site: Site) -> None:
     site.kubectl(
-        "delete", "-n", TENANT, "-f", str(ROOT / "manifests" / "samples"), "--timeout=180s"
+        "delete", "-n", TENANT, "-f", str(ROOT / "manifests" / "samples"), "--timeout=280s"
     )
     for kind in ("deployments", "services", "pods", "configmaps", "networkpolicies", "pdb", "pvc"):
         eventually(
@@ -283,18 +290,16 @@ def test_deleted_resources_leave_nothing(site: Site) -> None:
             ),
             what=f"no {kind} of ours",
         )
-    assert site.items("sensors,eventsources", "-n", PLATFORM) == []
+    # Argo's controllers release their own a moment after the operator has deleted them.
+    eventually(
+        lambda: not site.items("sensors,eventsources", "-n", PLATFORM), what="no listener of ours"
+    )
 
 
 def test_uninstall_keeps_the_definitions_and_leaves_nothing_else(site: Site) -> None:
-    said = site.helm("uninstall", "nexus", "-n", PLATFORM, "--wait", "--timeout=180s")
+    said = site.helm("uninstall", "nexus", "-n", PLATFORM, "--wait", "--timeout=500s")
     assert "kept" in said
-    left = site.items(
-        "deployments,jobs,configmaps,serviceaccounts,sensors,eventsources",
-        "-n",
-        PLATFORM,
-        "-l",
-        "app.kubernetes.io/instance=nexus",
-    )
-    assert left == []
+    kinds = "deployments,jobs,configmaps,serviceaccounts,sensors,eventsources"
+    ours = ("-n", PLATFORM, "-l", "app.kubernetes.io/instance=nexus")
+    eventually(lambda: not site.items(kinds, *ours), what="nothing of ours but the definitions")
     assert site.items("crd", "-l", "app.kubernetes.io/part-of=llmops-nexus")

@@ -21,7 +21,7 @@ from nexus_api.release import ADAPTER_FILES, adapter_digest
 from nexus_local.platform.layout import Layout
 from nexus_models.files import sha256_of
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 STATUS = "/apis/llmops.nexus/v1alpha1/namespaces/default/finetunejobs/tuned/status"
 ASK = {
@@ -95,6 +95,8 @@ def adapted(platform: Platform, versions: Versions) -> Platform:
     platform.cli("apply", "-f", "-", stdin=json.dumps(job))
     platform.cli("apply", "-f", "-", stdin=json.dumps(model))
     platform.cli("wait", "sm/tiny", "--for", "condition=Ready", "--timeout", "5m")
+    with platform.http() as http:  # the gateway hears of it a moment later
+        eventually(lambda: http.get("/v1/models/tiny").json().get("ready"), what="it is asked for")
     return platform
 
 

@@ -10,7 +10,7 @@ from .cases import NAMESPACE, Case
 from .on_laptop import config_map
 
 Manifest = dict[str, Any]
-_SECONDS = 420
+_SECONDS = 1200
 _CLAIMS = ("state", "nexus-models")
 
 

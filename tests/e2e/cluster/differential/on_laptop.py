@@ -13,7 +13,7 @@ from nexus_local.workflows.engine import WorkflowEngine
 from .cases import COMMAND, NAMESPACE, Case
 
 Manifest = dict[str, Any]
-_SECONDS = 240
+_SECONDS = 600
 _STEP = Path(__file__).parents[3] / "cluster" / "images" / "scripted-step" / COMMAND
 
 
