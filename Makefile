@@ -6,7 +6,7 @@ UV := .uv/bin/uv
 BIN := .venv/bin
 DISTS := operator/api operator/controller operator/local services/knowledge services/models \
 	services/embedder services/runtime services/gateway services/evaluation services/registry \
-	pipelines
+	services/monitor pipelines
 EDITABLE := $(foreach d,$(DISTS),-e ./$(d))
 
 .PHONY: help
@@ -30,7 +30,7 @@ $(UV):
 	@touch $@
 
 OWN := nexus-api nexus-operator nexus-local nexus-knowledge nexus-models nexus-embedder \
-	nexus-runtime nexus-gateway nexus-evaluation nexus-registry nexus-pipelines
+	nexus-runtime nexus-gateway nexus-evaluation nexus-registry nexus-monitor nexus-pipelines
 COMPILE := $(UV) pip compile -q --universal --generate-hashes --python-version 3.11 --no-header \
 	--no-annotate --no-emit-index-url --no-emit-find-links $(foreach p,$(OWN),--no-emit-package $(p))
 

@@ -83,3 +83,24 @@ def test_one_answer_with_all_that_was_said(ledger: Ledger) -> None:
     assert [one.corrected_answer for one in found.feedback] == ["better"]
     assert ledger.rated_response("u", "a") is None
     assert ledger.rated_response("t", "gone") is None
+
+
+def test_answers_of_a_span_of_time(ledger: Ledger) -> None:
+    for hour, (name, model) in enumerate(
+        [("a", "assistant"), ("b", "assistant:tuned"), ("c", "assistant2"), ("d", "assistant")]
+    ):
+        one = Response(name, "t", model, "q", "a", "i", [], at(hour))
+        ledger.log_response(one)
+
+    def found(since: int, until: int, limit: int = 9, *, newest: bool = False) -> str:
+        responses = ledger.answers_between(
+            "t", model="assistant", since=at(since), until=at(until), limit=limit, newest=newest
+        )
+        return " ".join(one.response_id for one in responses)
+
+    assert found(0, 9) == "a b d"
+    assert found(1, 3) == "b"
+    assert (found(0, 9, 2), found(0, 9, 2, newest=True)) == ("a b", "b d")
+    assert ledger.first_answer_at("t", model="assistant") == at(0)
+    assert ledger.first_answer_at("t", model="assistant2") == at(2)
+    assert ledger.first_answer_at("u", model="assistant") is None

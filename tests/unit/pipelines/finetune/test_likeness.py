@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from nexus_pipelines.finetune.language import language_of
+from nexus_evaluation.language import language_of
 from nexus_pipelines.finetune.select.likeness import (
     NEAR,
     NearIndex,

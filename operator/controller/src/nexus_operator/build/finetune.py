@@ -48,11 +48,12 @@ def finetune_workflow(
     spec_json: str,
     fingerprint: str,
     production: str,
+    blocked: str,
 ) -> Manifest:
     """Build one run.
 
     spec_json: the spec with all defaults.  production: what serves now, as a releasable unit in
-    JSON, empty for nothing.
+    JSON, empty for nothing.  blocked: why a passed gate is to ask a person, empty if it is not.
     """
     hours = job.spec.lora.max_hours
     promotion = job.spec.promotion
@@ -61,6 +62,7 @@ def finetune_workflow(
         "settings": spec_json,
         "fingerprint": fingerprint,
         "production": production,
+        "blocked": blocked,
         "promotion": promotion.mode if promotion.pinned_version is None else "Manual",
         "trainPod": _pod_patch(settings.profiles[job.spec.lora.profile]),
         "trainSeconds": str((hours + _GRACE_HOURS) * 3600),

@@ -29,6 +29,7 @@ from nexus_operator.plan.tuning_recovery import (
 )
 from nexus_operator.plan.tuning_requests import (
     answered,
+    blocked,
     open_request,
     open_runs,
     request_id,
@@ -173,6 +174,7 @@ def _create(
             spec_json=spec_json,
             fingerprint=newest.fingerprint,
             production=production_text(production_unit(job, _production(job, seen))),
+            blocked=blocked(job),
         )
     wish = wished_move(job) or (lost.wish if lost else None)
     there = {run.name for run in (*view.moves, *view.strangers)}

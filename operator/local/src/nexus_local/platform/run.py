@@ -48,7 +48,14 @@ class Options:
     port: int
     embedding_model: str
     gateway_env: dict[str, str] = field(default_factory=dict)
+    monitor_env: dict[str, str] | None = None
+    """None runs no monitor."""
     model_cache: Path = field(default_factory=default_model_cache)
+
+    @property
+    def parts(self) -> list[str]:
+        """The platform's own parts that run."""
+        return components.parts(monitor=self.monitor_env is not None)
 
     @property
     def url(self) -> str:
@@ -129,7 +136,7 @@ async def _declare(cluster: Cluster, options: Options) -> None:
     for name in components.PORTS:
         for api_version, kind in (("apps/v1", "Deployment"), ("v1", "Service")):
             await cluster.delete(Ref(api_version, kind, components.NAMESPACE, name))
-    for service in components.services(options.port):
+    for service in components.services(options.port, monitor=options.monitor_env is not None):
         await cluster.apply(service)
 
 
@@ -149,7 +156,7 @@ async def _bring_up(
 ) -> bool:
     """Start the platform's own parts; False when told to stop before all was declared."""
     urls = {"control": control.url}
-    for name in components.PORTS:
+    for name in options.parts:
         address = await _first(stop, _address(cluster, name))
         if address is None:
             return False
@@ -158,7 +165,9 @@ async def _bring_up(
     await cluster.apply(components.control_secret(control.token))
     await cluster.apply(components.judge_secret(os.environ))
     migrated = asyncio.create_task(_migrate(node))
-    for deployment in components.deployments(options.embedding_model, options.gateway_env):
+    for deployment in components.deployments(
+        options.embedding_model, options.gateway_env, options.monitor_env
+    ):
         await cluster.apply(deployment)
     if await _first(stop, migrated) is None:
         return False
@@ -208,7 +217,7 @@ async def _first(stop: asyncio.Event, work: Awaitable[T]) -> T | None:
 
 
 async def _announce(cluster: Cluster, options: Options, tell: Tell) -> None:
-    await health.until_ready(cluster, components.NAMESPACE, set(components.PORTS))
+    await health.until_ready(cluster, components.NAMESPACE, set(options.parts))
     tell(f"ready {options.url}")
 
 

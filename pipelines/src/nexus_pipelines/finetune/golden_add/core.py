@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from nexus_evaluation.errors import BadGoldenSet
 from nexus_evaluation.golden import Context, GoldenItem, GoldenSet, add, from_feedback
+from nexus_evaluation.language import language_of
 from nexus_knowledge.ledger import RatedResponse
 from nexus_pipelines.errors import StepError
-from nexus_pipelines.finetune.language import language_of
 from nexus_pipelines.finetune.personal import redact
 from nexus_pipelines.finetune.select.feedback import correction, passages_of
 from nexus_pipelines.finetune.select.poison import broken_rule

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from nexus_evaluation.golden import GoldenItem
-from nexus_pipelines.finetune.language import language_of
+from nexus_evaluation.language import language_of
 from nexus_pipelines.finetune.personal import redact
 from nexus_pipelines.finetune.select.examples import (
     Example,

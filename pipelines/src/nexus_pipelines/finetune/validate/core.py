@@ -11,8 +11,8 @@ from typing import Any
 
 from nexus_api.training import DataGates
 from nexus_evaluation.golden import GoldenItem
+from nexus_evaluation.language import language_of
 from nexus_evaluation.metrics.toxicity import INSULT, toxicity
-from nexus_pipelines.finetune.language import language_of
 from nexus_pipelines.finetune.personal import findings
 from nexus_pipelines.finetune.select.examples import Example, texts
 from nexus_pipelines.finetune.select.leakage import GoldenIndex

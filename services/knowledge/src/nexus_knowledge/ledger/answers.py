@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import func, or_, select
+from sqlalchemy import ColumnElement, func, or_, select
 from sqlalchemy.orm import Session
 
 from nexus_knowledge.ledger.database import Database
@@ -74,6 +74,50 @@ class Answers(Database):
             )
             return [_response(row) for row in rows]
 
+    def answers_between(
+        self,
+        tenant: str,
+        *,
+        model: str,
+        since: datetime,
+        until: datetime,
+        limit: int,
+        newest: bool = False,
+    ) -> list[Response]:
+        """Return answers of ``since <= created_at < until``, the oldest ones first.
+
+        Args:
+            tenant: whose.
+            model: the served model that gave them, with or without an adapter.
+            since: the first moment.
+            until: the first moment after.
+            limit: at most so many.
+            newest: where there are more, those that came last; else those that came first.
+        """
+        order = (ResponseRow.created_at, ResponseRow.response_id)
+        query = (
+            select(ResponseRow)
+            .where(
+                ResponseRow.tenant == tenant,
+                _given_by(model),
+                ResponseRow.created_at >= since,
+                ResponseRow.created_at < until,
+            )
+            .order_by(*(one.desc() if newest else one for one in order))
+            .limit(limit)
+        )
+        with self._read() as session:
+            found = [_response(row) for row in session.scalars(query)]
+        return found[::-1] if newest else found
+
+    def first_answer_at(self, tenant: str, *, model: str) -> datetime | None:
+        """Return when a model of a tenant gave the oldest answer that is logged."""
+        query = select(func.min(ResponseRow.created_at)).where(
+            ResponseRow.tenant == tenant, _given_by(model)
+        )
+        with self._read() as session:
+            return session.scalar(query)
+
     def feedback(self, tenant: str, *, limit: int = 100) -> list[Feedback]:
         """Return a tenant's newest feedback, newest first."""
         with self._read() as session:
@@ -113,10 +157,7 @@ class Answers(Database):
             .where(
                 FeedbackRow.tenant == tenant,
                 ResponseRow.tenant == tenant,
-                or_(
-                    ResponseRow.model == model,
-                    ResponseRow.model.startswith(f"{model}:", autoescape=True),
-                ),
+                _given_by(model),
                 FeedbackRow.created_at <= until,
             )
             .group_by(FeedbackRow.response_id)
@@ -161,6 +202,14 @@ class Answers(Database):
 
     def _when(self, given: datetime | None) -> datetime:
         return given or self._clock()
+
+
+def _given_by(model: str) -> ColumnElement[bool]:
+    """Select the answers of a served model, with or without an adapter."""
+    return or_(
+        ResponseRow.model == model,
+        ResponseRow.model.startswith(f"{model}:", autoescape=True),
+    )
 
 
 def _with_feedback(

@@ -1,0 +1,74 @@
+"""What a look found, for Prometheus; names begin with `nexus_monitor_`."""
+
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge
+
+from nexus_monitor.assessment import Assessment
+
+_UNKNOWN = -1
+
+
+class Metrics:
+    """All metrics in one registry of their own."""
+
+    def __init__(self) -> None:
+        """Make them."""
+        self.registry = registry = CollectorRegistry()
+        self.looks = Counter(
+            "nexus_monitor_looks_total",
+            "Looks at all models, by how they ended: done or failed.",
+            ("result",),
+            registry=registry,
+        )
+        self.last_look = Gauge(
+            "nexus_monitor_last_look_timestamp_seconds",
+            "When the last look ended that looked at every model.",
+            registry=registry,
+        )
+        self.asked = Counter(
+            "nexus_monitor_annotations_total",
+            "Annotations set or taken away.",
+            ("tenant", "annotation"),
+            registry=registry,
+        )
+        self._band = Gauge(
+            "nexus_monitor_drift_band",
+            "Band of drift: 0 quiet, 1 warn, 2 retrain, 3 stop, -1 for too few answers.",
+            ("tenant", "model"),
+            registry=registry,
+        )
+        self._answers = Gauge(
+            "nexus_monitor_answers",
+            "Answers that were compared.",
+            ("tenant", "model", "sample"),
+            registry=registry,
+        )
+        self._lower = Gauge(
+            "nexus_monitor_drift_lower_bound_ratio",
+            "Lower confidence bound of the drift (total variation).",
+            ("tenant", "model", "feature"),
+            registry=registry,
+        )
+        self._distance = Gauge(
+            "nexus_monitor_drift_ratio",
+            "Drift of the samples (total variation); above 0 without any drift.",
+            ("tenant", "model", "feature"),
+            registry=registry,
+        )
+
+    def show(self, looked: Mapping[tuple[str, str], Assessment]) -> None:
+        """Show what a look found, by namespace and model, in place of what the last one did."""
+        for gauge in (self._band, self._answers, self._lower, self._distance):
+            gauge.clear()
+        for (tenant, model), found in looked.items():
+            self._show(tenant, model, found)
+
+    def _show(self, tenant: str, model: str, found: Assessment) -> None:
+        band = found.decision.band
+        self._band.labels(tenant, model).set(_UNKNOWN if band is None else band)
+        self._answers.labels(tenant, model, "reference").set(found.reference)
+        self._answers.labels(tenant, model, "current").set(found.current)
+        for drift in found.drifts:
+            self._lower.labels(tenant, model, drift.feature).set(drift.lower)
+            self._distance.labels(tenant, model, drift.feature).set(drift.distance)

@@ -1,0 +1,92 @@
+"""What drift asks for, and of whom: the documents first, the model last.  Pure.
+
+Fine-tuning teaches a form of answering, not what the documents say.  So where the index is behind
+its documents, or the passages found got worse, no run is asked for whatever the distance is.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from nexus_monitor.bands import Band, Bands
+from nexus_monitor.drift import Drift
+
+
+class Action(StrEnum):
+    """What is done about it."""
+
+    NOTHING = "Nothing"
+    WARN = "Warn"
+    RESYNC = "Resync"  # of the index: its annotation
+    RETRIEVAL = "Retrieval"  # a person: embedding, chunking, or documents that are not there
+    RETRAIN = "Retrain"  # of the jobs that wait for this alert
+    ASK_PERSON = "AskPerson"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What is asked for, why, and whether a gate that passes has to ask a person."""
+
+    action: Action
+    reason: str
+    """One CamelCase word."""
+    message: str
+    """The same for a person."""
+    band: Band | None = None
+    """None where there is too little to tell."""
+    blocked: bool = False
+
+
+def too_few(reference: int, current: int, least: int) -> Decision:
+    """Say that nothing can be told yet."""
+    message = (
+        f"{reference} answers in the reference and {current} of late: drift is looked at from "
+        f"{least} of each"
+    )
+    return Decision(action=Action.NOTHING, reason="TooFewAnswers", message=message)
+
+
+def decide(drifts: Sequence[Drift], bands: Bands, *, stale: str = "") -> Decision:
+    """Decide by the feature that drifted most for sure.
+
+    ``stale``: what the index lacks, as a clause; empty when it is up to date, or there is none.
+
+    Raises:
+        ValueError: there is no feature.
+    """
+    worst = max(drifts, key=lambda one: (one.lower, one.distance))
+    band = bands.of(worst.lower)
+    blocked = band is Band.STOP
+    seen = _seen(worst)
+
+    def found(action: Action, reason: str, then: str) -> Decision:
+        message = f"{seen}: {then}"
+        return Decision(action=action, reason=reason, message=message, band=band, blocked=blocked)
+
+    if band is Band.QUIET:
+        return found(Action.NOTHING, "NoDrift", "nothing to do")
+    if stale:
+        return found(Action.RESYNC, "StaleIndex", f"{stale}, so a sync is asked for, no run")
+    poor = max(drifts, key=lambda one: one.fallen)
+    if bands.of(poor.fallen) is not Band.QUIET:
+        return found(
+            Action.RETRIEVAL,
+            "PoorContext",
+            f"the passages found got worse ({poor.feature}, by at least {poor.fallen:.1%}), which "
+            "no fine-tuning mends: look at what is asked, and at documents, chunking and embedding",
+        )
+    if band is Band.STOP:
+        return found(
+            Action.ASK_PERSON, "DriftTooLarge", "no version is promoted without a person's word"
+        )
+    if band is Band.RETRAIN:
+        return found(Action.RETRAIN, "Drift", "a run is asked for")
+    return found(Action.WARN, "Drift", "worth an eye")
+
+
+def _seen(worst: Drift) -> str:
+    moved = ", ".join(f"{name} {change:+.0%}" for name, change in worst.moved)
+    return (
+        f"{worst.feature} drifted by at least {worst.lower:.1%} (seen {worst.distance:.1%}, "
+        f"{worst.current} answers beside {worst.reference}; {moved or 'no bin moved'})"
+    )
