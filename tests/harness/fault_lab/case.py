@@ -25,9 +25,6 @@ from nexus_operator.settings import Settings
 QUIET_SECONDS = 0.5
 """Real seconds without a request after which the operator counts as at rest."""
 
-CERTAIN_SECONDS = 2.0
-"""The same where much depends on it: one request may take long on a busy machine."""
-
 RESTART_SECONDS = 1.0
 
 _OWN_KINDS = 3
@@ -141,7 +138,7 @@ class Case:
         """Reach a state: that of the undisturbed run, or in that run one where `holds`."""
         if self.expected is None:
             await self.until(holds, name)
-            await self.quiet(CERTAIN_SECONDS)
+            await self.quiet()
         else:
             wanted = self.expected[name]
             try:
@@ -151,11 +148,11 @@ class Case:
                 raise NotConverged(f"{self.label}: {name} did not come:\n{told}") from None
         self.checkpoints[name] = self.snapshot()
 
-    async def quiet(self, seconds: float = QUIET_SECONDS) -> None:
+    async def quiet(self) -> None:
         """Wait until the operator has asked for nothing for a while."""
         while True:
             before = self.record.busy
-            await asyncio.sleep(real_seconds(seconds))
+            await asyncio.sleep(real_seconds(QUIET_SECONDS))
             if self.record.busy == before:
                 return
 
