@@ -23,9 +23,9 @@ from sqlalchemy.orm import Session
 from waiting import eventually
 
 from nexus_api.meta import (
+    ALERT_REQUESTED,
     API_VERSION,
     PROMOTION_BLOCKED,
-    RUN_REQUESTED,
     SYNC_REQUESTED,
     Manifest,
 )
@@ -208,7 +208,7 @@ async def test_drift_asks_for_one_run(world: World) -> None:
     answers_of_late(world, 44)
     report = await world.look()
     assert report["decision"]["action"] == "Retrain", report["decision"]
-    asked = (await world.annotations(JOB))[RUN_REQUESTED]
+    asked = (await world.annotations(JOB))[ALERT_REQUESTED]
     assert asked.startswith("alert:")
     before = await world.cluster.get(JOB)
     await world.look()
@@ -244,7 +244,7 @@ async def test_worse_passages_are_a_persons_matter(world: World) -> None:
     answers_of_late(world, 44, score=0.35)
     report = await world.look()
     assert report["decision"]["reason"] == "PoorContext"
-    assert RUN_REQUESTED not in await world.annotations(JOB)
+    assert ALERT_REQUESTED not in await world.annotations(JOB)
 
 
 async def test_another_topic_is_drift_though_all_else_is_as_it_was(world: World) -> None:
@@ -300,7 +300,7 @@ async def test_it_looks_on_and_shows_what_it_found(world: World) -> None:
         assert 'nexus_monitor_drift_band{model="assistant",tenant="default"} 2.0' in text
         assert 'feature="answerLength"' in text
         assert 'sample="reference",tenant="default"} 400.0' in text
-        annotation = f'annotation="{RUN_REQUESTED}",tenant="default"'
+        annotation = f'annotation="{ALERT_REQUESTED}",tenant="default"'
         assert f"nexus_monitor_annotations_total{{{annotation}}} 1.0" in text
         process.send_signal(signal.SIGTERM)
         assert await asyncio.to_thread(process.wait, 60) == 0

@@ -13,7 +13,7 @@ from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from waiting import eventually
 
-from nexus_api.meta import RUN_REQUESTED
+from nexus_api.meta import ALERT_REQUESTED
 from nexus_knowledge.ledger.tables import ResponseRow
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
@@ -77,7 +77,7 @@ def test_drift_asks_for_a_run(tmp_path: Path) -> None:
             found: dict[str, Any] = json.loads(
                 platform.cli("get", "finetunejob/tuning", "-o", "json").stdout
             )
-            return str(found["metadata"].get("annotations", {}).get(RUN_REQUESTED, ""))
+            return str(found["metadata"].get("annotations", {}).get(ALERT_REQUESTED, ""))
 
         value = eventually(asked, what="a request for a run", pause=1)
         assert value.startswith("alert:")

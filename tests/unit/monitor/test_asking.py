@@ -10,7 +10,12 @@ from hypothesis import strategies as st
 
 from nexus_api.alerts import records
 from nexus_api.finetunejob import FineTuneJob
-from nexus_api.meta import PROMOTION_BLOCKED, RUN_REQUESTED, SYNC_REQUESTED
+from nexus_api.meta import (
+    ALERT_REQUESTED,
+    PROMOTION_BLOCKED,
+    RUN_REQUESTED,
+    SYNC_REQUESTED,
+)
 from nexus_api.ragindex import RagIndex
 from nexus_monitor.asking import Asked, wishes
 from nexus_monitor.bands import Band
@@ -78,13 +83,13 @@ def test_a_run_is_asked_for_once_in_each_week_after_the_reference() -> None:
     assert (first.plural, first.name, first.annotation) == (
         "finetunejobs",
         "tuning",
-        RUN_REQUESTED,
+        ALERT_REQUESTED,
     )
     assert first.value is not None
     assert len(records(first.value)) == 1  # the operator reads it as an alert's record
     assert first.value.endswith(":2026-05-08T00:00:00.000000Z")
     for day in (8, 11.5, 13.9):
-        assert asked(RETRAIN, job({RUN_REQUESTED: first.value}), days=day) == []
+        assert asked(RETRAIN, job({ALERT_REQUESTED: first.value}), days=day) == []
         assert asked(RETRAIN, job(answered=[f"run:{first.value}"]), days=day) == []
     (second,) = asked(RETRAIN, job(answered=[f"run:{first.value}"]), days=15)
     assert second.value is not None
@@ -111,9 +116,15 @@ def test_matchers_may_name_the_model() -> None:
     assert len(asked(RETRAIN, job(triggers={"alerts": [{"matchers": named}]}))) == 1
 
 
-def test_another_request_that_waits_is_left_alone() -> None:
-    assert asked(RETRAIN, job({RUN_REQUESTED: "by ada"})) == []
-    assert len(asked(RETRAIN, job({RUN_REQUESTED: "by-ada"}, answered=["run:by-ada"]))) == 1
+def test_another_alert_that_waits_is_left_alone() -> None:
+    waiting = "alert:f00d:2026-05-07T12:00:00Z"
+    assert asked(RETRAIN, job({ALERT_REQUESTED: waiting})) == []
+    assert len(asked(RETRAIN, job({ALERT_REQUESTED: waiting}, answered=[f"run:{waiting}"]))) == 1
+
+
+def test_what_a_person_asked_for_is_never_written_over() -> None:
+    (told,) = asked(RETRAIN, job({RUN_REQUESTED: "by ada"}))
+    assert told.annotation == ALERT_REQUESTED
 
 
 def test_a_promotion_is_stopped_and_let_go_again() -> None:

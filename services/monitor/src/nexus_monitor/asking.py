@@ -11,7 +11,7 @@ from datetime import UTC
 
 from nexus_api.alerts import firing, records
 from nexus_api.finetunejob import FineTuneJob
-from nexus_api.meta import PROMOTION_BLOCKED, RUN_REQUESTED, SYNC_REQUESTED
+from nexus_api.meta import ALERT_REQUESTED, PROMOTION_BLOCKED, SYNC_REQUESTED
 from nexus_api.ragindex import RagIndex
 from nexus_monitor.triage import Action, Decision
 from nexus_monitor.windows import Windows, serves
@@ -85,13 +85,12 @@ def _run(windows: Windows, model: str, job: FineTuneJob) -> Iterator[Asked]:
         "startsAt": windows.episode.astimezone(UTC).isoformat(),
     }
     value = firing({"alerts": [alert]}, [one.matchers for one in job.spec.triggers.alerts])
-    there = job.metadata.annotations.get(RUN_REQUESTED, "")
     told = {one.removeprefix("run:") for one in job.status.answered}
-    waiting = set(records(there) or (there,)) - told - {""}
-    # Another request that waits starts a run, which then answers this one as well.
+    waiting = set(records(job.metadata.annotations.get(ALERT_REQUESTED, ""))) - told
+    # Another alert that waits starts a run, which then answers this one as well.
     if value and value not in told and not waiting:
         yield Asked(
-            plural="finetunejobs", name=job.metadata.name, annotation=RUN_REQUESTED, value=value
+            plural="finetunejobs", name=job.metadata.name, annotation=ALERT_REQUESTED, value=value
         )
 
 
