@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+from nexus_api.access import access
 
 
 class SettingsError(Exception):
@@ -55,7 +55,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Sett
     env = os.environ if environ is None else environ
     parser = _parser(env)
     given = parser.parse_args(argv)
-    control_url, token_file, ca_file = _control(given, env)
+    control_url, token_file, ca_file = access(
+        given.control_url, given.control_token_file, given.control_ca_file, env
+    )
     missing = [
         f"NEXUS_{name.upper()}"
         for name in ("bucket_url", "ledger_url", "milvus_uri", "embedder_url")
@@ -131,21 +133,3 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     option("grace_seconds", "seconds then left to answers under way", Settings.grace_seconds)
     option("alert_hook", "1 to take alerts at /hooks/alerts", Settings.alert_hook)
     return parser
-
-
-def _control(
-    given: argparse.Namespace, env: Mapping[str, str]
-) -> tuple[str, Path | None, Path | None]:
-    """Return URL, token file and CA file of the API, from the pod's account when not told."""
-    token = Path(given.control_token_file) if given.control_token_file else None
-    authority = Path(given.control_ca_file) if given.control_ca_file else None
-    if given.control_url or not env.get("KUBERNETES_SERVICE_HOST"):
-        return given.control_url, token, authority
-    host = env["KUBERNETES_SERVICE_HOST"]
-    host = f"[{host}]" if ":" in host else host
-    port = env.get("KUBERNETES_SERVICE_PORT", "443")
-    return (
-        f"https://{host}:{port}",
-        token or SERVICE_ACCOUNT / "token",
-        authority or SERVICE_ACCOUNT / "ca.crt",
-    )

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 import httpx
 
+from nexus_api.access import authorization
 from nexus_api.meta import GROUP, VERSION, Manifest
 from nexus_monitor.asking import Asked
 from nexus_monitor.errors import ControlUnavailable
@@ -67,7 +68,11 @@ class Control:
         self.close()
 
     def _call(self, method: str, path: str, **more: Any) -> Any:
-        headers = {"accept": "application/json", **self._authorization(), **more.pop("headers", {})}
+        try:
+            token = authorization(self._token_file)
+        except (OSError, ValueError) as error:
+            raise ControlUnavailable(f"the token {self._token_file}: {error}") from error
+        headers = {"accept": "application/json", **token, **more.pop("headers", {})}
         try:
             response = self._http.request(method, path, headers=headers, **more)
             if response.is_success:
@@ -77,14 +82,3 @@ class Control:
         raise ControlUnavailable(
             f"{method} {path}: HTTP {response.status_code} {response.text[:300]}"
         )
-
-    def _authorization(self) -> dict[str, str]:
-        if self._token_file is None:
-            return {}
-        try:
-            token = self._token_file.read_text(encoding="utf-8").strip()
-            if token.startswith("{"):
-                token = json.loads(token).get("token", "")
-        except (OSError, ValueError) as error:
-            raise ControlUnavailable(f"the token {self._token_file}: {error}") from error
-        return {"authorization": f"Bearer {token}"}

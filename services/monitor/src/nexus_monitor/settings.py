@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from nexus_api.access import access
 from nexus_api.duration import parse_duration
 from nexus_monitor.bands import Bands
 from nexus_monitor.errors import SettingsError
 
-_SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _TEXTS: Mapping[str, tuple[str, str]] = {
     "host": ("127.0.0.1", "address that /metrics listens on"),
     "log_level": ("INFO", "DEBUG, INFO, WARNING or ERROR"),
@@ -67,7 +67,9 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Sett
             help=f"{help_text} [{variable}]",
         )
     given = parser.parse_args(argv)
-    control_url, token, authority = _control(given, env)
+    control_url, token, authority = access(
+        given.control_url, given.control_token_file, given.control_ca_file, env
+    )
     missing = [
         f"NEXUS_{name.upper()}" for name in ("ledger_url", "work_url") if not getattr(given, name)
     ]
@@ -119,20 +121,3 @@ def _whole(text: str, variable: str) -> int:
         return int(text)
     except ValueError as error:
         raise SettingsError(f"{variable}={text!r} must be a number") from error
-
-
-def _control(
-    given: argparse.Namespace, env: Mapping[str, str]
-) -> tuple[str, Path | None, Path | None]:
-    """Return URL, token file and CA file of the API, from the pod's account when not told."""
-    token = Path(given.control_token_file) if given.control_token_file else None
-    authority = Path(given.control_ca_file) if given.control_ca_file else None
-    if given.control_url or not env.get("KUBERNETES_SERVICE_HOST"):
-        return given.control_url, token, authority
-    host = env["KUBERNETES_SERVICE_HOST"]
-    host = f"[{host}]" if ":" in host else host
-    return (
-        f"https://{host}:{env.get('KUBERNETES_SERVICE_PORT', '443')}",
-        token or _SERVICE_ACCOUNT / "token",
-        authority or _SERVICE_ACCOUNT / "ca.crt",
-    )

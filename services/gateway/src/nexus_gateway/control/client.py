@@ -10,6 +10,7 @@ from urllib.parse import quote, urlencode
 
 import orjson
 
+from nexus_api.access import authorization
 from nexus_api.meta import GROUP, VERSION, Manifest
 from nexus_gateway.upstream import Pool, Response, UpstreamBroken, UpstreamUnreachable
 from nexus_gateway.upstream.pool import Target
@@ -118,7 +119,11 @@ class ControlClient:
                 method,
                 self._target,
                 path,
-                headers={"accept": "application/json", **self._authorization(), **headers},
+                headers={
+                    "accept": "application/json",
+                    **authorization(self._token_file),
+                    **headers,
+                },
                 body=body,
                 within=TIMEOUT,
             )
@@ -146,15 +151,6 @@ class ControlClient:
         if stamp != self._trusted:
             self._pool.tls = ssl.create_default_context(cafile=str(self._ca_file))
             self._trusted = stamp
-
-    def _authorization(self) -> dict[str, str]:
-        """Read the token anew: a pod's token is replaced within the hour."""
-        if self._token_file is None:
-            return {}
-        token = self._token_file.read_text().strip()
-        if token.startswith("{"):
-            token = orjson.loads(token).get("token", "")
-        return {"authorization": f"Bearer {token}"}
 
 
 async def _lines(response: Response) -> AsyncIterator[bytes]:
