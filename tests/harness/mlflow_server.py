@@ -5,62 +5,23 @@ Its environment is made once from that image's lock and lies in the user's cache
     python tests/harness/mlflow_server.py
 """
 
-import fcntl
-import hashlib
-import os
-import shutil
-import subprocess
 import sys
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from children import Child
+from own_environment import needed_environment, own_environment
 from ports import free_port, listens
 
-_ROOT = Path(__file__).parents[2]
-_LOCK = _ROOT / "tests" / "cluster" / "images" / "mlflow" / "requirements.txt"
-_INSTALL_SECONDS = 1500
-COMMAND = "python tests/harness/mlflow_server.py"
+_NAME = "mlflow"
+_LOCK = Path(__file__).parents[1] / "cluster" / "images" / "mlflow" / "requirements.txt"
+_COMMAND = "python tests/harness/mlflow_server.py"
 
 
-class MlflowMissing(RuntimeError):
-    """MLflow's server is not installed, nor may it be now; the message has the command."""
-
-
-def mlflow_environment(*, install: bool) -> Path:
-    """Return the server's Python environment.  Raises MlflowMissing."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "llmops-nexus"
-    folder = base / f"mlflow-{hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]}"
-    if (folder / "complete").exists():
-        return folder
-    if not install:
-        raise MlflowMissing(f"MLflow's server is not installed: run `{COMMAND}`")
-    base.mkdir(parents=True, exist_ok=True)
-    with folder.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            _install(folder)
-            (folder / "complete").touch()
-    return folder
-
-
-def _install(folder: Path) -> None:
-    uv = shutil.which("uv", path=f"{_ROOT / '.uv/bin'}:{os.environ.get('PATH', '')}")
-    if uv is None:
-        raise MlflowMissing("uv is not installed: run `make install`")
-    _run(uv, "venv", "-q", "--python", sys.executable, str(folder))
-    where = ("--python", str(folder / "bin/python"))
-    _run(uv, "pip", "install", "-q", "--require-hashes", *where, "-r", str(_LOCK))
-
-
-def _run(*command: str) -> None:
-    done = subprocess.run(
-        command, capture_output=True, text=True, timeout=_INSTALL_SECONDS, check=False
-    )
-    if done.returncode:
-        raise MlflowMissing(f"{' '.join(command[:3])} failed: {done.stderr.strip()[-2000:]}")
+def needed_mlflow_environment() -> Path:
+    """Return the server's Python environment; where there is none, the test ends."""
+    return needed_environment(_NAME, _LOCK, command=_COMMAND)
 
 
 class MlflowServer(Child):
@@ -98,4 +59,4 @@ class MlflowServer(Child):
 
 
 if __name__ == "__main__":
-    sys.stdout.write(f"{mlflow_environment(install=True)}\n")
+    sys.stdout.write(f"{own_environment(_NAME, _LOCK, command=_COMMAND, install=True)}\n")

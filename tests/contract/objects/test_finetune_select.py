@@ -85,7 +85,7 @@ class TestGoldenSetInABucket:
             client.put_object("bucket", key, io.BytesIO(content), len(content))
 
     def opened(self, uri: str, home: str = "s3://bucket/data") -> GoldenSet:
-        closed = ["s3://work/x", "file:///somewhere"]
+        closed = ["s3://own-work/x", "file:///somewhere"]
         return open_golden(uri, "team", bucket_url=home, closed=closed)
 
     def test_it_is_read_from_the_namespaces_place(self, filled: None) -> None:
@@ -97,7 +97,7 @@ class TestGoldenSetInABucket:
         [
             ("s3://bucket/data/other/g.jsonl", "must lie under s3://bucket/data/team/"),
             ("s3://bucket/data/teammate/g.jsonl", "must lie under s3://bucket/data/team/"),
-            ("s3://work/team/g.jsonl", "the platform's own"),
+            ("s3://own-work/team/g.jsonl", "the platform's own"),
             ("s3://bucket/data/team/none.jsonl", "does not exist"),
             ("hf://org/set/g.json", "write s3://bucket/key or file:///path"),
         ],

@@ -6,8 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
-from mlflow_server import MlflowMissing, MlflowServer, mlflow_environment
-from needs import in_ci, lacking
+from mlflow_server import MlflowServer, needed_mlflow_environment
 
 from nexus_registry import Champions, Tracker, Version, Versions
 
@@ -21,11 +20,7 @@ _numbers = count(1)
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[MlflowServer]:
     """One MLflow server for the session."""
-    try:
-        environment = mlflow_environment(install=in_ci())
-    except MlflowMissing as missing:
-        lacking(missing)
-    one = MlflowServer(tmp_path_factory.mktemp("mlflow"), environment)
+    one = MlflowServer(tmp_path_factory.mktemp("mlflow"), needed_mlflow_environment())
     one.start()
     yield one
     one.kill()
