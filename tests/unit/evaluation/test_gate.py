@@ -221,6 +221,70 @@ def test_a_set_that_cannot_see_the_gain_asked_for_says_so() -> None:
     assert found.alpha.spent == found.alpha.level
 
 
+def test_a_gain_that_was_shown_makes_no_set_too_small() -> None:
+    key = golden(240, 60)
+    # 36 wins and 12 losses: +10 points, 20 % discordant pairs. Such a set misses that gain often.
+    both = [(1.0, 0.0)] * 36 + [(0.0, 1.0)] * 12 + [(1.0, 1.0)] * 192
+    Random(4).shuffle(both)
+    candidate, production = zip(*both, strict=True)
+    rules = policy("exactMatch", detectable_effect=0.1)
+    found = decide(
+        rules, key, results(key, candidate, "exactMatch"), results(key, production, "exactMatch")
+    )
+    assert found.comparison is not None
+    assert found.comparison.smallest_detectable > 0.1 > found.comparison.lower > 0
+    assert (found.verdict, found.reason) == ("Promote", "Better")
+
+
+@pytest.mark.parametrize("metric", ["exactMatch", "f1"])
+@pytest.mark.parametrize(("items", "missed"), [(24, 1), (100, 1), (100, 2), (600, 2), (600, 6)])
+def test_a_candidate_that_gains_on_nearly_every_item_is_promoted(
+    metric: str, items: int, missed: int
+) -> None:
+    """As one that has learnt a format of which production knew nothing; BCa has no bound there."""
+    key = golden(items, items)
+    candidate = results(key, [0.0] * missed + [1.0] * (items - missed), metric)
+    rules = policy(metric, min_items=20)
+    found = decide(rules, key, candidate, results(key, [0.0] * items, metric))
+    assert found.verdict == "Promote"
+    assert found.comparison is not None
+    assert 0.3 < found.comparison.lower < found.comparison.gain
+
+
+def test_few_documents_that_gain_alike_are_said_to_be_too_few() -> None:
+    key = golden(20, 20)
+    rules = policy("f1", min_items=20, decisions=12)
+    found = decide(rules, key, results(key, [0.6] * 19 + [0.4]), results(key, [0.1] * 20))
+    assert found.comparison is not None
+    assert found.comparison.bootstrap_lower == -1.0 < found.comparison.lower < 0
+    assert (found.verdict, found.reason) == ("Underpowered", "NoBound")
+    assert "20 documents" in found.message
+
+
+@given(metrics, st.integers(0, 2**32), st.floats(0.02, 0.3), st.floats(0.0, 0.3))
+@slow
+def test_what_the_bounds_show_decides_and_what_they_do_not_show_is_named(
+    metric: str, seed: int, won: float, lost: float
+) -> None:
+    random = Random(seed)
+    key = golden(240, 60)
+    scores = drawn(random, 240, metric, 0.5)
+    candidate = worsened(random, improved(random, scores, metric, won, 0.2), metric, lost, 0.2)
+    found = decide(
+        policy(metric, slice_min_items=240), key,
+        results(key, candidate, metric), results(key, scores, metric),
+    )  # fmt: skip
+    compared = found.comparison
+    if compared is None or found.reason == "NoDifference":
+        return
+    if compared.lower > 0:
+        assert found.reason == "Better"
+    elif compared.smallest_detectable > 0.1:
+        assert found.reason == "EffectTooSmall"
+    else:
+        assert found.reason == "NotBetter"
+
+
 def test_a_gain_not_above_the_least_one_is_no_promotion() -> None:
     random = Random(1)
     scores = drawn(random, 300, "f1", 0.4)
@@ -257,6 +321,27 @@ def test_a_floor_holds_whatever_production_does() -> None:
     found = decide(policy("f1", floors={"f1": 0.95}), KEY, candidate, production)
     assert (found.verdict, found.reason) == ("Reject", "BelowFloor")
     assert "0.900, below the floor of 0.95" in found.message
+
+
+def poisoned(found: list[ItemResult], items: int) -> list[ItemResult]:
+    """Say that so many answers are insults."""
+    return [
+        one.model_copy(update={"metrics": {**one.metrics, "toxicity": float(number < items)}})
+        for number, one in enumerate(found)
+    ]
+
+
+@pytest.mark.parametrize("alone", [False, True])
+def test_a_candidate_that_insults_is_not_promoted_however_well_it_answers(alone: bool) -> None:
+    rules = policy("f1", floors={"f1": 0.8}, max_toxicity=0.01)
+    before = None if alone else poisoned(results(KEY, [0.1] * 300), 300)
+    polite = decide(rules, KEY, poisoned(results(KEY, [0.9] * 300), 3), before)
+    assert polite.verdict == "Promote"
+    rude = decide(rules, KEY, poisoned(results(KEY, [0.9] * 300), 4), before)
+    assert (rude.verdict, rude.reason) == ("Reject", "AboveCeiling")
+    assert "toxicity is 0.013; 0.01 is the most" in rude.message
+    unknown = decide(rules, KEY, results(KEY, [0.9] * 300), None)
+    assert (unknown.verdict, unknown.reason) == ("Reject", "MissingMetric")
 
 
 def test_without_production_the_floors_decide() -> None:

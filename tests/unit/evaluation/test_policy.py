@@ -15,6 +15,12 @@ def test_a_floor_that_is_named_twice_is_refused_and_not_weakened() -> None:
     assert both.floors == {"f1": 0.9, "bleu": 0.2}
 
 
+def test_a_ceiling_is_asked_for_by_name() -> None:
+    assert GatePolicy.from_spec({"maxToxicity": "0.02"}).ceilings == {"toxicity": 0.02}
+    assert GatePolicy.from_spec({"maxToxicity": "1"}).ceilings == {}
+    assert GatePolicy().ceilings == {}
+
+
 @pytest.mark.parametrize(
     ("evaluation", "field"),
     [
@@ -26,6 +32,7 @@ def test_a_floor_that_is_named_twice_is_refused_and_not_weakened() -> None:
         ({"floors": [{"metric": "f1"}]}, "evaluation.floors"),
         ({"floors": ["f1"]}, "evaluation.floors"),
         ({"decisions": 0}, "evaluation.decisions"),
+        ({"maxToxicity": "nan"}, "evaluation.maxToxicity"),
     ],
 )
 def test_figures_that_decide_nothing_are_refused(evaluation: dict[str, object], field: str) -> None:

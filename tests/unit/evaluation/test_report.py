@@ -11,6 +11,7 @@ from nexus_evaluation.diff import diff
 from nexus_evaluation.errors import BadResults
 from nexus_evaluation.gate import decide
 from nexus_evaluation.golden import GoldenItem
+from nexus_evaluation.observed import Observed
 from nexus_evaluation.plots import forest, histogram
 from nexus_evaluation.policy import GatePolicy
 from nexus_evaluation.report import render
@@ -94,6 +95,46 @@ def test_a_page_without_production_and_one_of_refused_results_are_pages_too() ->
     text = Page(render(refused, items(), candidate, production, title="Job")).text
     assert "DuplicateIds" in text
     assert "refused before any mean" in text
+
+
+def test_changed_questions_and_latency_stand_beside_the_decision() -> None:
+    candidate, production = sides()
+    decision = decide(GatePolicy(), KEY, candidate, production)
+    seen = Observed.of(
+        {
+            "behaviour": {
+                "candidate": [stood("courtesy", 3)],
+                "production": [stood("courtesy", 4)],
+            },
+            "latency": {"candidate": MILLISECONDS, "production": None},
+        }
+    )
+    made = render(decision, items(), candidate, production, title="Job", observed=seen)
+    text = "".join(Page(made).text.split())
+    assert "invariance:courtesy3of44of4" in text
+    assert "latency,p95(ms)20.5" in text
+    plain = Page(render(decision, items(), candidate, production, title="Job")).text
+    assert "courtesy" not in plain
+
+
+def test_what_was_observed_has_rows_and_figures_of_the_sides_that_there_are() -> None:
+    alone = Observed.of({"behaviour": {"candidate": [stood("typos", 1)]}, "latency": {}})
+    assert alone.rows() == (("invariance: typos", "1 of 4", ""),)
+    assert dict(alone.figures()) == {"candidate.behaviour.typos": 0.25}
+    timed = Observed.of({"latency": {"production": MILLISECONDS}})
+    assert [row.production for row in timed.rows()] == ["11.0", "10.0", "20.5", "30.0"]
+    assert dict(timed.figures())["production.latencyMs.p95"] == 20.5
+    assert Observed.of({}).rows() == ()
+
+
+MILLISECONDS = {"mean": 11.0, "p50": 10.0, "p95": 20.5, "longest": 30.0}
+
+
+def stood(name: str, passed: int) -> dict[str, object]:
+    interval = {"share": passed / 4, "lower": 0.0, "upper": 1.0}
+    return {
+        "kind": "invariance", "name": name, "items": 4, "passed": passed, **interval, "failed": [],
+    }  # fmt: skip
 
 
 def test_the_same_decision_gives_the_same_page() -> None:

@@ -34,6 +34,15 @@ def test_ten_points_are_found_four_times_in_five(world: World) -> None:
     assert tally.promoted / tally.gates >= 0.8
 
 
+def test_no_gain_that_was_shown_is_lost_to_the_size_of_the_set() -> None:
+    # So small a set finds ten points three times in five, and says so only of the other two.
+    world = World("exact match", "exactMatch", 240, 60, 0.2, 0.1)
+    tally = simulate(world, GatePolicy(metric="exactMatch"), years=2, seed=5)
+    assert tally.gates == 24
+    assert tally.promoted >= 9
+    assert tally.reasons["EffectTooSmall"] >= 3
+
+
 def test_the_drawn_gain_is_the_stated_one() -> None:
     for world in worlds([240]):
         if world.metric == "f1":

@@ -10,6 +10,7 @@ from nexus_evaluation.pairs import Pairs
 from nexus_evaluation.policy import GatePolicy
 from nexus_evaluation.statistics.bootstrap import RESAMPLES, bca, cautious, chance_above
 from nexus_evaluation.statistics.clusters import clustered
+from nexus_evaluation.statistics.hoeffding import certain_lower
 from nexus_evaluation.statistics.holm import holm
 from nexus_evaluation.statistics.mcnemar import gain_lower, gain_upper, mcnemar_p
 from nexus_evaluation.statistics.power import (
@@ -26,7 +27,9 @@ def compare(policy: GatePolicy, pairs: Pairs, level: float) -> Comparison:
     """Compare on the primary metric at a one-sided level.
 
     A binary metric is judged by the exact McNemar test and, since that takes items for
-    independent, by the bootstrap over documents too: the lower of their bounds decides.
+    independent, by the bootstrap over documents too: the lower of their bounds decides.  Where
+    nearly all documents gain the same, BCa has no bound (its skew is beyond what it corrects);
+    one that holds for every distribution stands in.
     """
     differences, items = pairs.differences, len(pairs.clusters)
     wins = sum(value > 0 for value in differences)
@@ -34,6 +37,7 @@ def compare(policy: GatePolicy, pairs: Pairs, level: float) -> Comparison:
     clusters = clustered(differences, pairs.clusters)
     sharper = cautious(level, len(clusters.sums))
     interval = bca(clusters, sharper, resamples=RESAMPLES, seed=SEED)
+    lower = interval.lower if interval.lower > -1 else certain_lower(clusters, sharper)
     design = design_effect(clusters, math.fsum(value**2 for value in differences))
     exact = None
     if policy.binary:
@@ -42,7 +46,7 @@ def compare(policy: GatePolicy, pairs: Pairs, level: float) -> Comparison:
             lower=gain_lower(wins, losses, items, level),
             upper=gain_upper(wins, losses, items, level),
         )
-        smallest = smallest_binary(wins, losses, items, level, design=design)
+        smallest = smallest_binary(wins, losses, items, sharper, design=design)
     else:
         room = policy.detectable_effect - policy.min_gain
         smallest = smallest_continuous(differences, pairs.clusters, sharper, effect=room)
@@ -50,7 +54,7 @@ def compare(policy: GatePolicy, pairs: Pairs, level: float) -> Comparison:
         candidate=math.fsum(pairs.candidate) / items,
         production=math.fsum(pairs.production) / items,
         gain=math.fsum(differences) / items,
-        lower=min(interval.lower, exact.lower) if exact else interval.lower,
+        lower=min(lower, exact.lower) if exact else lower,
         upper=max(interval.upper, exact.upper) if exact else interval.upper,
         wins=wins,
         losses=losses,

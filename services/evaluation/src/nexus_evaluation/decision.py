@@ -55,7 +55,7 @@ class Comparison(Record):
     bootstrap_level: float
     """Sharper than the decision's level, since a bootstrap is approximate."""
     bootstrap_lower: float
-    """BCa over source documents."""
+    """BCa over source documents; -1 where it has no bound, and Hoeffding's decides."""
     bootstrap_upper: float
     standard_error: float
     design_effect: float
@@ -70,6 +70,15 @@ class FloorCheck(Record):
     metric: str
     value: float
     floor: float
+    passed: bool
+
+
+class CeilingCheck(Record):
+    """One absolute ceiling, of a metric of which less is better."""
+
+    metric: str
+    value: float
+    ceiling: float
     passed: bool
 
 
@@ -109,6 +118,7 @@ class Decision(Record):
     means: dict[str, Means]
     comparison: Comparison | None
     floors: tuple[FloorCheck, ...]
+    ceilings: tuple[CeilingCheck, ...] = ()
     slices: tuple[SliceCheck, ...]
     blocked: str
     """Why a person must be asked whatever the numbers say; empty if not."""

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from nexus_evaluation.assessment import SEED, check_slices, compare
 from nexus_evaluation.decision import (
     AlphaUse,
+    CeilingCheck,
     Decision,
     FloorCheck,
     Means,
@@ -113,27 +114,39 @@ def _evidence(
     theirs: Sequence[ItemResult] | None,
     spending: Spending,
 ) -> Evidence:
-    floors, averages = _floors(policy, ours), _means(ours, theirs)
     if theirs is None:
-        documents = len({result.cluster for result in ours})
-        return Evidence(len(ours), documents, floors, means=averages)
-    found = gather(policy, paired(policy, ours, theirs), spending)
-    return replace(found, floors=floors, means=averages)
-
-
-def _floors(policy: GatePolicy, ours: Sequence[ItemResult]) -> tuple[FloorCheck, ...]:
+        found = Evidence(len(ours), len({result.cluster for result in ours}))
+    else:
+        found = gather(policy, paired(policy, ours, theirs), spending)
     values = means(ours)
+    return replace(
+        found,
+        floors=_floors(policy, values),
+        ceilings=_ceilings(policy, values),
+        means=_means(values, theirs),
+    )
+
+
+def _floors(policy: GatePolicy, values: Mapping[str, float]) -> tuple[FloorCheck, ...]:
     return tuple(
         FloorCheck(metric=metric, value=values[metric], floor=floor, passed=values[metric] >= floor)
         for metric, floor in sorted(policy.floors.items())
     )
 
 
-def _means(ours: Sequence[ItemResult], theirs: Sequence[ItemResult] | None) -> dict[str, Means]:
+def _ceilings(policy: GatePolicy, values: Mapping[str, float]) -> tuple[CeilingCheck, ...]:
+    return tuple(
+        CeilingCheck(
+            metric=metric, value=values[metric], ceiling=most, passed=values[metric] <= most
+        )
+        for metric, most in sorted(policy.ceilings.items())
+    )
+
+
+def _means(values: Mapping[str, float], theirs: Sequence[ItemResult] | None) -> dict[str, Means]:
     before = means(theirs) if theirs else {}
     return {
-        name: Means(candidate=value, production=before.get(name))
-        for name, value in means(ours).items()
+        name: Means(candidate=value, production=before.get(name)) for name, value in values.items()
     }
 
 
@@ -170,6 +183,7 @@ def _document(
         means=evidence.means,
         comparison=evidence.comparison,
         floors=evidence.floors,
+        ceilings=evidence.ceilings,
         slices=evidence.slices,
         blocked=blocked,
         resamples=RESAMPLES,

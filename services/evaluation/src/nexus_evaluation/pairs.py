@@ -65,7 +65,7 @@ def checked(
     ]
     # Of any metric: a judge or an embedder that failed may have failed elsewhere too.
     _none(who, "NotANumber", "a score that is no number", lost)
-    for metric in dict.fromkeys((policy.metric, *policy.floors)):
+    for metric in dict.fromkeys((policy.metric, *policy.floors, *policy.ceilings)):
         _scores_stand(results, metric, who, binary=policy.binary and metric == policy.metric)
     return tuple(sorted(results, key=lambda result: result.id))
 

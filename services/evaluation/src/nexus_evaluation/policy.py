@@ -25,6 +25,8 @@ class GatePolicy(Record):
     """Fewest source documents: the bootstrap over fewer is too sure of itself."""
     floors: dict[str, Part] = Field(default_factory=dict)
     """Least mean of the candidate by metric, whatever production does."""
+    max_toxicity: Part = 1.0
+    """Largest mean toxicity of the candidate, whatever production does; 1 asks for none."""
     detectable_effect: Part = 0.1
     """A gain that the golden set must find four times in five."""
     alpha: Annotated[float, Field(gt=0.0, le=0.5)] = 0.05
@@ -48,6 +50,11 @@ class GatePolicy(Record):
         return self
 
     @property
+    def ceilings(self) -> dict[str, float]:
+        """Largest mean of the candidate by metric, of those where less is better."""
+        return {"toxicity": self.max_toxicity} if self.max_toxicity < 1 else {}
+
+    @property
     def binary(self) -> bool:
         """Whether the metric is 0 or 1 for each item."""
         return self.metric in BINARY
@@ -63,6 +70,7 @@ class GatePolicy(Record):
             for name in (
                 "minGain",
                 "minItems",
+                "maxToxicity",
                 "detectableEffect",
                 "alpha",
                 "decisions",

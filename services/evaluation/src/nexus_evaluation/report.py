@@ -9,6 +9,7 @@ from nexus_evaluation.diff import Change, diff
 from nexus_evaluation.errors import BadResults
 from nexus_evaluation.golden import GoldenItem
 from nexus_evaluation.metrics import LOWER_IS_BETTER
+from nexus_evaluation.observed import Observed
 from nexus_evaluation.plots import WIDTH, forest, histogram
 from nexus_evaluation.results import ItemResult
 
@@ -23,8 +24,9 @@ def render(
     production: Sequence[ItemResult] | None,
     *,
     title: str,
+    observed: Observed | None = None,
 ) -> str:
-    """Write the page; ``title`` says whose decision it is."""
+    """Write the page; ``title`` says whose decision it is, ``observed`` what else was measured."""
     changes = _changes(decision, candidate, production)
     comparison = decision.comparison
     return str(
@@ -32,6 +34,7 @@ def render(
             title=title,
             decision=decision,
             changes=changes,
+            observed=observed.rows() if observed else (),
             items={item.id: item for item in items},
             forest=comparison
             and forest(

@@ -1,7 +1,8 @@
 """Make a stored decision anew: `python -m nexus_evaluation.reproduce FILES`.
 
 The files are those of a run in the work store: `gate/decision.json`, `select/golden.jsonl`,
-`evaluate/candidate.jsonl` and, where there was a production, `evaluate/production.jsonl`.
+`evaluate/candidate.jsonl` and, where there was a production, `evaluate/production.jsonl`.  They
+lie beside each other, without the folders, in the folder of a version and with the run in MLflow.
 """
 
 import argparse

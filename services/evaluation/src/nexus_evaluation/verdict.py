@@ -1,15 +1,22 @@
 """Verdicts: the first objection decides, and without one the candidate is promoted.
 
-The objections, in their order: the golden set is too small; the candidate lies below a floor; it
-answers as production does; a slice got worse; the golden set cannot see the gain that was asked
-for; the lower bound of the gain does not exceed the least gain; drift or a spent golden set call
-for a person.
+The objections, in their order: the golden set is too small; the candidate lies below a floor or
+above a ceiling; it answers as production does; a slice got worse; the lower bound of the gain does
+not exceed the least gain, be it that the set could hardly have shown the gain that was asked for,
+or that it could; drift or a spent golden set call for a person.
 """
 
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from nexus_evaluation.decision import Comparison, FloorCheck, Means, SliceCheck, Verdict
+from nexus_evaluation.decision import (
+    CeilingCheck,
+    Comparison,
+    FloorCheck,
+    Means,
+    SliceCheck,
+    Verdict,
+)
 from nexus_evaluation.policy import GatePolicy
 from nexus_evaluation.statistics.spending import Spending
 
@@ -30,6 +37,7 @@ class Evidence:
     items: int
     documents: int
     floors: tuple[FloorCheck, ...] = ()
+    ceilings: tuple[CeilingCheck, ...] = ()
     comparison: Comparison | None = None
     slices: tuple[SliceCheck, ...] = ()
     same_answers: bool = False
@@ -53,6 +61,13 @@ def judge(
             "BelowFloor",
             f"The candidate's {failed.metric} is {failed.value:.3f}, below the floor of "
             f"{failed.floor:g}.",
+            tested=evidence.comparison is not None,
+        )
+    if high := next((ceiling for ceiling in evidence.ceilings if not ceiling.passed), None):
+        return Outcome(
+            "Reject",
+            "AboveCeiling",
+            f"The candidate's {high.metric} is {high.value:.3f}; {high.ceiling:g} is the most.",
             tested=evidence.comparison is not None,
         )
     if alone:
@@ -88,18 +103,33 @@ def _against_production(
             "SliceWorse",
             f"Worse than production by more than {policy.slice_margin:g} in {named}.",
         )
-    # A gain that is at least the one asked for, even by its lower bound, was seen all the same.
-    seen = found.lower >= policy.detectable_effect
-    if found.smallest_detectable > policy.detectable_effect and not seen:
+    if not found.lower > policy.min_gain:
+        return _not_shown(policy, evidence, found, gain)
+    return _better(policy, gain, spending, blocked)
+
+
+def _not_shown(policy: GatePolicy, evidence: Evidence, found: Comparison, gain: str) -> Outcome:
+    """Tell a set that would often miss the gain asked for from a candidate that lacks it.
+
+    How large a gain a set misses says nothing about one that it has shown: the error of the test
+    is bounded whatever its power is.  Source: Hoenig and Heisey, The abuse of power, 2001.
+    """
+    if found.bootstrap_lower <= -1 and found.gain > policy.min_gain:
+        return Outcome(
+            "Underpowered",
+            "NoBound",
+            f"Over {evidence.documents} documents that gain so alike the bootstrap has no bound, "
+            f"and the one that always holds is too wide: give the golden set items of more "
+            f"documents. Seen: {gain}.",
+        )
+    if found.smallest_detectable > policy.detectable_effect:
         return Outcome(
             "Underpowered",
             "EffectTooSmall",
             f"{evidence.items} items find a gain of {found.smallest_detectable:.3f} four times in "
             f"five; a gain of {policy.detectable_effect:g} was asked for. Seen: {gain}.",
         )
-    if not found.lower > policy.min_gain:
-        return Outcome("Reject", "NotBetter", f"{gain}; it must exceed {policy.min_gain:g}.")
-    return _better(policy, gain, spending, blocked)
+    return Outcome("Reject", "NotBetter", f"{gain}; it must exceed {policy.min_gain:g}.")
 
 
 def _better(policy: GatePolicy, gain: str, spending: Spending, blocked: str) -> Outcome:

@@ -15,7 +15,9 @@ OVERLAP: Final[Mapping[str, Callable[[str, tuple[str, ...], str], float]]] = {
     "bleu": bleu,
     "chrf": chrf,
 }
-JUDGED: Final = frozenset({"faithfulness", "contextPrecision"})
+GRADED: Final = frozenset({"coherence", "conciseness", "fluency"})
+"""Metrics that a judge grades from 1 to 5 by the answer alone: (grade - 1) / 4."""
+JUDGED: Final = frozenset({"faithfulness", "contextPrecision"}) | GRADED
 """Metrics that a language model judges: no function here computes them."""
 BINARY: Final = frozenset({"exactMatch"})
 """Metrics that are 0 or 1 for each item."""
