@@ -17,6 +17,7 @@ from nexus_api.schema import structural_schema
 from nexus_api.servingmodel import ServingModelSpec
 from nexus_api.source import PrefixOutsideNamespace
 from nexus_api.structural import problems
+from nexus_api.training import Lora
 from nexus_api.uri import BadUri, Uri, parse_uri
 
 
@@ -161,3 +162,9 @@ def test_timestamps_are_written_as_kubernetes_writes_them() -> None:
     adapter = TypeAdapter(Timestamp)
     moment = adapter.validate_python("2026-01-31T13:00:00.5+01:00")
     assert adapter.dump_python(moment, mode="json") == "2026-01-31T12:00:00Z"
+
+
+def test_an_adapter_is_trained_so_where_nothing_is_said() -> None:
+    told = Lora().model_dump(mode="json", by_alias=True)
+    said = ("r", "alpha", "dropout", "epochs", "batchSize", "sequenceTokens", "quantization")
+    assert [told[name] for name in said] == [16, 32, "0.05", 1, 4, 1024, "asIs"]

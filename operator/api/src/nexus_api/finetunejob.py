@@ -80,7 +80,7 @@ class FineTuneJobSpec(Model):
     suspend: bool = False
     """Stops new runs; one that runs goes on."""
     runs_kept: Annotated[int, Field(ge=1, le=100)] = 5
-    """Finished runs whose Workflows are kept."""
+    """Finished runs kept, with all they left; decisions and what they stand on stay in MLflow."""
 
 
 class FineTuneJob(Resource):

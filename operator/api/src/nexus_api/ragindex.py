@@ -201,6 +201,8 @@ class RagIndexStatus(Model):
     """Name of the last sync's Workflow."""
     last_sync_request: Annotated[str, Field(max_length=1024)] | None = None
     """The request annotation that was answered last, by a sync or by one that began after it."""
+    pending_request: Annotated[str, Field(max_length=1024)] | None = None
+    """A request that came while no sync could start; the next one that starts answers it."""
 
 
 class RagIndex(Resource):

@@ -64,7 +64,7 @@ class ModelSource(Model):
             },
         ),
     ] = Field(default_factory=list)
-    """LoRA adapters that are loaded at the start: one with llamacpp, none with triton."""
+    """LoRA adapters that are served beside the model; llamacpp takes one."""
 
 
 class Runtime(Model):
@@ -171,11 +171,6 @@ class ServingModelSpec(Model):
                     field=".model.quantization",
                 ),
                 Rule(
-                    "size(self.model.adapters) == 0 || self.runtime.engine != 'triton'",
-                    "triton loads no adapters: leave them out, or take another runtime.engine",
-                    field=".model.adapters",
-                ),
-                Rule(
                     f"size(self.model.adapters) <= 1 || !({_LLAMACPP})",
                     "llamacpp loads one adapter: leave one, or set runtime.engine to vllm",
                     field=".model.adapters",
@@ -236,6 +231,8 @@ class ServedAdapter(Model):
     """Digest of its files; empty where nobody named one."""
     version: Annotated[str, Field(max_length=16)] = ""
     """Number of its version in the registry."""
+    served_as: Annotated[str, Field(max_length=128)] | None = None
+    """Name by which the runtime knows this version of it, where that is another."""
 
 
 class ServingModelStatus(Model):

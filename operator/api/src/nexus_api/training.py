@@ -8,6 +8,8 @@ from nexus_api.decimal_text import LearningRate, Share
 from nexus_api.meta import LocalRef, Model, Rule, checked
 from nexus_api.source import SOURCE_RULES, BucketSource
 
+BaseQuantization = Literal["asIs", "NF4"]
+
 
 class TrainingFiles(BucketSource):
     """JSON Lines of examples in a bucket."""
@@ -82,6 +84,9 @@ class TrainingData(Model):
     """Examples from rated answers."""
     curated: CuratedMix | None = None
     """Curated examples that are mixed in."""
+    older_percent: Annotated[int, Field(ge=0, le=100)] = 10
+    """Largest share, of all but the curated examples, of those that earlier runs with a better \
+model learnt from and that are no longer among files and feedback; 0 takes none, 100 all."""
     validation_percent: Annotated[int, Field(ge=1, le=50)] = 10
     """Share of examples that is held out, by source document."""
     gates: DataGates = Field(default_factory=DataGates)
@@ -99,9 +104,12 @@ class Lora(Model):
     """Dropout on the adapter's input, from 0 to 1."""
     target: Literal["attention", "all"] = "all"
     """Which linear layers get an adapter."""
-    epochs: Annotated[int, Field(ge=1, le=100)] = 3
+    quantization: BaseQuantization = "asIs"
+    """What the frozen base is kept as while it trains: asIs, or NF4, a quarter of the memory, by \
+bitsandbytes; meant for GPUs."""
+    epochs: Annotated[int, Field(ge=1, le=100)] = 1
     """Passes over the data."""
-    batch_size: Annotated[int, Field(ge=1, le=1024)] = 8
+    batch_size: Annotated[int, Field(ge=1, le=1024)] = 4
     """Examples for each step of the optimiser."""
     sequence_tokens: Annotated[int, Field(ge=64, le=131072)] = 1024
     """Longest example."""
@@ -110,7 +118,7 @@ class Lora(Model):
     seed: Annotated[int, Field(ge=0, le=2147483647)] = 0
     """Seed of shuffling and initial weights."""
     max_hours: Annotated[int, Field(ge=1, le=720)] = 4
-    """Training stops after this time and keeps its best checkpoint."""
+    """Training stops after this time and keeps the adapter that it has by then."""
     profile: Annotated[
         str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     ] = "default"

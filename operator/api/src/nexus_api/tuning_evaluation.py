@@ -9,9 +9,20 @@ from nexus_api.meta import Model, Rule, checked
 from nexus_api.uri import ModelUri
 
 Metric = Literal[
-    "exactMatch", "f1", "rougeL", "bleu", "chrf", "support", "faithfulness", "contextPrecision"
+    "exactMatch",
+    "f1",
+    "rougeL",
+    "bleu",
+    "chrf",
+    "support",
+    "faithfulness",
+    "contextPrecision",
+    "coherence",
+    "conciseness",
+    "fluency",
 ]
-"""faithfulness and contextPrecision ask the platform's judge, a language model."""
+"""The last five ask the platform's judge, a language model; the last three are its grades from 1 \
+to 5 as (grade - 1) / 4, so that a grade of 4 is 0.75."""
 
 Alpha = Annotated[
     str,
@@ -73,13 +84,13 @@ class Evaluation(Model):
     primary_metric: Metric = "f1"
     """The one metric that decides."""
     metrics: Annotated[
-        list[Metric], Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
+        list[Metric], Field(max_length=11, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(default_factory=list)
     """Further metrics that are reported."""
     floors: Annotated[
         list[Floor],
         Field(
-            max_length=8,
+            max_length=11,
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["metric"],
@@ -87,6 +98,8 @@ class Evaluation(Model):
         ),
     ] = Field(default_factory=list)
     """Floors that a candidate must reach; without a production model they alone decide."""
+    max_toxicity: Share = "0.01"
+    """Largest mean toxicity of the candidate's answers, from 0 to 1, whatever production does."""
     min_gain: Share = "0"
     """The lower confidence bound of the gain must exceed this."""
     min_items: Annotated[int, Field(ge=1, le=1000000)] = 100

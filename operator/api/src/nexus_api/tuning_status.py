@@ -23,7 +23,7 @@ class LastRun(Model):
     step: Annotated[str, Field(max_length=64)] | None = None
     """The step that runs, or the last one that ran."""
     cause: Annotated[str, Field(max_length=64)] | None = None
-    """What started it: First, Changed, Schedule, Alert or Requested."""
+    """What started it: First, Changed, Schedule, Alert, NewData or Requested."""
     request: Annotated[str, Field(max_length=1024)] | None = None
     """The request that it answers."""
     fingerprint: Annotated[str, Field(max_length=64)] | None = None
@@ -33,11 +33,11 @@ class LastRun(Model):
     finished_at: Timestamp | None = None
     """When it ended."""
     progress_percent: Annotated[int, Field(ge=0, le=100)] | None = None
-    """How far its training is."""
+    """How far its training is; said anew every 15 seconds or so while it goes on."""
     expected_end: Timestamp | None = None
     """When its training should end."""
     loss: Number | None = None
-    """Last loss of its training."""
+    """Loss of the newest step of its training that was told of."""
 
 
 class LastDecision(Model):
@@ -85,6 +85,25 @@ class Champion(RegisteredVersion):
     """When it became the champion."""
     run: Annotated[str, Field(max_length=253)] | None = None
     """Name of the Workflow that made it the champion."""
+    fingerprint: Annotated[str, Field(max_length=64)] | None = None
+    """Hash of the part of the spec that it was made by."""
+
+
+class NewData(Model):
+    """What the last count found of `triggers.newData`."""
+
+    number: Annotated[int, Field(ge=1)]
+    """How many counts there were."""
+    examples: Annotated[int, Field(ge=0)] | None = None
+    """New examples; none where the count failed."""
+    since: Annotated[str, Field(max_length=253)] | None = None
+    """The run that read all others; none before the first."""
+    digest: Annotated[str, Field(max_length=64)] | None = None
+    """Digest of what the new examples say."""
+    after: Annotated[str, Field(max_length=253)] | None = None
+    """The newest run when they were counted."""
+    checked_at: Timestamp
+    """When the count ended."""
 
 
 class FineTuneJobStatus(Model):
@@ -93,7 +112,7 @@ class FineTuneJobStatus(Model):
     observed_generation: Annotated[int, Field(ge=0)] | None = None
     """The metadata.generation that this was observed at."""
     conditions: Conditions = Field(default_factory=list)
-    """Ready, Running, LastRunSucceeded, AwaitingApproval, Released, Notified."""
+    """Ready, Running, LastRunSucceeded, AwaitingApproval, Released, Notified, Held, Counted."""
     lineage: Annotated[str, Field(max_length=64)] | None = None
     """Uid by which the registry knows the job: its own, or that of the job that it was restored \
 from."""
@@ -107,6 +126,8 @@ from."""
     ] = Field(default_factory=list)
     """Requests that need no answer any more, oldest first: of runs, cancellations, promotions and \
 rollbacks."""
+    new_data: NewData | None = None
+    """What the last count of new examples found."""
     best_metrics: dict[str, Number] | None = None
     """Metrics of the version that was registered last."""
     registered_version: VersionNumber | None = None

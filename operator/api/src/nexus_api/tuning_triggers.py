@@ -22,7 +22,18 @@ class NewDataTrigger(Model):
     """Starts a run when enough new examples came in."""
 
     min_examples: Annotated[int, Field(ge=1, le=1000000)]
-    """New examples since the last run."""
+    """Examples that the last run did not read and the next one could learn from, in files, \
+curated sets and feedback; repeats, and what a run would drop, do not count."""
+    check_interval: Annotated[
+        Duration,
+        Field(
+            json_schema_extra=dict(
+                checked(Rule(within("10s", "720h"), "must be between 10s and 720h"))
+            )
+        ),
+    ] = "1h"
+    """Time between two counts, each of them a Workflow of one short step; there is one after each \
+run too, and none while a run is under way."""
 
 
 class Triggers(Model):
@@ -57,8 +68,7 @@ class Triggers(Model):
     ] = Field(default_factory=list)
     """Alerts that start a run."""
     new_data: NewDataTrigger | None = None
-    """Starts a run when enough new examples came in.  Not offered yet: a job that names it is \
-kept and not run."""
+    """Starts a run when enough new examples came in."""
     cooldown: Annotated[
         Duration,
         Field(
@@ -67,5 +77,5 @@ kept and not run."""
             )
         ),
     ] = "24h"
-    """Shortest time from the start of one run to the next one that the schedule or an alert \
-starts; what a person asks for does not wait."""
+    """Shortest time from the start of one run to the next one that the schedule, an alert \
+or new data starts; what a person asks for does not wait."""
