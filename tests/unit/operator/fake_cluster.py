@@ -18,6 +18,7 @@ from nexus_operator.cluster.errors import (
     Invalid,
     KindMissing,
     NotFound,
+    Unavailable,
 )
 from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
 from nexus_operator.objects import labels_of, owner_uids, ref_of
@@ -51,7 +52,11 @@ class FakeCluster:
         self.refuse: Callable[[Manifest], str | None] = lambda _manifest: None
         self.missing: set[str] = set()
         self.forbidden: set[str] = set()
-        """What RBAC does not grant: `list Workflow`, `create Workflow`, `delete Workflow`."""
+        """What RBAC does not grant: `list Workflow`, `delete Workflow`, `log Pod`."""
+        self.logs: dict[str, str] = {}
+        """What pods printed, by their names."""
+        self.answers: dict[str, bytes] = {}
+        """What pods answer, by their URLs."""
         self._applied: dict[str, Manifest] = {}
         self._uids = 0
         self._changed = asyncio.Event()
@@ -60,6 +65,7 @@ class FakeCluster:
 
     async def get(self, ref: Ref) -> Manifest | None:
         self._check_kind(ref.api_version, ref.kind)
+        self._check_granted("get", ref.kind)
         return copy.deepcopy(self.objects.get(ref))
 
     async def list(
@@ -142,6 +148,17 @@ class FakeCluster:
                 self._store("MODIFIED", ref, merge_patch(live, going))
             return
         self._remove(ref)
+
+    async def log(self, pod: Ref, *, container: str, lines: int) -> str:
+        self._check_granted("log", pod.kind)
+        if pod.name not in self.logs:
+            raise NotFound(f"{pod} is not there")
+        return "".join(self.logs[pod.name].splitlines(keepends=True)[-lines:])
+
+    async def ask(self, url: str) -> bytes:
+        if url not in self.answers:
+            raise Unavailable(f"{url}: nobody answers")
+        return self.answers[url]
 
     async def watch(
         self,

@@ -14,14 +14,15 @@ from hypothesis import strategies as st
 from small_world import serving_model
 
 from nexus_api.meta import LONGEST_NAME, Manifest
-from nexus_api.servingmodel import ServingModel
+from nexus_api.servingmodel import ServedAdapter, ServingModel
+from nexus_api.triton_repository import config_text
 from nexus_operator.build.cache import claim
 from nexus_operator.build.engines import ENGINES, engine_of
 from nexus_operator.build.guards import autoscaler, disruption_budget, network_policy
+from nexus_operator.build.loading import adapters_map, as_loaded
 from nexus_operator.build.pod import pod_template
 from nexus_operator.build.revision import revision_of
 from nexus_operator.build.serving import deployment, service
-from nexus_operator.build.triton import config_text
 from nexus_operator.naming import LONGEST
 from nexus_operator.settings import ModelCache, ResourceProfile, Settings
 
@@ -77,7 +78,32 @@ def test_vllm_with_adapters() -> None:
     made = released(gpu_model("vllm", adapters=ADAPTERS))
     assert_golden("cluster-vllm", made)
     names = [one["name"] for one in made["spec"]["template"]["spec"]["initContainers"]]
-    assert names == ["fetch-model", "fetch-adapter-0", "fetch-adapter-1"]
+    assert names == ["fetch-model", "load-adapters"]
+
+
+def roots(made: Manifest) -> dict[str, str | None]:
+    """Return what each container that opens addresses is told of `file://`."""
+    pod = made["spec"]["template"]["spec"]
+    found = {}
+    for one in [*pod.get("initContainers", []), *pod["containers"]]:
+        if one["command"] in (["nexus-pipelines"], ["nexus-runtime-llamacpp"]):
+            named = {each["name"]: each["value"] for each in one["env"]}
+            found[one["name"]] = named.get("NEXUS_MODEL_FILE_ROOTS")
+    return found
+
+
+@pytest.mark.parametrize(("places", "told"), [((), ""), (("/models/a", "/b"), "/models/a:/b")])
+def test_a_model_opens_no_file_of_its_pod_but_where_the_administrator_says(
+    places: tuple[str, ...], told: str
+) -> None:
+    settings = replace(CLUSTER, model_file_roots=places)
+    assert roots(released(model(), settings)) == {"llamacpp": told}
+    vllm = roots(released(gpu_model("vllm", adapters=ADAPTERS), settings))
+    assert vllm.keys() == {"fetch-model", "load-adapters"}
+    triton = roots(released(gpu_model("triton", adapters=ADAPTERS), settings))
+    assert len(triton) >= 4
+    assert set(vllm.values()) | set(triton.values()) == {told}
+    assert roots(released(model(), Settings())) == {"llamacpp": None}, "a laptop's are its own"
 
 
 def test_vllm_serves_the_very_folder_that_was_fetched() -> None:
@@ -100,6 +126,68 @@ def test_triton() -> None:
     assert engine["model"].startswith("/models/served/")
 
 
+def stated(made: Manifest) -> dict[str, Any]:
+    """Return what the volume `stated` shows, by path: JSON where it is some."""
+    template = made["spec"]["template"]
+    (items,) = (
+        one["downwardAPI"]["items"]
+        for one in template["spec"]["volumes"]
+        if one["name"] == "stated"
+    )
+    texts = {
+        one["path"]: template["metadata"]["annotations"][
+            one["fieldRef"]["fieldPath"].removeprefix("metadata.annotations['").removesuffix("']")
+        ]
+        for one in items
+    }
+    return {
+        path: json.loads(text) if path.endswith(".json") else text for path, text in texts.items()
+    }
+
+
+def test_triton_with_adapters() -> None:
+    made = released(gpu_model("triton", adapters=ADAPTERS))
+    assert_golden("cluster-triton-adapters", made)
+    inits = made["spec"]["template"]["spec"]["initContainers"]
+    assert [one["name"] for one in inits] == [
+        "fetch-model", "fetch-adapter-0", "fetch-adapter-1", "write-repository",
+    ]  # fmt: skip
+    assert "1/multi_lora.json" not in stated(released(gpu_model("triton")))
+
+
+@given(
+    names=st.lists(
+        st.from_regex(r"[a-z]([a-z0-9-]{0,20}[a-z0-9])?", fullmatch=True),
+        min_size=1,
+        max_size=16,
+        unique=True,
+    ),
+    rank=st.integers(1, 256),
+    digests=st.booleans(),
+)
+def test_triton_is_told_of_every_adapter_by_the_folder_it_is_fetched_to(
+    names: list[str], rank: int, *, digests: bool
+) -> None:
+    adapters = [
+        {"name": name, "uri": f"s3://b/{name}/", "digest": "a" * 64 if digests else ""}
+        for name in names
+    ]
+    runtime = {"engine": "triton", "profile": "gpus", "maxLoraRank": rank}
+    made = released(model(runtime=runtime, model={"uri": "hf://o/m", "adapters": adapters}))
+    files = stated(made)
+    fetched = {}
+    for one in made["spec"]["template"]["spec"]["initContainers"]:
+        if one["name"].startswith("fetch-adapter-"):
+            told = dict(zip(one["args"][1::2], one["args"][2::2], strict=True))
+            fetched[told["--uri"]] = told["--to"]
+            assert ("--adapter-digest" in told) is digests
+    assert files["1/multi_lora.json"] == {name: fetched[f"s3://b/{name}/"] for name in names}
+    engine = files["1/model.json"]
+    assert engine["enable_lora"] is True
+    assert engine["max_loras"] == len(names)
+    assert rank <= engine["max_lora_rank"] < max(9, 2 * rank)
+
+
 def test_triton_configuration_names_its_model() -> None:
     assert config_text("assistant").startswith('name: "assistant"\nbackend: "vllm"\n')
 
@@ -116,6 +204,24 @@ def test_guards() -> None:
     assert_golden("cluster-autoscaler", autoscaler(scaled, "abc12345"))
     with pytest.raises(ValueError, match="has no spec"):
         autoscaler(model(), "abc12345")
+
+
+def test_a_model_whose_pods_load_adapters_is_asked_by_the_operator() -> None:
+    adapted = gpu_model("vllm", adapters=ADAPTERS)
+    assert_golden("cluster-policy-adapters", network_policy(adapted, CLUSTER))
+    for engine in ("llamacpp", "triton"):
+        adapters = ADAPTERS[:1] if engine == "llamacpp" else ADAPTERS
+        plain = network_policy(gpu_model(engine, adapters=adapters), CLUSTER)
+        assert len(plain["spec"]["ingress"]) == 1
+
+
+def test_what_the_pods_are_told_of_adapters() -> None:
+    adapted = gpu_model("vllm", adapters=ADAPTERS)
+    polite, terse = (
+        ServedAdapter(name=one["name"], uri=one["uri"], source=one["uri"]) for one in ADAPTERS
+    )
+    wanted = [as_loaded(polite), as_loaded(terse)]
+    assert_golden("cluster-adapters", adapters_map(adapted, wanted, [], CLUSTER))
 
 
 def test_claim_of_a_model() -> None:
@@ -136,6 +242,11 @@ def test_adapters_and_their_rank_make_a_new_revision() -> None:
     plain = gpu_model("vllm")
     assert revision_of(gpu_model("vllm", adapters=ADAPTERS)) != revision_of(plain)
     assert revision_of(gpu_model("vllm", adapters=[])) == revision_of(plain)
+    first, second = (
+        gpu_model("triton", adapters=[{"name": "polite", "uri": "s3://b/p/", "digest": one * 64}])
+        for one in "12"
+    )
+    assert revision_of(first) != revision_of(second)
 
 
 @given(

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from fake_cluster import FakeCluster
+from prometheus_client import REGISTRY
 from small_world import rag_index, report, serving_model
 
 from nexus_api.meta import API_VERSION, Manifest
@@ -88,6 +89,42 @@ async def test_model_follows_its_runtime_and_its_index() -> None:
         await end_sync(cluster)
         await until(cluster, INDEX, has("Searchable"))
         await until(cluster, MODEL, has("Serving"))
+
+
+def replicas(state: str) -> float | None:
+    """Return what Prometheus reads of the model."""
+    labels = {"tenant": "default", "model": "assistant", "state": state}
+    return REGISTRY.get_sample_value("nexus_servingmodel_replicas", labels)
+
+
+async def shown(state: str, number: float | None) -> None:
+    """Wait until Prometheus would read so many."""
+    while replicas(state) != number:  # noqa: ASYNC110 - what is waited for has no event
+        await asyncio.sleep(0.01)
+
+
+async def test_metrics_tell_of_a_model_that_lacks_replicas_until_it_is_gone() -> None:
+    cluster = FakeCluster()
+    async with controlled(cluster), asyncio.timeout(20):
+        await cluster.create(serving_model(replicas=2))
+        await first(cluster, "apps/v1", "Deployment")
+        await shown("wanted", 2)
+        assert replicas("ready") == 0
+        await make_ready(cluster)
+        await shown("ready", 1)
+        await cluster.patch(MODEL, {"spec": {"replicas": None, "autoscaling": {"maxReplicas": 3}}})
+        await shown("wanted", 1)
+        await cluster.delete(MODEL)
+        await shown("ready", None)
+    assert replicas("wanted") is None
+
+
+async def test_an_operator_that_no_longer_leads_tells_of_no_model() -> None:
+    cluster = FakeCluster()
+    async with controlled(cluster), asyncio.timeout(20):
+        await cluster.create(serving_model())
+        await shown("wanted", 1)
+    assert replicas("wanted") is None
 
 
 async def test_what_was_there_before_the_start_is_taken_up() -> None:

@@ -1,17 +1,21 @@
 """Notices of uploads: which of them ask for a sync, and what an index says of hearing them."""
 
+import random
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from small_world import NOON, World, rag_index
 
 from nexus_api.meta import SYNC_REQUESTED, Manifest
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.cluster.protocol import Ref
 from nexus_operator.plan.platform import MOST_ELSEWHERE
+from nexus_operator.plan.ragindex import LOOK_AGAIN
 from nexus_operator.reconcile.platform import reconcile_platform
 from nexus_operator.reconcile.reconcile import Key
 from nexus_operator.settings import Events, Settings
@@ -124,14 +128,99 @@ def test_burst_of_a_thousand_uploads_makes_few_syncs(world: World) -> None:
     assert 1 <= syncs <= 12
 
 
+def test_upload_during_a_sync_is_indexed_though_an_older_notice_comes_again(world: World) -> None:
+    key = synced(world)
+    world.advance(3600)
+    notice(world, key, 3660)
+    world.settle(key)  # a sync that began at 13:01
+    world.advance(120)
+    notice(world, key, 3780)
+    world.settle(key)
+    notice(world, key, 3660)  # what the store had sent already
+    world.settle(key)
+    assert end_runs(world) == 1
+    world.settle(key)
+    assert end_runs(world) == 1
+    world.settle(key)
+    assert end_runs(world) == 0
+    assert world.reconcile(key).writes == 0
+
+
+@pytest.mark.parametrize("hurdle", ["suspended", "failed"])
+def test_upload_before_a_hurdle_is_indexed_after_it(world: World, hurdle: str) -> None:
+    key = synced(world, sync={"interval": "720h"})
+    world.advance(3600)
+    if hurdle == "suspended":
+        world.patch(key, {"spec": {"source": {"suspend": True}}})
+    else:
+        world.annotate(key, SYNC_REQUESTED, "again")
+        world.settle(key)
+        (running,) = [one for one in world.workflows() if not one.get("status")]
+        world.end_run(running, "Failed")
+    notice(world, key, 3660)
+    world.settle(key)
+    notice(world, key, -3600)
+    world.settle(key)
+    world.patch(key, {"spec": {"source": {"suspend": False}}})
+    world.advance(10)
+    world.settle(key)
+    assert end_runs(world) == 1
+    world.settle(key)
+    assert end_runs(world) == 0
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    news=st.lists(
+        st.tuples(st.sampled_from(["upload", "replay", "person"]), st.integers(0, 200)),
+        max_size=8,
+    ),
+    replays=st.randoms(use_true_random=False),
+)
+def test_whatever_order_notices_come_in_the_last_upload_is_indexed(
+    news: list[tuple[str, int]], replays: random.Random
+) -> None:
+    """And one more sync is enough for all that was told during the first."""
+    world = World(LISTENING)
+    try:
+        key = synced(world)
+        world.advance(3600)
+        told = [timestamp(NOON + timedelta(seconds=n)) for n in (-300, -30, 0, 3600)]
+        world.annotate(key, SYNC_REQUESTED, told[-1])
+        world.settle(key)
+        asked = 0
+        for number, (kind, wait) in enumerate(news):
+            world.advance(wait)
+            if kind == "upload":
+                told.append(timestamp(world.now))
+            elif kind == "person":
+                told.append(f"person-{number}")
+            again = kind == "replay"
+            asked += not again
+            world.annotate(key, SYNC_REQUESTED, replays.choice(told) if again else told[-1])
+            world.settle(key)
+        syncs = -1  # without the one that was under way
+        while end_runs(world):
+            syncs += 1
+            world.settle(key)
+        assert syncs == 1 or not asked, "what was told during a sync was forgotten"
+        assert syncs <= 1
+        status = world.the(key)["status"]
+        assert "pendingRequest" not in status
+        assert world.reconcile(key).writes == 0
+    finally:
+        world.close()
+
+
 # -- the listener
 
 
 def test_listener_comes_with_the_first_index_and_goes_with_the_last(world: World) -> None:
     assert look(world) is None
     assert listener(world, SENSOR) is None
-    key = synced(world)
+    key = synced(world, sync={"interval": "720h"})
     assert world.condition(key, "Notified")["reason"] == "Starting"
+    assert world.reconcile(key).requeue_after == LOOK_AGAIN, "it would be said until the interval"
     look(world)
     assert listener(world, EVENT_SOURCE) is not None
     assert listener(world, SENSOR) is not None
@@ -232,3 +321,12 @@ def test_index_that_the_listener_has_no_room_for_says_so(world: World) -> None:
         world.settle(key)
         told.append(world.condition(key, "Notified")["reason"])
     assert told == ["Listening", "TooManyPrefixes"]
+
+
+def test_an_index_with_a_bucket_of_its_own_looks_by_itself(world: World) -> None:
+    own = rag_index(source={"bucket": "mine", "secretRef": {"name": "mine-keys"}})
+    own["metadata"]["namespace"] = LISTENING.platform_namespace
+    key = world.create(own)
+    world.settle(key)
+    condition = world.condition(key, "Notified")
+    assert (condition["status"], condition["reason"]) == ("False", "OwnBucket")

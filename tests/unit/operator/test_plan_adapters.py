@@ -1,6 +1,6 @@
 """A ServingModel whose adapter follows what a FineTuneJob releases."""
 
-from collections.abc import Iterator
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -20,13 +20,6 @@ JOB = Ref(API_VERSION, "FineTuneJob", "default", "tuned")
 KEY = Key("FineTuneJob", "default", "tuned")
 ALIAS = "models:/default.tuned@champion"
 SERVICE = Ref("v1", "Service", "default", "assistant")
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def job() -> Manifest:
@@ -237,16 +230,41 @@ def test_an_adapter_of_a_plain_address_waits_for_nothing(world: World) -> None:
     assert "--adapter-digest" not in arguments(world.deployments()[0])
 
 
-def test_vllm_fetches_the_adapter_of_the_digest(world: World) -> None:
-    release(world, 1)
-    model = {"uri": "hf://org/model", "adapters": [{"name": "polite", "uri": ALIAS}]}
-    world.settings = replace(world.settings, engines=frozenset({"vllm", "llamacpp"}))
-    world.settle(world.create(serving_model(model=model)))
-    (deployment,) = world.deployments()
-    fetch = deployment["spec"]["template"]["spec"]["initContainers"][1]["args"]
-    assert fetch[fetch.index("--uri") + 1] == "s3://models/default/tuned/1/"
-    assert fetch[fetch.index("--adapter-digest") + 1] == "1" * 64
-    assert f"polite={fetch[fetch.index('--to') + 1]}" in arguments(deployment)
+def lora(deployment: Manifest) -> dict[str, str]:
+    """Return the adapters of Triton's repository in a Deployment, folders by name."""
+    annotations = deployment["spec"]["template"]["metadata"]["annotations"]
+    found: dict[str, str] = json.loads(annotations.get("llmops.nexus/triton-adapters", "{}"))
+    return found
+
+
+def test_triton_gets_each_version_in_a_repository_of_its_own(world: World) -> None:
+    """A new pod beside the old one, the switch, and back again."""
+    world.settings = replace(world.settings, engines=frozenset({"triton"}))
+    weights = {"uri": "hf://org/model", "adapters": [{"name": "polite", "uri": ALIAS}]}
+    key = world.create(serving_model(model=weights, runtime={"engine": "triton"}))
+    world.settle(key)
+    ready(world, key)
+    assert not_released(world, key) == ("True", "JobNotFound")
+    assert lora(world.deployments()[0]) == {}
+
+    found: dict[int, tuple[str, str]] = {}
+    for number, before in ((1, None), (2, 1), (1, None)):
+        release(world, number, before)
+        world.settle(key)
+        live = world.the(key)["status"]["liveRevision"]
+        assert len(world.deployments()) == 2, "beside the old one"
+        (fresh,) = (o for o in world.deployments() if labels_of(o)[REVISION_LABEL] != live)
+        fetch = fresh["spec"]["template"]["spec"]["initContainers"][1]["args"]
+        assert fetch[fetch.index("--adapter-digest") + 1] == f"{number}" * 64
+        assert lora(fresh) == {"polite": fetch[fetch.index("--to") + 1]}
+        ready(world, key)
+        (revision,) = revisions(world)
+        assert served(world, key)[0]["version"] == str(number)
+        status = world.the(key)["status"]
+        assert (status["engine"], status["liveRevision"]) == ("triton", revision)
+        made = (revision, lora(fresh)["polite"])
+        assert found.setdefault(number, made) == made, "a rollback brings back the very revision"
+    assert len({folder for _, folder in found.values()}) == 2
 
 
 def test_a_change_of_the_job_wakes_who_names_it() -> None:

@@ -1,7 +1,6 @@
 """What starts the runs of a FineTuneJob, and what becomes of them."""
 
 import json
-from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,6 +15,7 @@ from tuning import (
     finish_move,
     finish_run,
     job_status,
+    model_of_champion,
     names,
     node,
     parameters,
@@ -45,13 +45,6 @@ from nexus_operator.settings import ResourceProfile, Settings
 
 NIGHTLY = {"triggers": {"schedule": "0 2 * * *"}}
 ON_ALERT = {"triggers": {"alerts": [{"matchers": {"alertname": "Low"}}], "cooldown": "2h"}}
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    yield made
-    made.close()
 
 
 def make(world: World, **spec: Any) -> Key:
@@ -282,6 +275,18 @@ def test_an_alert_within_the_cooldown_waits_for_its_end(world: World) -> None:
     assert parameters(the_run(world))["request"] == "run:alert:b:2026-01-31T12:00:30Z"
 
 
+def test_an_alert_of_the_second_in_which_a_run_started_gets_one_of_its_own(world: World) -> None:
+    """Nobody knows whether the run saw what it tells of."""
+    key = make(world, **ON_ALERT)
+    for name in "ab":
+        world.annotate(key, ALERT_REQUESTED, f"alert:{name}:2026-01-31T12:00:00Z")
+        world.settle(key)
+        finish_run(world, the_run(world), "Reject")
+        world.advance(7200)
+        world.settle(key)
+    assert len(runs(world)) == 2
+
+
 def test_an_alert_that_began_before_the_last_run_is_answered_by_it(world: World) -> None:
     key = make(world, **ON_ALERT)
     world.advance(60)
@@ -342,6 +347,18 @@ def test_a_request_that_is_no_plain_id_goes_by_its_hash(world: World, value: str
     assert parameters(the_run(world))["request"].startswith("run:sha256:")
 
 
+def test_the_secrets_of_its_own_buckets_go_to_a_job_of_the_platforms_namespace(
+    world: World,
+) -> None:
+    files = {"bucket": "own", "secretRef": {"name": "own-keys"}}
+    curated = {"bucket": "best", "secretRef": {"name": "best-keys"}}
+    job = fine_tune_job(data={"files": files, "curated": curated})
+    job["metadata"]["namespace"] = "nexus-system"
+    world.settle(world.create(job))
+    given = parameters(the_run(world))
+    assert (given["filesSecret"], given["curatedSecret"]) == ("own-keys", "best-keys")
+
+
 # -- what hinders
 
 
@@ -351,7 +368,6 @@ def test_a_request_that_is_no_plain_id_goes_by_its_hash(world: World, value: str
         ({"data": {"files": {"bucket": "own", "secretRef": {"name": "s"}}}}, "BucketNotOffered"),
         ({"data": {"files": {"prefix": "other/x/"}}}, "PrefixOutsideNamespace"),
         ({"lora": {"profile": "huge"}}, "UnknownProfile"),
-        ({"triggers": {"newData": {"minExamples": 5}}}, "NewDataNotOffered"),
         ({"promotion": {"servingModelRef": {"name": "nobody"}}}, "ServingModelMissing"),
         ({"data": {"feedback": {"servingModelRef": {"name": "no"}}}}, "ServingModelMissing"),
     ],
@@ -543,7 +559,7 @@ def test_a_passed_gate_waits_for_a_person_who_releases_it(world: World) -> None:
 
 
 def test_auto_promotion_is_shown_as_the_run_reports_it(world: World) -> None:
-    world.create(serving_model())
+    world.create(model_of_champion())
     key = make(world, promotion={"mode": "Auto", "servingModelRef": {"name": "assistant"}})
     run = the_run(world)
     assert parameters(run)["promotion"] == "Auto"
@@ -666,7 +682,6 @@ def restored(world: World, key: Key) -> Key:
         world.reconcile(key)
     assert world.get(key.ref) is None
     kept = {field: saved["metadata"][field] for field in ("name", "namespace", "annotations")}
-    kept["annotations"].pop(PROMOTE_REQUESTED, None)
     world.create({**{k: v for k, v in saved.items() if k != "status"}, "metadata": kept})
     world.settle(key)
     return key
@@ -689,6 +704,41 @@ def test_a_restored_job_asks_the_registry_for_its_champion_before_it_runs(world:
     assert world.condition(key, "Released")["reason"] == "Released"
     given = parameters(the_run(world))
     assert (given["uid"], json.loads(given["production"])["adapterUri"]) == (first, f"{PLACE}1/")
+
+
+def test_what_was_asked_of_a_job_before_it_was_saved_is_not_asked_again(world: World) -> None:
+    """Else a rollback of last year would take back the champion of today."""
+    key = promoted(world)
+    world.annotate(key, ROLLBACK_REQUESTED, "by ada at 3")
+    world.annotate(key, RUN_REQUESTED, "ada-4")
+    restored(world, key)
+    finish_move(world, runs(world, "nexus-release")[0])
+    world.settle(key)
+    assert [parameters(one)["action"] for one in runs(world, "nexus-release")] == ["recover"]
+    assert parameters(the_run(world))["request"] == ""
+    world.annotate(key, ROLLBACK_REQUESTED, "by ada at 5")
+    world.settle(key)
+    assert len(runs(world, "nexus-release")) == 2
+
+
+def test_a_restored_job_whose_champion_was_made_by_its_spec_has_nothing_to_run(
+    world: World,
+) -> None:
+    key = promoted(world)
+    made_by = parameters(runs(world)[0])["fingerprint"]
+    restored(world, key)
+    [asking] = runs(world, "nexus-release")
+    report = {**release_report("1"), "fingerprint": made_by}
+    end(world, asking, "Succeeded", reporting(world, "recover", release=report))
+    world.settle(key)
+    assert job_status(world, key)["champion"]["fingerprint"] == made_by
+    assert runs(world) == []
+    assert world.condition(key, "Running")["reason"] == "Idle"
+    world.delete(asking)
+    world.settle(key)
+    assert runs(world) == []
+    change(world, key, lora={"seed": 7})
+    assert len(runs(world)) == 1
 
 
 def test_a_registry_that_is_away_is_asked_again_and_nothing_runs_meanwhile(world: World) -> None:

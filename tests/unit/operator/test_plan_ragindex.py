@@ -1,7 +1,6 @@
 """What a person sees of an index as its syncs come and go."""
 
 import json
-from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any
@@ -15,18 +14,12 @@ from nexus_operator.cluster.errors import Conflict
 from nexus_operator.objects import annotations_of, name_of
 from nexus_operator.plan.schedule import back_off
 from nexus_operator.reconcile import carry_out
+from nexus_operator.settings import Settings
 from nexus_operator.status.runs import ATTEMPT, CAUSE
 
 
 class Killed(Exception):
     """The operator dies here."""
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def parameters(workflow: dict[str, Any]) -> dict[str, str]:
@@ -223,6 +216,15 @@ def test_what_hinders_syncs_is_said(world: World, spec: dict[str, Any], reason: 
     assert world.workflows() == []
     assert world.condition(key)["reason"] == reason
     assert world.condition(key, "Synced")["message"].endswith(".")
+
+
+def test_a_bucket_of_ones_own_is_read_in_the_platforms_namespace(world: World) -> None:
+    own = rag_index(source={"bucket": "mine", "secretRef": {"name": "mine-keys"}})
+    own["metadata"]["namespace"] = Settings().platform_namespace
+    key = world.create(own)
+    world.settle(key)
+    parameters = running(world)["spec"]["arguments"]["parameters"]
+    assert {"name": "sourceSecret", "value": "mine-keys"} in parameters
 
 
 def test_runs_beyond_those_kept_go(world: World) -> None:

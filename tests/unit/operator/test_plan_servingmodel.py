@@ -1,6 +1,5 @@
 """What a person sees of a model as its revisions come and go."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +13,6 @@ from nexus_operator.reconcile.reconcile import Key
 from nexus_operator.settings import Images
 
 SERVICE = Ref("v1", "Service", "default", "assistant")
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    world = World()
-    yield world
-    world.close()
 
 
 def serving(world: World, **spec: Any) -> Key:

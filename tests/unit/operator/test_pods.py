@@ -44,12 +44,21 @@ def test_the_reason_stays_from_one_try_to_the_next(state: dict[str, Any]) -> Non
     [
         pod(RUNNING, 1),
         pod(RUNNING, 5, ready=True),
-        pod(RUNNING, 5, exitCode=0),
+        pod(RUNNING, 5, exitCode=0, message=""),
         pod(RUNNING, 5, finishedAt="2026-01-31T12:10:00Z"),
     ],
 )
 def test_a_container_that_starts_once_more_is_no_trouble(seen: Any) -> None:
     assert trouble(None, [seen]) is None
+
+
+def test_a_server_that_its_probe_told_to_end_says_why() -> None:
+    words = "assistant: the first question was not answered: the answer is empty"
+    found = trouble(None, [pod(RUNNING, 2, exitCode=0, message=words)])
+    assert found == Failure(
+        "CrashLoopBackOff",
+        f"container `llamacpp` of pod a keeps ending with exit code 0: {words}",
+    )
 
 
 def test_of_a_long_line_the_end_is_told() -> None:

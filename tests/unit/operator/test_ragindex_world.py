@@ -3,6 +3,7 @@
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -198,4 +199,4 @@ IndexWorld.TestCase.settings = settings(
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestIndexWorld = IndexWorld.TestCase
+TestIndexWorld = pytest.mark.timeout(1500)(IndexWorld.TestCase)

@@ -4,6 +4,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -201,7 +202,7 @@ ModelWorld.TestCase.settings = settings(
     phases=[Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
-TestModelWorld = ModelWorld.TestCase
+TestModelWorld = pytest.mark.timeout(1500)(ModelWorld.TestCase)
 
 
 class ClusterModelWorld(ModelWorld):
@@ -254,4 +255,4 @@ class ClusterModelWorld(ModelWorld):
 
 
 ClusterModelWorld.TestCase.settings = ModelWorld.TestCase.settings
-TestClusterModelWorld = ClusterModelWorld.TestCase
+TestClusterModelWorld = pytest.mark.timeout(1500)(ClusterModelWorld.TestCase)

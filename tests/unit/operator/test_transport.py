@@ -12,7 +12,7 @@ import pytest
 import yaml
 from aiohttp import web
 
-from nexus_operator.cluster import transport
+from nexus_operator.cluster import kubernetes, transport
 from nexus_operator.cluster.connection import Connection, ConnectionInvalid, from_kubeconfig
 from nexus_operator.cluster.errors import (
     AlreadyExists,
@@ -30,7 +30,12 @@ from nexus_operator.cluster.protocol import Ref
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 A = Ref("v1", "ConfigMap", "default", "a")
-RESOURCES = {"resources": [{"name": "configmaps", "kind": "ConfigMap", "namespaced": True}]}
+RESOURCES = {
+    "resources": [
+        {"name": plural, "kind": kind, "namespaced": True}
+        for plural, kind in (("configmaps", "ConfigMap"), ("pods", "Pod"))
+    ]
+}
 
 
 @asynccontextmanager
@@ -269,3 +274,47 @@ async def test_requests_wait_for_each_other_beyond_a_number_and_never_for_watche
             one.cancel()
         await asyncio.gather(*watches, return_exceptions=True)
     assert 1 <= most <= 2
+
+
+POD = Ref("v1", "Pod", "default", "a")
+
+
+async def test_the_end_of_a_log_is_read_once_and_bounded() -> None:
+    asked: list[tuple[str, dict[str, str]]] = []
+
+    async def printed(request: web.Request) -> web.StreamResponse:
+        asked.append((request.path, dict(request.query)))
+        return web.Response(body=b"step 1\nstep \xff2\n")
+
+    async with served(printed) as cluster:
+        assert await cluster.log(POD, container="main", lines=9) == "step 1\nstep \ufffd2\n"
+    query = {"container": "main", "tailLines": "9", "limitBytes": "65536"}
+    assert asked == [("/api/v1/namespaces/default/pods/a/log", query)]
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "error"),
+    [(400, "BadRequest", Invalid), (403, "Forbidden", Forbidden), (500, "", Unavailable)],
+)
+async def test_a_log_that_cannot_be_read_says_why(
+    code: int, reason: str, error: type[ClusterError]
+) -> None:
+    handler, seen = failing(code, reason)
+    async with served(handler) as cluster:
+        with pytest.raises(error):
+            await cluster.log(POD, container="main", lines=9)
+    assert seen == ["GET"]
+
+
+async def test_a_log_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kubernetes, "LOG_SECONDS", 0.05)
+    ends = asyncio.Event()
+
+    async def silent(_request: web.Request) -> web.StreamResponse:
+        await ends.wait()
+        return web.Response()
+
+    async with served(silent) as cluster:
+        with pytest.raises(Unavailable, match=r"read the log of Pod default/a: no answer"):
+            await cluster.log(POD, container="main", lines=9)
+        ends.set()

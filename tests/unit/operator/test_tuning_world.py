@@ -2,15 +2,23 @@
 
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+)
 from small_world import World, happening
 from tuning import (
     end,
     ended,
     fail,
     fine_tune_job,
+    finish_count,
     finish_move,
     finish_run,
     node,
@@ -25,15 +33,19 @@ from nexus_api.meta import (
     CANCEL_REQUESTED,
     LINEAGE,
     PROMOTE_REQUESTED,
+    PROMOTION_BLOCKED,
     ROLLBACK_REQUESTED,
     RUN_REQUESTED,
 )
+from nexus_api.training_progress import TrainingProgress
 
 TRIGGERS = [
     None,
     {"schedule": "0 * * * *", "cooldown": "30m"},
     {"alerts": [{"matchers": {"a": "b"}}], "cooldown": "2h"},
+    {"newData": {"minExamples": 5, "checkInterval": "10m"}, "cooldown": "30m"},
 ]
+COUNT = "nexus-count"
 
 
 class JobWorld(RuleBasedStateMachine):
@@ -44,6 +56,12 @@ class JobWorld(RuleBasedStateMachine):
         self.number = 0
         self.known: set[str] = set()
         self.lineage = ""
+        self.reached: set[str] = set()
+        self.asked: dict[str, str] = {}
+
+    @initialize(triggers=st.sampled_from(TRIGGERS))
+    def it_has_triggers_from_the_start(self, triggers: Any) -> None:
+        self.world.patch(self.key, {"spec": {"triggers": triggers}})
 
     def teardown(self) -> None:
         try:
@@ -54,8 +72,15 @@ class JobWorld(RuleBasedStateMachine):
     @rule()
     def reconcile(self) -> None:
         before = self.world.cluster.writes["FineTuneJob"]
+        found = FineTuneJob.model_validate(self.world.the(self.key))
+        released = self.released_by_the_gate()
         self.world.reconcile(self.key)
         assert self.world.cluster.writes["FineTuneJob"] - before <= 3
+        if more := self.released_by_the_gate() - released:
+            decided = found.status.last_decision
+            assert not found.metadata.annotations.get(PROMOTION_BLOCKED), "a stop stands"
+            assert found.spec.promotion.mode == "Auto"
+            assert decided is None or decided.run not in more or decided.verdict == "Promote"
 
     @rule(back=st.integers(0, 12), resource_back=st.integers(0, 12))
     def reconcile_with_old_view(self, back: int, resource_back: int) -> None:
@@ -66,10 +91,15 @@ class JobWorld(RuleBasedStateMachine):
         self.world.advance(seconds)
 
     @precondition(lambda self: self.unfinished())
-    @happening(percent=st.integers(0, 100))
-    def training_goes_on(self, percent: int) -> None:
+    @happening(percent=st.integers(0, 100), loss=st.none() | st.floats(0, 9))
+    def training_goes_on(self, percent: int, loss: float | None) -> None:
+        """Argo tells of it, and its log too, where that can be read."""
+        run = self.unfinished()[0]
         train = node(self.world, "train", "Running", progress=f"{percent}/100")
-        working(self.world, self.unfinished()[0], train)
+        working(self.world, run, train)
+        told = TrainingProgress(done=percent, total=100, loss=loss or 0.0).line()
+        printed = {f"{run['metadata']['name']}-train-0": told}
+        self.world.cluster.logs = {} if loss is None else printed
 
     @precondition(lambda self: self.unfinished())
     @happening(verdict=st.sampled_from(["Promote", "Reject", "AskPerson"]))
@@ -97,6 +127,21 @@ class JobWorld(RuleBasedStateMachine):
         else:
             fail(self.world, move, parameters(move)["action"])
 
+    @precondition(lambda self: self.unfinished(COUNT))
+    @happening(
+        examples=st.sampled_from([5, 4, 9, 0]),
+        digest=st.sampled_from("ab"),
+        well=st.sampled_from([True, True, True, False]),
+    )
+    def count_ends(self, examples: int, digest: str, *, well: bool) -> None:
+        count = self.unfinished(COUNT)[0]
+        if not well:
+            fail(self.world, count, "count")
+            return
+        finish_count(self.world, count, examples, digest=digest)
+        if examples >= TRIGGERS[-1]["newData"]["minExamples"]:  # type: ignore[index]
+            self.reached.add(f"new-data:{digest}")
+
     @happening(
         where=st.sampled_from([RUN_REQUESTED, ALERT_REQUESTED]),
         value=st.sampled_from(["a", "b", "alert:f:2026-01-31T12:00:00Z", "alert:f:x", ""]),
@@ -120,13 +165,21 @@ class JobWorld(RuleBasedStateMachine):
                 "lora": st.fixed_dictionaries({"r": st.sampled_from([4, 8])}),
                 "runsKept": st.sampled_from([1, 5]),
                 "promotion": st.fixed_dictionaries(
-                    {"pinnedVersion": st.sampled_from([None, "1", "2"])}
+                    {
+                        "pinnedVersion": st.sampled_from([None, None, "1", "2"]),
+                        "mode": st.sampled_from(["Auto", "Auto", "Manual"]),
+                        "servingModelRef": st.just({"name": "assistant"}),
+                    }
                 ),
             },
         )
     )
     def spec_changes(self, spec: dict[str, Any]) -> None:
         self.world.patch(self.key, {"spec": spec})
+
+    @happening(value=st.sampled_from([None, None, "drift: far", "audit"]))
+    def promotions_are_stopped_or_let_go(self, value: str | None) -> None:
+        self.world.patch(self.key, {"metadata": {"annotations": {PROMOTION_BLOCKED: value}}})
 
     @precondition(lambda self: self.world.workflows())
     @happening(data=st.data())
@@ -136,6 +189,7 @@ class JobWorld(RuleBasedStateMachine):
     @precondition(lambda self: (self.world.get(self.key.ref) or {}).get("status"))
     @happening()
     def status_is_lost(self) -> None:
+        self.asked.clear()  # what was answered is not known any more
         cleared = dict.fromkeys(self.world.the(self.key)["status"])
         self.world.run(
             self.world.cluster.patch(self.key.ref, {"status": cleared}, subresource="status")
@@ -163,10 +217,24 @@ class JobWorld(RuleBasedStateMachine):
         self.lineage = noted if noted == found.lineage else ""
 
     @invariant()
+    def enough_new_examples_start_one_run(self) -> None:
+        """Only what a count found, and the same examples once."""
+        for run in runs(self.world):
+            request, uid = parameters(run)["request"], run["metadata"]["uid"]
+            if request.startswith("new-data:"):
+                assert request in self.reached
+                assert self.asked.setdefault(request, uid) == uid
+
+    @invariant()
     def the_status_can_be_read(self) -> None:
         found = self.world.the(self.key)
         FineTuneJob.model_validate(found)
         FineTuneJobStatus.model_validate(found.get("status") or {})
+
+    def released_by_the_gate(self) -> set[str]:
+        """The runs for which a release was made whose word is the gate's."""
+        asked = [parameters(one) for one in runs(self.world, "nexus-release")]
+        return {one["request"].removeprefix("gate:") for one in asked if one["by"] == "gate"}
 
     def unfinished(self, what: str = "nexus-finetune") -> list[dict[str, Any]]:
         return [one for one in runs(self.world, what) if not ended(one)]
@@ -176,7 +244,8 @@ class JobWorld(RuleBasedStateMachine):
         self.world.patch(self.key, {"spec": {"triggers": None}})
         for _ in range(8):
             self.world.settle(self.key)
-            open_ones = [*self.unfinished(), *self.unfinished("nexus-release")]
+            kinds = ("nexus-finetune", "nexus-release", COUNT)
+            open_ones = [one for kind in kinds for one in self.unfinished(kind)]
             if not open_ones and not self.world.reconcile(self.key).writes:
                 break
             for one in open_ones:
@@ -194,4 +263,4 @@ JobWorld.TestCase.settings = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
     phases=[Phase.reuse, Phase.generate],
 )
-TestJobWorld = JobWorld.TestCase
+TestJobWorld = pytest.mark.timeout(1500)(JobWorld.TestCase)

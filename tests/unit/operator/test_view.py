@@ -112,6 +112,35 @@ async def test_an_older_event_does_not_undo_a_newer_one() -> None:
     assert found["spec"] == {"suspend": True}
 
 
+async def test_an_older_event_brings_nothing_back_that_was_deleted() -> None:
+    view, _ = viewed()
+    view.feed(*WORKFLOW, WatchEvent("MODIFIED", workflow("a", 205)))
+    view.feed(*WORKFLOW, WatchEvent("DELETED", workflow("a", 206)))
+    view.feed(*WORKFLOW, WatchEvent("MODIFIED", workflow("a", 205)))
+    assert await names(view) == []
+    view.feed(*WORKFLOW, WatchEvent("ADDED", workflow("a", 207)))
+    assert await names(view) == ["a"]
+
+
+async def test_a_listing_of_older_news_brings_nothing_back_that_was_deleted() -> None:
+    view, _ = viewed(workflow("a", 50), workflow("b", 51))
+    view.feed(*WORKFLOW, WatchEvent("DELETED", workflow("a", 206)))
+    view.expect(*WORKFLOW, None)
+    view.feed(*WORKFLOW, WatchEvent("ADDED", workflow("a", 50)))
+    view.feed(*WORKFLOW, bookmark(205))
+    assert await names(view) == []
+    view.feed(*WORKFLOW, WatchEvent("MODIFIED", workflow("b", 51)))  # it vanished unheard
+    assert await names(view) == []
+
+
+async def test_an_older_deletion_takes_nothing_that_was_made_since() -> None:
+    view, _ = viewed()
+    view.feed(*WORKFLOW, WatchEvent("DELETED", workflow("a", 206)))
+    view.feed(*WORKFLOW, WatchEvent("ADDED", workflow("a", 207)))
+    view.feed(*WORKFLOW, WatchEvent("DELETED", workflow("a", 206)))
+    assert await names(view) == ["a"]
+
+
 async def test_a_resource_that_cannot_be_patched_is_forgotten() -> None:
     view, cluster = viewed()
     index = {

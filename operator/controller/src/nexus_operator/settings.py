@@ -16,6 +16,8 @@ class Images:
     embedder: str = "ghcr.io/llmops-nexus/nexus-embedder:0.1.0"
     pipelines: str = "ghcr.io/llmops-nexus/nexus-pipelines:0.1.0"
     trainer: str = "ghcr.io/llmops-nexus/nexus-trainer:0.1.0"
+    evaluator: str = ""
+    """The step with vLLM or Triton beside it; without one, jobs for models of these get no runs."""
     llamacpp: str = "ghcr.io/llmops-nexus/nexus-runtime-llamacpp:0.1.0"
     vllm: str = "docker.io/vllm/vllm-openai:v0.32.0"
     triton: str = "nvcr.io/nvidia/tritonserver:25.10-vllm-python-py3"
@@ -120,6 +122,9 @@ class Settings:
     model_credentials: str = ""
     """Optional Secret of the ServingModel's namespace that goes into the environment of what
     fetches weights (HF_TOKEN, NEXUS_S3_*); empty for none."""
+    model_file_roots: tuple[str, ...] | None = None
+    """Directories of runtimes' pods that `file://` models may name; the chart says none.  Left out
+    it is not told to them: on a laptop their own environment says it."""
     events: Events = field(default_factory=Events)
     workflow_template_kind: Literal["WorkflowTemplate", "ClusterWorkflowTemplate"] = (
         "WorkflowTemplate"

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from fake_cluster import KINDS, FakeCluster
 
-from nexus_operator.cluster.errors import Unavailable
+from nexus_operator.cluster.errors import Conflict, Unavailable
 from nexus_operator.cluster.fenced import Fenced
 from nexus_operator.cluster.protocol import Ref
 from nexus_operator.process.lease import Lease
@@ -90,6 +90,69 @@ async def test_a_release_leaves_the_lease_of_another_alone(cluster: FakeCluster)
     await cluster.patch(LEASE, {"spec": {"holderIdentity": "them"}})
     await ours.release()
     assert await holder(cluster) == "them"
+
+
+class Meddling(FakeCluster):
+    """Somebody changes the Lease between each read of ours and the write after it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.times = 0
+        self.spec: dict[str, str] = {}
+
+    async def patch(self, ref: Ref, patch: Any, **rest: Any) -> Any:
+        if self.times and "resourceVersion" in patch.get("metadata", {}):
+            self.times -= 1
+            note = {"metadata": {"annotations": {"note": str(self.times)}}, "spec": self.spec}
+            await super().patch(ref, note)
+        return await super().patch(ref, patch, **rest)
+
+
+@pytest.fixture
+def meddled(monkeypatch: pytest.MonkeyPatch) -> Meddling:
+    monkeypatch.setattr("fake_cluster.KINDS", KINDS | {LEASE[:2]})
+    return Meddling()
+
+
+async def test_a_note_on_the_lease_takes_it_from_nobody(meddled: Meddling) -> None:
+    clock = Clock()
+    ours = lease(meddled, "us", clock)
+    await ours.acquire()
+    clock.now += 4
+    meddled.times = 1
+    assert await ours._try() == "us"
+    assert ours.remaining == pytest.approx(10)
+    meddled.times = 1
+    await ours.release()
+    assert await holder(meddled) == ""
+
+
+async def test_notes_without_end_only_delay_a_renewal(meddled: Meddling) -> None:
+    clock = Clock()
+    ours = lease(meddled, "us", clock)
+    await ours.acquire()
+    clock.now += 4
+    meddled.times = 1_000
+    with pytest.raises(Conflict):
+        await ours._try()
+    assert ours.remaining == pytest.approx(6)
+    meddled.times = 0
+    assert await ours._try() == "us"
+
+
+async def test_a_turn_that_somebody_took_meanwhile_is_lost(meddled: Meddling) -> None:
+    ours = lease(meddled, "us", Clock())
+    await ours.acquire()
+    meddled.times, meddled.spec = 1, {"holderIdentity": "them"}
+    assert await ours._try() == "them"
+
+
+async def test_a_lease_that_is_deleted_is_made_again(cluster: FakeCluster) -> None:
+    ours = lease(cluster, "us", Clock())
+    await ours.acquire()
+    await cluster.delete(LEASE)
+    assert await ours._try() == "us"
+    assert await holder(cluster) == "us"
 
 
 class Stalling(FakeCluster):

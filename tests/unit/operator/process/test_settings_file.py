@@ -39,6 +39,7 @@ def test_what_the_chart_renders_is_read(tmp_path: Path) -> None:
         },
         "modelCache": {"mode": "claim", "storageClass": "fast", "size": "10Gi"},
         "events": {"source": "webhook", "bucket": "docs", "authSecret": ""},
+        "modelFileRoots": ["/weights"],
         "workflowTemplateKind": "ClusterWorkflowTemplate",
     }
     settings = read_settings(written(tmp_path, stated))
@@ -54,6 +55,7 @@ def test_what_the_chart_renders_is_read(tmp_path: Path) -> None:
     assert gpu.shared_memory == "8Gi"
     assert settings.model_cache.storage_class == "fast"
     assert settings.events.source == "webhook"
+    assert settings.model_file_roots == ("/weights",)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,11 @@ class Runtime:
         volumes: what it mounts beside the model cache and /tmp.
         annotations: of the pod.
         progress_seconds: after this time without a ready pod the release counts as stuck.
+        drain_seconds: on a cluster a pod that is going serves on for so long before its server is
+            told: gateways hear of it late, and keep connections.
+        answered: a shell command that comes then and ends once nothing is being answered any more;
+            empty for a server that ends so by itself.
+        end_seconds: what that and the server have to end.
     """
 
     container: Manifest
@@ -26,6 +31,9 @@ class Runtime:
     volumes: tuple[Manifest, ...] = ()
     annotations: Manifest | None = None
     progress_seconds: int = 2400
+    drain_seconds: int = 20
+    answered: str = ""
+    end_seconds: int = 40
 
 
 def restricted() -> Manifest:
@@ -50,6 +58,12 @@ def probe(path: str, *, period: int, failures: int, timeout: int) -> Manifest:
 def environment(**variables: str) -> list[Manifest]:
     """Return the `env` of a container."""
     return [{"name": name, "value": value} for name, value in variables.items()]
+
+
+def file_roots(settings: Settings) -> dict[str, str]:
+    """Return the variable by which what opens `file://` addresses is told where they may lie."""
+    roots = settings.model_file_roots
+    return {} if roots is None else {"NEXUS_MODEL_FILE_ROOTS": ":".join(roots)}
 
 
 def credentials(settings: Settings) -> Manifest:

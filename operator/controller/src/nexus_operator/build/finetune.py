@@ -4,12 +4,13 @@ import json
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import JOB_LABEL, Manifest
+from nexus_api.servingmodel import ServingModel
 from nexus_operator.build.metadata import labels
 from nexus_operator.build.run import run_of
 from nexus_operator.naming import child_name, short_hash
 from nexus_operator.settings import ResourceProfile, Settings
 from nexus_operator.status.runs import CAUSE
-from nexus_operator.status.tuning_runs import RELEASE_TEMPLATE, RUN_TEMPLATE
+from nexus_operator.status.tuning_runs import COUNT_TEMPLATE, RELEASE_TEMPLATE, RUN_TEMPLATE
 
 _GRACE_HOURS = 1
 """What a try of `train` has beside lora.maxHours: to load the model and to write its adapter."""
@@ -38,6 +39,13 @@ def release_name(job: FineTuneJob, request: str) -> str:
     return child_name(f"{meta.namespace}-{meta.name}", "release", link)
 
 
+def count_name(job: FineTuneJob, number: int) -> str:
+    """Return the name of a count of new examples, by which it is made once."""
+    meta = job.metadata
+    link = short_hash(meta.namespace, meta.name, meta.uid, "count", str(number))
+    return child_name(f"{meta.namespace}-{meta.name}", "count", link)
+
+
 def finetune_workflow(
     job: FineTuneJob,
     settings: Settings,
@@ -49,11 +57,13 @@ def finetune_workflow(
     fingerprint: str,
     production: str,
     blocked: str,
+    model: ServingModel | None,
 ) -> Manifest:
     """Build one run.
 
     spec_json: the spec with all defaults.  production: what serves now, as a releasable unit in
     JSON, empty for nothing.  blocked: why a passed gate is to ask a person, empty if it is not.
+    model: whose engine answers in the evaluation, None for llama.cpp.
     """
     hours = job.spec.lora.max_hours
     promotion = job.spec.promotion
@@ -68,11 +78,24 @@ def finetune_workflow(
         "trainSeconds": str((hours + _GRACE_HOURS) * 3600),
         "image": settings.images.pipelines,
         "trainer": settings.images.trainer,
+        **_evaluation(job, model, settings),
     }
+    parameters |= source_secrets(job)
     workflow = _workflow(job, settings, name, RUN_TEMPLATE, parameters)
     workflow["metadata"]["annotations"] = {CAUSE: cause}
     workflow["spec"]["activeDeadlineSeconds"] = (_TRIES * hours + _OTHER_HOURS) * 3600
     return workflow
+
+
+def source_secrets(job: FineTuneJob) -> dict[str, str]:
+    """Return the parameters that name the Secrets of the job's own buckets."""
+    data = job.spec.data
+    named = {"filesSecret": data.files, "curatedSecret": data.curated}
+    return {
+        name: source.secret_ref.name
+        for name, source in named.items()
+        if source is not None and source.secret_ref is not None
+    }
 
 
 def release_workflow(
@@ -97,6 +120,27 @@ def release_workflow(
     return _workflow(job, settings, release_name(job, request), RELEASE_TEMPLATE, parameters)
 
 
+def count_workflow(
+    job: FineTuneJob,
+    settings: Settings,
+    *,
+    number: int,
+    after: str,
+    spec_json: str,
+    production: str,
+) -> Manifest:
+    """Build a count of new examples; `after` is the newest run, empty for none."""
+    parameters = {
+        "settings": spec_json,
+        "production": production,
+        "number": str(number),
+        "after": after,
+        "image": settings.images.pipelines,
+    }
+    parameters |= source_secrets(job)
+    return _workflow(job, settings, count_name(job, number), COUNT_TEMPLATE, parameters)
+
+
 def shutdown(workflow: Manifest) -> Manifest:
     """Build what is to be applied to a running Workflow so that it ends, its pods killed."""
     metadata = workflow["metadata"]
@@ -106,6 +150,22 @@ def shutdown(workflow: Manifest) -> Manifest:
         "kind": "Workflow",
         "metadata": named,
         "spec": {"shutdown": "Terminate"},
+    }
+
+
+def _evaluation(job: FineTuneJob, model: ServingModel | None, settings: Settings) -> dict[str, str]:
+    """Return what evaluates: an image that has the engine that serves, on the nodes that serve.
+
+    llama.cpp is part of the one that trains.
+    """
+    if model is None or model.spec.engine() == "llamacpp":
+        profile = settings.profiles[job.spec.lora.profile]
+        return {"evaluator": settings.images.trainer, "evaluatePod": _pod_patch(profile)}
+    profile = settings.profiles[model.spec.runtime.profile]
+    return {
+        "evaluator": settings.images.evaluator,
+        "evaluatePod": _pod_patch(profile),
+        "evaluateGpus": str(profile.gpus()),
     }
 
 

@@ -1,7 +1,10 @@
 """What guards a runtime on a cluster: a disruption budget, an autoscaler, a network policy."""
 
+from collections.abc import Mapping
+
 from nexus_api.meta import MODEL_LABEL, PART_OF, Manifest
 from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.loading import LOADER_PORT, loads_adapters
 from nexus_operator.build.metadata import labels, owner_reference
 from nexus_operator.build.serving import deployment_name
 from nexus_operator.naming import child_name
@@ -12,6 +15,8 @@ GATEWAY_LABELS = {
     "app.kubernetes.io/part-of": PART_OF,
 }
 """Labels of the gateway's pods in the platform's namespace; the chart sets them."""
+
+OPERATOR_LABELS = {**GATEWAY_LABELS, "app.kubernetes.io/component": "operator"}
 
 IN_FLIGHT = "nexus_gateway_requests_in_flight"
 """Metric of the gateway by `tenant` and `model`, which an adapter offers as an external metric."""
@@ -46,19 +51,28 @@ def disruption_budget(model: ServingModel) -> Manifest:
 def network_policy(model: ServingModel, settings: Settings) -> Manifest:
     """Build the policy: the gateway reaches the runtime, and nobody else does.
 
-    Runtimes have no keys and take instructions (adapters, say) that only the gateway may give.
+    Runtimes have no keys, and vLLM takes adapters from whoever reaches it: here its own pod, by
+    loopback.  The gateway passes on no such request.  Where adapters are loaded, the operator may
+    ask the container that loads them.
     What they may call is left to the policies of the namespace: weights come from a hub or a store
     that only its administrator knows.
     """
     namespace = {"kubernetes.io/metadata.name": settings.platform_namespace}
-    gateway = {
-        "namespaceSelector": {"matchLabels": namespace},
-        "podSelector": {"matchLabels": dict(GATEWAY_LABELS)},
-    }
+
+    def our(pods: Mapping[str, str]) -> Manifest:
+        return {
+            "namespaceSelector": {"matchLabels": namespace},
+            "podSelector": {"matchLabels": dict(pods)},
+        }
+
+    ingress: list[Manifest] = [{"from": [our(GATEWAY_LABELS)]}]
+    if loads_adapters(model):
+        port = {"port": LOADER_PORT, "protocol": "TCP"}
+        ingress.append({"from": [our(OPERATOR_LABELS)], "ports": [port]})
     spec = {
         "podSelector": {"matchLabels": {MODEL_LABEL: model.metadata.name}},
         "policyTypes": ["Ingress"],
-        "ingress": [{"from": [gateway]}],
+        "ingress": ingress,
     }
     return _guard(model, "NetworkPolicy", spec)
 

@@ -8,6 +8,7 @@ from nexus_operator.build.container import (
     Runtime,
     credentials,
     environment,
+    file_roots,
     flags,
     probe,
     restricted,
@@ -15,6 +16,8 @@ from nexus_operator.build.container import (
 from nexus_operator.settings import ResourceProfile, Settings
 
 PORT = 8080
+ANSWERS_PORT = 8079
+"""Open once the model has answered a first question, which it does before anybody else may ask."""
 
 
 def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -> Runtime:
@@ -40,10 +43,20 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
         "env": environment(
             NEXUS_HOST="0.0.0.0",  # noqa: S104 - a pod has its own address
             NEXUS_PORT=str(PORT),
+            NEXUS_PORT_ANSWERS=str(ANSWERS_PORT),
             NEXUS_MODEL_CACHE=settings.model_cache.path,
+            **file_roots(settings),
         ),
-        "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "startupProbe": probe("/health", period=1, failures=1800, timeout=5),
+        "ports": [
+            {"name": "http", "containerPort": PORT, "protocol": "TCP"},
+            {"name": "answers", "containerPort": ANSWERS_PORT, "protocol": "TCP"},
+        ],
+        "startupProbe": {
+            "tcpSocket": {"port": "answers"},
+            "periodSeconds": 1,
+            "failureThreshold": 1800,
+            "timeoutSeconds": 5,
+        },
         "readinessProbe": probe("/health", period=5, failures=3, timeout=5),
         "livenessProbe": probe("/health", period=10, failures=6, timeout=10),
         # The node keeps the end of the log, so that the model's condition can say what went wrong.

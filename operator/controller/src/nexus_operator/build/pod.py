@@ -9,9 +9,6 @@ from nexus_operator.settings import ResourceProfile, Settings
 
 _USER = 65532
 
-_DRAIN_SECONDS = 20
-"""A pod that is going serves on for so long: gateways hear of it late, and answers take a while."""
-
 
 def pod_template(
     model: ServingModel,
@@ -61,13 +58,14 @@ def pod_template(
 
 def _for_many_nodes(model: ServingModel, revision: str, runtime: Runtime) -> Manifest:
     """Return what matters only where there are nodes to spread over and to be moved between."""
-    drained = {
-        **runtime.container,
-        "lifecycle": {"preStop": {"sleep": {"seconds": _DRAIN_SECONDS}}},
-    }
+    pause: Manifest = {"sleep": {"seconds": runtime.drain_seconds}}
+    if runtime.answered:
+        told = f"sleep {runtime.drain_seconds}; {runtime.answered}"
+        pause = {"exec": {"command": ["sh", "-c", told]}}
+    drained = {**runtime.container, "lifecycle": {"preStop": pause}}
     return {
         "containers": [drained],
-        "terminationGracePeriodSeconds": 3 * _DRAIN_SECONDS,
+        "terminationGracePeriodSeconds": runtime.drain_seconds + runtime.end_seconds,
         "topologySpreadConstraints": [
             {
                 "maxSkew": 1,

@@ -1,20 +1,25 @@
 """The Triton runtime as a container, with the model repository of its vLLM backend.
 
-The repository's two files are annotations of the pod, shown as files by a downwardAPI volume: so
-they are part of the pod template that a revision was released with, and need no object of their
-own that could be missing, changed or left over.  An init container copies them to where Triton
-reads them, with the chat template that came with the weights.
+The repository's files are annotations of the pod, shown as files by a downwardAPI volume: so they
+are part of the pod template that a revision was released with, and need no object of their own
+that could be missing, changed or left over.  An init container copies them to where Triton reads
+them, with the chat template that came with the weights, and looks at the adapters, which the
+backend itself opens no sooner than somebody asks for them.
 """
 
-import json
 from collections.abc import Mapping
 
+from nexus_api import first_answer, triton_repository
 from nexus_api.meta import GROUP, Manifest
 from nexus_api.servingmodel import ServingModel
+from nexus_api.triton_repository import ADAPTERS, CONFIG, ENGINE
 from nexus_operator.build.container import TMP, Runtime, environment, flags, probe, restricted
 from nexus_operator.build.fetch import folder, init_containers, pipelines_container
 from nexus_operator.build.vllm import (
+    ANSWER_SECONDS,
+    DRAIN_SECONDS,
     HOURS_TO_LOAD,
+    first_answer_probe,
     models,
     offline,
     shared_memory,
@@ -31,43 +36,43 @@ _STATED = "/stated"
 """Where the init container finds the files that are stated here."""
 
 _ANNOTATIONS = {
-    "config.pbtxt": f"{GROUP}/triton-config",
-    "1/model.json": f"{GROUP}/triton-engine",
+    CONFIG: f"{GROUP}/triton-config",
+    ENGINE: f"{GROUP}/triton-engine",
+    ADAPTERS: f"{GROUP}/triton-adapters",
 }
-
-_INPUTS = (
-    ("text_input", "TYPE_STRING", 1, False),
-    ("stream", "TYPE_BOOL", 1, True),
-    ("sampling_parameters", "TYPE_STRING", 1, True),
-    ("exclude_input_in_output", "TYPE_BOOL", 1, True),
-    ("return_finish_reason", "TYPE_BOOL", 1, True),
-    ("return_num_input_tokens", "TYPE_BOOL", 1, True),
-    ("return_num_output_tokens", "TYPE_BOOL", 1, True),
-)
-_OUTPUTS = (
-    ("text_output", "TYPE_STRING", -1),
-    ("finish_reason", "TYPE_STRING", -1),
-    ("num_input_tokens", "TYPE_UINT32", 1),
-    ("num_output_tokens", "TYPE_UINT32", -1),
-)
 
 
 def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -> Runtime:
     """Build the container that serves the model; its probes allow two hours to load it."""
+    adapters = [one.name for one in model.spec.model.adapters]
     ports = {"http": HTTP_PORT, "grpc": GRPC_PORT, "metrics": METRICS_PORT}
+    arguments = {
+        "--model-repository": REPOSITORY,
+        "--exit-timeout-secs": str(ANSWER_SECONDS),  # of which Triton takes what answers need
+    }
     container: Manifest = {
         "name": "triton",
         "image": settings.images.triton,
         "command": ["tritonserver"],
-        "args": flags({"--model-repository": REPOSITORY, "--exit-timeout-secs": "30"}.items()),
+        "args": flags(arguments.items()),
         "env": environment(**offline()),
         "ports": [
             {"name": name, "containerPort": number, "protocol": "TCP"}
             for name, number in ports.items()
         ],
-        "startupProbe": probe("/v2/health/ready", period=5, failures=HOURS_TO_LOAD // 5, timeout=5),
+        "startupProbe": first_answer_probe(
+            first_answer.probe_command(
+                first_answer.TRITON, HTTP_PORT, model.metadata.name, adapters
+            ),
+            answers=1 + len(adapters),
+        ),
         "readinessProbe": probe("/v2/health/ready", period=5, failures=3, timeout=5),
-        "livenessProbe": probe("/v2/health/live", period=15, failures=8, timeout=15),
+        "livenessProbe": {
+            "exec": {"command": ["sh", "-c", alive(f"{REPOSITORY}/{model.metadata.name}")]},
+            "periodSeconds": 15,
+            "failureThreshold": 8,
+            "timeoutSeconds": 15,
+        },
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": restricted(),
         "volumeMounts": [
@@ -79,52 +84,45 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
     }
     resources = profile.resources()
     weights = folder(settings, model.spec.model.uri, model.spec.model.revision)
-    files = repository_files(model, profile, weights)
+    files = repository_files(model, settings, profile)
     return Runtime(
         container={**container, "resources": resources} if resources else container,
         init=(*init_containers(model, settings), _write_repository(model, settings, weights)),
-        volumes=(_stated(), {"name": "repository", "emptyDir": {}}, *shared_memory(profile)),
+        volumes=(_stated(files), {"name": "repository", "emptyDir": {}}, *shared_memory(profile)),
         annotations={_ANNOTATIONS[path]: text for path, text in files.items()},
         progress_seconds=HOURS_TO_LOAD,
+        drain_seconds=DRAIN_SECONDS,
+        end_seconds=ANSWER_SECONDS + 30,
+    )
+
+
+def alive(model: str, port: int = HTTP_PORT) -> str:
+    """Return a shell command that fails when the server hangs or its backend has gone.
+
+    Triton goes on saying that server and model are ready when the process of the backend has died,
+    and answers nothing any more.  That process has a file of the `model`'s folder as an argument;
+    the brackets keep the command from finding itself.
+    """
+    url = f"http://127.0.0.1:{port}/v2/health/live"
+    return (
+        f"grep -aqs '{model}/1/model.p[y]' /proc/[0-9]*/cmdline && "
+        f"python3 -c \"from urllib.request import urlopen; urlopen('{url}', timeout=10)\""
     )
 
 
 def repository_files(
-    model: ServingModel, profile: ResourceProfile, weights: str
+    model: ServingModel, settings: Settings, profile: ResourceProfile
 ) -> Mapping[str, str]:
     """Return the files of the model in a repository, by their path below its folder."""
-    engine = {
-        "model": weights,
-        "dtype": "auto",
-        "max_model_len": model.spec.runtime.context_tokens,
-        "max_num_seqs": model.spec.runtime.slots,
-        "tensor_parallel_size": max(1, profile.gpus()),
-    }
-    return {
-        "config.pbtxt": config_text(model.metadata.name),
-        "1/model.json": json.dumps(engine, sort_keys=True),
-    }
-
-
-def config_text(name: str, backend: str = "vllm") -> str:
-    """Return the configuration of a model that streams text, in Triton's own notation."""
-    inputs = ",\n".join(
-        f'  {{ name: "{one}" data_type: {kind} dims: [ {size} ]'
-        + (" optional: true }" if optional else " }")
-        for one, kind, size, optional in _INPUTS
-    )
-    outputs = ",\n".join(
-        f'  {{ name: "{one}" data_type: {kind} dims: [ {size} ] }}' for one, kind, size in _OUTPUTS
-    )
-    return (
-        f'name: "{name}"\n'
-        f'backend: "{backend}"\n'
-        "max_batch_size: 0\n"
-        "model_transaction_policy { decoupled: true }\n"
-        f"input [\n{inputs}\n]\n"
-        f"output [\n{outputs}\n]\n"
-        # The engine itself says which GPUs it uses.
-        "instance_group [ { count: 1 kind: KIND_MODEL } ]\n"
+    source, runtime = model.spec.model, model.spec.runtime
+    return triton_repository.repository_files(
+        name=model.metadata.name,
+        weights=folder(settings, source.uri, source.revision),
+        context_tokens=runtime.context_tokens,
+        slots=runtime.slots,
+        gpus=profile.gpus(),
+        adapters={one.name: folder(settings, one.uri) for one in source.adapters},
+        max_rank=runtime.max_lora_rank,
     )
 
 
@@ -141,9 +139,10 @@ def _write_repository(model: ServingModel, settings: Settings, weights: str) -> 
     )
 
 
-def _stated() -> Manifest:
+def _stated(files: Mapping[str, str]) -> Manifest:
     items = [
         {"path": path, "fieldRef": {"fieldPath": f"metadata.annotations['{annotation}']"}}
         for path, annotation in _ANNOTATIONS.items()
+        if path in files
     ]
     return {"name": "stated", "downwardAPI": {"items": items}}

@@ -1,17 +1,22 @@
-"""The vLLM runtime as a container: the OpenAI server of its own image, on fetched weights."""
+"""The vLLM runtime as a container: the OpenAI server of its own image, on fetched weights.
 
+Which adapters it has is no part of the pod, only how many it has room for.
+"""
+
+from nexus_api import first_answer, vllm_command
 from nexus_api.meta import Manifest
 from nexus_api.servingmodel import ServingModel
+from nexus_api.vllm_command import OFFLINE, PROGRAM, RUNTIME_LOADING
 from nexus_operator.build.container import (
     TMP,
     Runtime,
     environment,
     flags,
-    literal,
     probe,
     restricted,
 )
-from nexus_operator.build.fetch import folder, init_containers
+from nexus_operator.build.fetch import fetch_weights, folder
+from nexus_operator.build.loading import loader, wanted_volume
 from nexus_operator.settings import ResourceProfile, Settings
 
 PORT = 8000
@@ -19,17 +24,26 @@ PORT = 8000
 HOURS_TO_LOAD = 7200
 """Seconds that fetching and loading hundreds of gigabytes may take."""
 
+DRAIN_SECONDS = 100
+"""Told to end, vLLM refuses what comes on a kept connection; gateways use one for 90 s at most."""
+
+ANSWER_SECONDS = 300
+"""How long what vLLM has begun may take then: as long as a gateway waits for an answer."""
+
 
 def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -> Runtime:
     """Build the container that serves the model; its probes allow two hours to load it."""
+    adapted = bool(model.spec.model.adapters)
     container: Manifest = {
         "name": "vllm",
         "image": settings.images.vllm,
-        "command": ["vllm", "serve"],
+        "command": list(PROGRAM),
         "args": _arguments(model, settings, profile),
-        "env": _environment(model),
+        "env": environment(**offline(), **(RUNTIME_LOADING if adapted else {})),
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
-        "startupProbe": probe("/health", period=5, failures=HOURS_TO_LOAD // 5, timeout=5),
+        "startupProbe": first_answer_probe(
+            first_answer.probe_command(first_answer.OPENAI, PORT, model.metadata.name)
+        ),
         "readinessProbe": probe("/health", period=5, failures=3, timeout=5),
         "livenessProbe": probe("/health", period=15, failures=8, timeout=15),
         "terminationMessagePolicy": "FallbackToLogsOnError",
@@ -39,10 +53,56 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
     resources = profile.resources()
     return Runtime(
         container={**container, "resources": resources} if resources else container,
-        init=init_containers(model, settings),
-        volumes=shared_memory(profile),
+        init=(
+            fetch_weights(model, settings),
+            *((loader(model, settings, PORT),) if adapted else ()),
+        ),
+        volumes=(*((wanted_volume(model),) if adapted else ()), *shared_memory(profile)),
         progress_seconds=HOURS_TO_LOAD,
+        drain_seconds=DRAIN_SECONDS,
+        answered=answered(),
+        end_seconds=ANSWER_SECONDS + 30,
     )
+
+
+def first_answer_probe(command: list[str], answers: int = 1) -> Manifest:
+    """Return the startup probe that asks a server `answers` first questions once it is healthy.
+
+    A kubelet runs it until it has succeeded once.  A server that does not answer as it should is
+    told to end by it, and the reason becomes the last words of the container.
+    """
+    seconds = first_answer.TRIES * (first_answer.ANSWER_SECONDS + first_answer.PAUSE_SECONDS)
+    return {
+        "exec": {"command": command},
+        "periodSeconds": 5,
+        "failureThreshold": HOURS_TO_LOAD // 5,
+        "timeoutSeconds": int(answers * seconds) + 60,
+    }
+
+
+def answered(port: int = PORT, seconds: int = ANSWER_SECONDS) -> str:
+    """Return a shell command that ends once the server computes nothing, or after `seconds`.
+
+    Told to end, vLLM goes on with what its engine computes. What is still on the way there is
+    neither answered nor refused once the engine has ended, and the server then waits for its answer
+    without end (v1/engine/core.py: run_busy_loop).  So it is told when there is nothing; a server
+    that has no time to tell its numbers has something.
+    """
+    program = f"""
+import time, urllib.request
+end = time.monotonic() + {seconds}
+def busy():
+    try:
+        with urllib.request.urlopen("http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            lines = answer.read().decode().splitlines()
+    except OSError as error:
+        return not isinstance(getattr(error, "reason", error), ConnectionRefusedError)
+    names = ("vllm:num_requests_running", "vllm:num_requests_waiting")
+    return any(float(line.split()[-1]) for line in lines if line.startswith(names))
+while time.monotonic() < end and busy():
+    time.sleep(1)
+"""
+    return f"python3 -c '{program}'"
 
 
 def models(settings: Settings) -> Manifest:
@@ -71,48 +131,22 @@ def offline() -> dict[str, str]:
         # Compilers write their caches; the user has no entry in the image's passwd file.
         "HOME": "/tmp",  # noqa: S108 - an emptyDir of this pod
         "USER": "nexus",
-        "HF_HUB_OFFLINE": "1",
-        "TRANSFORMERS_OFFLINE": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
+        **OFFLINE,
     }
 
 
 def _arguments(model: ServingModel, settings: Settings, profile: ResourceProfile) -> list[str]:
-    spec = model.spec
-    named = {
-        "--served-model-name": model.metadata.name,
-        "--host": "0.0.0.0",  # noqa: S104 - a pod has its own address
-        "--port": str(PORT),
-        "--dtype": "auto",
-        "--max-model-len": str(spec.runtime.context_tokens),
-        "--max-num-seqs": str(spec.runtime.slots),
-        "--tensor-parallel-size": str(max(1, profile.gpus())),
-    }
-    weights = folder(settings, spec.model.uri, spec.model.revision)
-    return [weights, *flags(named.items()), *_lora(model, settings)]
-
-
-def _lora(model: ServingModel, settings: Settings) -> list[str]:
-    adapters = model.spec.model.adapters
-    if not adapters:
-        return []
-    room = {
-        "--max-lora-rank": str(_room(model.spec.runtime.max_lora_rank)),
-        "--max-loras": str(len(adapters)),
-    }
-    modules = [literal(f"{one.name}={folder(settings, one.uri)}") for one in adapters]
-    return ["--enable-lora", *flags(room.items()), "--lora-modules", *modules]
-
-
-def _environment(model: ServingModel) -> list[Manifest]:
-    variables = offline()
-    if model.spec.model.adapters:
-        # Adapters come and go without a restart; only the gateway can reach the routes for it.
-        variables["VLLM_ALLOW_RUNTIME_LORA_UPDATING"] = "1"
-    return environment(**variables)
-
-
-def _room(rank: int) -> int:
-    """Return the smallest rank that vLLM makes room for and that holds this one."""
-    return max(8, 1 << (rank - 1).bit_length())
+    source, runtime = model.spec.model, model.spec.runtime
+    served = vllm_command.served(
+        name=model.metadata.name,
+        host="0.0.0.0",  # noqa: S104 - a pod has its own address
+        port=PORT,
+        context_tokens=runtime.context_tokens,
+        slots=runtime.slots,
+        gpus=profile.gpus(),
+    )
+    served["--shutdown-timeout"] = str(ANSWER_SECONDS)
+    room = len(source.adapters)
+    lora = vllm_command.loading(room, runtime.max_lora_rank) if room else []
+    weights = folder(settings, source.uri, source.revision)
+    return [weights, *flags(served.items()), *lora]

@@ -41,6 +41,8 @@ def sync_workflow(
         "settings": spec_json,
         "fingerprint": index.spec.fingerprint(),
     }
+    if index.spec.source.secret_ref is not None:
+        parameters["sourceSecret"] = index.spec.source.secret_ref.name
     workflow = _workflow(index, settings, name, SYNC_TEMPLATE, parameters, attempt)
     workflow["metadata"]["annotations"][CAUSE] = cause
     workflow["spec"]["parallelism"] = index.spec.sync.parallelism

@@ -9,6 +9,7 @@ from nexus_api.meta import Manifest
 from nexus_operator.cluster.connection import Connection
 from nexus_operator.cluster.discovery import Discovery, Served
 from nexus_operator.cluster.errors import Conflict, Gone, Invalid, KindMissing, NotFound
+from nexus_operator.cluster.pod_transport import PodTransport
 from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
 from nexus_operator.cluster.transport import Transport, error_of
 from nexus_operator.objects import ref_of
@@ -16,6 +17,12 @@ from nexus_operator.objects import ref_of
 FIELD_MANAGER = "nexus-operator"
 PAGE = 500
 """Objects in one answer to a list."""
+
+LOG_BYTES = 64 * 1024
+"""As much of a log is read at most."""
+
+LOG_SECONDS = 3.0
+"""As long a log is waited for: the API server asks the kubelet, which may be gone."""
 
 WATCH_SECONDS = (300, 600)
 """A watch is ended by the server within this range, each after another time."""
@@ -43,6 +50,7 @@ class KubernetesCluster:
         self._selectors = dict(watch_only or {})
         self._transport = Transport(connection)
         self._discovery = Discovery(self._transport)
+        self._pods = PodTransport()
 
     async def get(self, ref: Ref) -> Manifest | None:
         """Return the object, or None when it is not there; raises KindMissing."""
@@ -125,6 +133,26 @@ class KubernetesCluster:
         except NotFound:
             return
 
+    async def log(self, pod: Ref, *, container: str, lines: int) -> str:
+        """Return the last lines that a container printed; see LOG_BYTES."""
+        served = await self._discovery.served(pod.api_version, pod.kind)
+        answer = await self._transport.text(
+            served.path(pod.namespace, pod.name, "log"),
+            what=f"read the log of {pod}",
+            kind=pod.kind,
+            params={
+                "container": container,
+                "tailLines": str(lines),
+                "limitBytes": str(LOG_BYTES),
+            },
+            seconds=LOG_SECONDS,
+        )
+        return answer.decode(errors="replace")
+
+    async def ask(self, url: str) -> bytes:
+        """Return what a pod answers; it is not asked through the API server."""
+        return await self._pods.ask(url)
+
     async def watch(
         self,
         api_version: str,
@@ -172,6 +200,7 @@ class KubernetesCluster:
     async def close(self) -> None:
         """End all connections."""
         await self._transport.close()
+        await self._pods.close()
 
     async def __aenter__(self) -> Self:
         return self

@@ -44,6 +44,14 @@ class Passing:
         """Delete in the background."""
         await self._cluster.delete(ref, uid=uid)
 
+    async def log(self, pod: Ref, *, container: str, lines: int) -> str:
+        """Return the last lines that a container printed."""
+        return await self._cluster.log(pod, container=container, lines=lines)
+
+    async def ask(self, url: str) -> bytes:
+        """Return what a pod answers at an address of its own."""
+        return await self._cluster.ask(url)
+
     def watch(
         self,
         api_version: str,

@@ -74,6 +74,21 @@ class Cluster(Protocol):
         """
         ...
 
+    async def log(self, pod: Ref, *, container: str, lines: int) -> str:
+        """Return the last lines that a container printed, tens of kilobytes at most.
+
+        One attempt within seconds.  Raises NotFound, Invalid for a container that does not run
+        yet, Forbidden or Unavailable.
+        """
+        ...
+
+    async def ask(self, url: str) -> bytes:
+        """Return what a pod answers at an address of its own, tens of kilobytes at most.
+
+        A GET without credentials, one attempt within seconds.  Raises Unavailable.
+        """
+        ...
+
     def watch(
         self,
         api_version: str,

@@ -107,6 +107,21 @@ class Transport:
             await asyncio.sleep(_pause(attempt, wait))
         raise AssertionError
 
+    async def text(
+        self, path: str, *, what: str, kind: str, params: Params, seconds: float
+    ) -> bytes:
+        """Read what is no JSON, in one attempt of so many seconds.
+
+        Raises the error of the answer's reason, or Unavailable when none comes in time.
+        """
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._answer("GET", path, what, kind, params, None, "")
+        except _Busy as busy:
+            raise busy.problem from busy
+        except TimeoutError as error:
+            raise Unavailable(f"{what}: no answer in {seconds:g} s") from error
+
     async def _once(
         self,
         method: str,
@@ -117,7 +132,20 @@ class Transport:
         data: bytes | None,
         content_type: str,
     ) -> Manifest:
-        headers = {**self._connection.authorization(), "accept": "application/json"}
+        answer = await self._answer(method, path, what, kind, params, data, content_type)
+        return _parsed(answer, what)
+
+    async def _answer(
+        self,
+        method: str,
+        path: str,
+        what: str,
+        kind: str,
+        params: Params | None,
+        data: bytes | None,
+        content_type: str,
+    ) -> bytes:
+        headers = {**self._connection.authorization(), "accept": "application/json, */*"}
         if data is not None:
             headers["content-type"] = content_type
         try:
@@ -133,7 +161,7 @@ class Transport:
             raise _Busy(Unavailable(f"{what}: {_said(error)}")) from error
         REQUESTS.labels(method, kind, str(response.status)).inc()
         if response.status < 400:  # noqa: PLR2004 - HTTP: success and redirects lie below
-            return _parsed(answer, what)
+            return answer
         problem = error_of(response.status, answer, what)
         if response.status in {_UNAUTHORIZED, _TOO_MANY} or response.status >= _SERVER_ERROR:
             untouched = response.status in {_UNAUTHORIZED, _TOO_MANY}

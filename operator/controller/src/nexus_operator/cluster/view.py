@@ -19,6 +19,9 @@ DOUBTFUL = timedelta(minutes=10)
 OWNER_LABELS = (INDEX_LABEL, MODEL_LABEL, JOB_LABEL)
 """Labels by which children are listed, and therefore found without looking at all of them."""
 
+MOST_GONE = 4096
+"""So many deletions of one kind are remembered, the newest."""
+
 _HEAVY_STATUS = ("storedTemplates", "storedWorkflowTemplateSpec", "resourcesDuration")
 _COPY_OF_ITSELF = "kubectl.kubernetes.io/last-applied-configuration"
 
@@ -45,8 +48,16 @@ class _Shelf:
     def __init__(self) -> None:
         self.objects: dict[Place, _Kept] = {}
         self.by_owner: defaultdict[Owner, set[Place]] = defaultdict(set)
+        self.gone: dict[Place, int] = {}
         self.watched_to = 0
         self.listing: dict[str | None, set[Place]] = {}
+
+    def bury(self, place: Place, version: int) -> None:
+        """Note a deletion: what was said of the object before comes late, and is nothing new."""
+        self.gone.pop(place, None)
+        self.gone[place] = version
+        while len(self.gone) > MOST_GONE:
+            del self.gone[next(iter(self.gone))]
 
     def put(self, place: Place, kept: _Kept) -> None:
         self.take(place)
@@ -118,10 +129,11 @@ class View(Passing):
             shelf.listing[namespace].add(place)
         else:
             shelf.watched_to = max(shelf.watched_to, version)
-        if event.type == "DELETED":
-            shelf.take(place)
-        else:
+        if event.type != "DELETED":
             self._put(shelf, event.object, version)
+        elif (kept := shelf.objects.get(place)) is None or kept.version <= version:
+            shelf.take(place)
+            shelf.bury(place, version)
         return []
 
     def wrote(self, event: WatchEvent, api_version: str, kind: str) -> bool:
@@ -226,7 +238,7 @@ class View(Passing):
     def _put(self, shelf: _Shelf, manifest: Manifest, version: int, *, ours: bool = False) -> None:
         place = _place(manifest)
         before = shelf.objects.get(place)
-        if before is None or before.version < version:
+        if (before is None or before.version < version) and shelf.gone.get(place, -1) < version:
             slim = _projected(manifest)
             owners = tuple(_owners(labels_of(slim)))
             body = orjson.dumps(slim)
@@ -245,6 +257,8 @@ class View(Passing):
             for place, kept in shelf.objects.items()
             if namespace in {None, place[0]} and place not in there and kept.version <= version
         ]
+        for place in lost:
+            shelf.bury(place, version)
         return [orjson.loads(kept.body) for place in lost if (kept := shelf.take(place))]
 
 

@@ -14,6 +14,7 @@ from nexus_api.meta import Manifest
 from nexus_api.servingmodel import Adapter, ServedAdapter, ServingModel
 from nexus_api.tuning_status import RegisteredVersion
 from nexus_api.uri import Uri, parse_uri
+from nexus_operator.build.loading import as_loaded
 from nexus_operator.plan.model import Seen
 from nexus_operator.status.failure import Failure
 
@@ -33,6 +34,10 @@ class Resolved:
     adapters: tuple[ServedAdapter, ...]
     waiting: Failure | None
     registry: bool
+
+    def as_loaded(self) -> tuple[ServedAdapter, ...]:
+        """Return the adapters under the names that servers are given for these versions."""
+        return tuple(map(as_loaded, self.adapters))
 
 
 def named_jobs(spec: Mapping[str, object], namespace: str) -> frozenset[str]:

@@ -13,6 +13,7 @@ from nexus_operator.build.guards import (
     guard_name,
     network_policy,
 )
+from nexus_operator.build.loading import adapters_name
 from nexus_operator.objects import owner_uids
 from nexus_operator.plan.model import Doomed, Seen, doomed
 from nexus_operator.settings import Settings
@@ -43,7 +44,11 @@ def guard(model: ServingModel, seen: Seen, kind: str) -> Manifest | None:
 
 def foreign(model: ServingModel, seen: Seen) -> Manifest | None:
     """Return an object of somebody else's that has a name which the model needs."""
-    names = {"Service": model.metadata.name, **dict.fromkeys(GUARDS, guard_name(model))}
+    names = {
+        "Service": model.metadata.name,
+        "ConfigMap": adapters_name(model),
+        **dict.fromkeys(GUARDS, guard_name(model)),
+    }
     for kind, name in names.items():
         found = seen.child(kind, name)
         if found is not None and model.metadata.uid not in owner_uids(found):

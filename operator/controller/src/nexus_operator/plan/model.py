@@ -5,7 +5,9 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import NamedTuple
 
+from nexus_api.adapter_loading import LoadedAdapters
 from nexus_api.meta import Manifest
+from nexus_api.training_progress import TrainingProgress
 from nexus_operator.cluster.protocol import Ref
 from nexus_operator.objects import is_deleting, name_of, ref_of, uid_of
 from nexus_operator.status.conditions import Transition
@@ -20,6 +22,10 @@ class Seen:
     missing: frozenset[str] = frozenset()
     """Kinds that were asked for and that the cluster does not have: what offers them is not
     installed."""
+    training: Mapping[str, TrainingProgress] = field(default_factory=dict)
+    """How far a training is by its own word, by the name of its Workflow."""
+    loaded: Mapping[str, LoadedAdapters] = field(default_factory=dict)
+    """Which adapters pods have by their own word, by the names of the pods that told."""
 
     def of_kind(self, kind: str) -> tuple[Manifest, ...]:
         """Return the children of one kind."""
@@ -34,6 +40,14 @@ class Seen:
         return next(
             (one for one in self.references if one["kind"] == kind and name_of(one) == name), None
         )
+
+
+class Note(NamedTuple):
+    """An annotation of another resource, by which it is asked for something."""
+
+    ref: Ref
+    annotation: str
+    value: str
 
 
 class Doomed(NamedTuple):
@@ -52,11 +66,11 @@ def doomed(objects: Iterable[Manifest]) -> tuple[Doomed, ...]:
 class Plan:
     """What to do for one resource.
 
-    It is carried out in this order: finalizer, status, annotations, create, apply, delete, release;
-    on a new resource, which gets its finalizer, create goes before status.  What goes first is
-    written under the resource version that was read, so that of two controllers with an old view
-    only one goes on to start a run.  In `status`, None clears a field and a field that is left out
-    stays.
+    It is carried out in this order: finalizer, notes, status, annotations, create, apply, delete,
+    release; on a new resource, which gets its finalizer, create goes before notes and status.  What
+    of the resource itself goes first is written under the resource version that was read, so that
+    of two controllers with an old view only one goes on to start a run; a note says the same each
+    time.  In `status`, None clears a field and a field that is left out stays.
     """
 
     status: Manifest
@@ -67,6 +81,8 @@ class Plan:
     delete: tuple[Doomed, ...] = ()
     annotate: Mapping[str, str] = field(default_factory=dict)
     """Annotations of the resource itself that are to be written; what is so already is left out."""
+    notes: tuple[Note, ...] = ()
+    """What other resources are asked for; the status then remembers that they were."""
     add_finalizer: bool = False
     remove_finalizer: bool = False
     events: Sequence[Transition] = field(default=())

@@ -6,6 +6,14 @@ from nexus_api.finetunejob import FineTuneJob
 from nexus_api.release import ReleasableUnit
 from nexus_api.servingmodel import ServingModel
 from nexus_api.tuning_status import Champion
+from nexus_operator.plan.model import Seen
+
+
+def served_by(job: FineTuneJob, seen: Seen) -> ServingModel | None:
+    """Return the ServingModel that a job promotes to, None when it names none that is there."""
+    named = job.spec.promotion.serving_model_ref
+    found = seen.reference("ServingModel", named.name) if named else None
+    return ServingModel.model_validate(found) if found is not None else None
 
 
 def production_unit(job: FineTuneJob, model: ServingModel | None) -> ReleasableUnit | None:
@@ -34,9 +42,17 @@ def production_unit(job: FineTuneJob, model: ServingModel | None) -> ReleasableU
             "prompt_tokens": spec.knowledge.prompt_tokens,
         }
         unit = unit.model_copy(update=told)
-    alias = f"models:/{job.metadata.namespace}.{job.metadata.name}@champion"
-    adapted = any(one.uri == alias for one in spec.model.adapters)
-    return _with_adapter(unit, champion if adapted else None)
+    return _with_adapter(unit, champion if serves_champion(job, model) else None)
+
+
+def champion_address(job: FineTuneJob) -> str:
+    """Return the address by which a ServingModel names whatever version a job has released."""
+    return f"models:/{job.metadata.namespace}.{job.metadata.name}@champion"
+
+
+def serves_champion(job: FineTuneJob, model: ServingModel) -> bool:
+    """Tell whether a ServingModel serves what a job releases."""
+    return any(one.uri == champion_address(job) for one in model.spec.model.adapters)
 
 
 def production_text(unit: ReleasableUnit | None) -> str:

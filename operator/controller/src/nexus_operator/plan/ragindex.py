@@ -11,13 +11,19 @@ from nexus_operator.build.events import NAME as LISTENER
 from nexus_operator.build.workflow import run_name, sync_workflow
 from nexus_operator.objects import name_of
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
-from nexus_operator.plan.schedule import NextSync, asks, next_sync, requested, settings_text
+from nexus_operator.plan.schedule import (
+    NextSync,
+    next_sync,
+    open_request,
+    requested,
+    settings_text,
+)
 from nexus_operator.plan.teardown import NO_WORKFLOWS, plan_teardown
 from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, transitions
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.history import LastSync, last_sync
-from nexus_operator.status.notices import notified_finding
+from nexus_operator.status.notices import LISTENER_STARTING, notified_finding
 from nexus_operator.status.ragindex import Outlook, UnderWay, ragindex_status
 from nexus_operator.status.runs import Run, newest_first, read_run
 
@@ -45,7 +51,9 @@ def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime
     if last is not None and last.state == "running":
         outlook, start = _running(index, last), None
     else:
-        outlook, start = _between_runs(index, last, _hindrance(index, strangers, seen), now)
+        outlook, start = _between_runs(
+            index, last, _hindrance(index, strangers, seen, settings), now
+        )
     outlook = replace(outlook, notified=_notified(index, seen, settings))
     create: tuple[Manifest, ...] = ()
     if start is not None and outlook.run is not None:
@@ -74,7 +82,7 @@ def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime
 
 def _running(index: RagIndex, last: LastSync) -> Outlook:
     run = UnderWay(name=last.name, cause=last.cause, request=last.request, attempt=last.attempt)
-    return Outlook(last=last, run=run, pending_request=asks(index, last))
+    return Outlook(last=last, run=run, pending_request=open_request(index, last))
 
 
 def _between_runs(
@@ -83,19 +91,23 @@ def _between_runs(
     if hindrance is not None:
         if last is not None and last.state == "lost":
             last = None  # forgotten: when syncs may go on, its name and request come up again
-        return Outlook(last=last, hindrance=hindrance), None
+        waits = "" if last is None else open_request(index, last)
+        return Outlook(last=last, hindrance=hindrance, pending_request=waits), None
     due = next_sync(index, last, now)
+    waits = "" if last is None else open_request(index, last)
     if due.at > now:
-        met = last is not None and last.complete and not asks(index, last)
-        return Outlook(last=last, next_at=due.at, answered=requested(index) if met else ""), None
+        met = last is not None and last.complete and not waits
+        answered = requested(index) if met else ""
+        return Outlook(last=last, next_at=due.at, answered=answered, pending_request=waits), None
     if last is not None and last.state == "lost":
         # It may exist after all, with the request of that time: a newer one gets its own run.
         name, request = last.name, last.request
+        waits = index.status.pending_request or ""
     else:
         name = run_name(index, "sync", after=last.name if last else "")
-        request = requested(index)
+        request, waits = requested(index), ""
     run = UnderWay(name=name, cause=due.cause, request=request, attempt=due.attempt)
-    return Outlook(last=last, run=run), due
+    return Outlook(last=last, run=run, pending_request=waits), due
 
 
 def _notified(index: RagIndex, seen: Seen, settings: Settings) -> Finding | None:
@@ -106,7 +118,9 @@ def _notified(index: RagIndex, seen: Seen, settings: Settings) -> Finding | None
     )
 
 
-def _hindrance(index: RagIndex, strangers: Sequence[Run], seen: Seen) -> Failure | None:
+def _hindrance(
+    index: RagIndex, strangers: Sequence[Run], seen: Seen, settings: Settings
+) -> Failure | None:
     """Return why no sync may start."""
     if "Workflow" in seen.missing:
         message = "Argo Workflows is not installed in the cluster, and syncs are run by it"
@@ -115,10 +129,12 @@ def _hindrance(index: RagIndex, strangers: Sequence[Run], seen: Seen) -> Failure
     if source.suspend:
         message = "Syncs are suspended; set spec.source.suspend to false to go on"
         return Failure("Suspended", message)
-    if source.bucket:
+    if source.bucket and index.metadata.namespace != settings.platform_namespace:
         message = (
-            f"spec.source.bucket names {source.bucket!r}: this platform reads its own bucket only "
-            "so far, leave bucket and secretRef out"
+            f"spec.source.bucket names {source.bucket!r}, and syncs run in "
+            f"{settings.platform_namespace}, where no Secret of {index.metadata.namespace} can be "
+            "read: make the index there, or leave bucket and secretRef out and use the platform's "
+            "bucket"
         )
         return Failure("BucketNotOffered", message)
     try:
@@ -152,6 +168,13 @@ def _ended_or_sync(strangers: Sequence[Run]) -> list[Run]:
 
 
 def _look_again(outlook: Outlook, now: datetime) -> timedelta | None:
+    look = _next_look(outlook, now)
+    if outlook.notified is not None and outlook.notified.reason == LISTENER_STARTING:
+        return min(look or LOOK_AGAIN, LOOK_AGAIN)  # nobody tells an index that it is there
+    return look
+
+
+def _next_look(outlook: Outlook, now: datetime) -> timedelta | None:
     if outlook.next_at is not None:
         return max(outlook.next_at - now, _SHORTEST_WAIT)
     if outlook.hindrance is not None and outlook.hindrance.reason not in _PASSING:

@@ -53,16 +53,31 @@ def requested(index: RagIndex) -> str:
 
 
 def asks(index: RagIndex, last: LastSync) -> bool:
-    """Tell whether there is a request that `last` does not answer.
+    """Tell whether there is a request that `last` does not answer."""
+    return bool(open_request(index, last))
+
+
+def open_request(index: RagIndex, last: LastSync) -> str:
+    """Return a request that `last` does not answer, empty when there is none.
+
+    The annotation holds the notice that came last, which need not be the latest: notices come twice
+    and out of order.  So what came while no sync could start is remembered in the status, until one
+    starts; one is enough, and the first is kept, so that a burst of them costs one write.
+    """
+    return index.status.pending_request or _unanswered(requested(index), last)
+
+
+def _unanswered(asked: str, last: LastSync) -> str:
+    """Return a request if `last` does not answer it.
 
     A request that is the time of a change is answered, too, by a sync that began after it: of a
     thousand notices that come one after another all but the first few are.
     """
-    asked = requested(index)
     if asked in {"", last.request}:
-        return False
+        return ""
     changed = moment(asked)
-    return changed is None or last.started is None or changed + CLOCK_MARGIN >= last.started
+    open_still = changed is None or last.started is None or changed + CLOCK_MARGIN >= last.started
+    return asked if open_still else ""
 
 
 def next_sync(index: RagIndex, last: LastSync | None, now: datetime) -> NextSync:

@@ -9,11 +9,12 @@ from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import Engine, ServingModel
 from nexus_api.uri import parse_uri
 from nexus_operator.build.engines import ENGINES, engine_of
+from nexus_operator.build.loading import adapters_map, is_loader, loads_adapters
 from nexus_operator.build.pod import pod_template
-from nexus_operator.build.revision import REVISION_LABEL, revision_of
+from nexus_operator.build.revision import REVISION_LABEL
 from nexus_operator.build.serving import deployment, released_template, service
 from nexus_operator.objects import annotations_of, is_deleting, labels_of, owner_uids, ref_of
-from nexus_operator.plan.adapters import resolved
+from nexus_operator.plan.adapters import Resolved, resolved
 from nexus_operator.plan.guards import (
     foreign,
     guard,
@@ -21,6 +22,7 @@ from nexus_operator.plan.guards import (
     needless_guards,
     wanted_guards,
 )
+from nexus_operator.plan.loading import Loading, loading, wanted_revision
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
 from nexus_operator.plan.rollout import Revision, live_revision, superseded
 from nexus_operator.settings import Settings
@@ -78,15 +80,21 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
     """Decide what the cluster should hold for one ServingModel.  Pure: same inputs, same plan."""
     view = _view(model, seen)
     released = resolved(model, seen)
-    model = released.model
+    if not loads_adapters(model):
+        model = released.model
     hindrance = _hindrance(model, view, settings)
-    wanted = None if hindrance else revision_of(model)
+    present = {one.name for one in view.revisions}
+    wanted = None if hindrance else wanted_revision(model, released, present)
     live = live_revision(wanted, model.status.live_revision, view.revisions)
     stopping = wanted is not None and _must_wait(model, wanted, view)
     release = None if wanted is None else _release(model, wanted, view, settings)
     switched = wanted is not None and wanted == live and not view.others_answer(live)
     selected = live or wanted
     engine = _engine(model, selected, view)
+    fixed = released.adapters if switched else tuple(model.status.adapters)
+    adapters = Loading(fixed, None)
+    if release is not None and is_loader(release.template):
+        adapters = _adapters(model, released, view, seen, live=live)
     create: tuple[Manifest, ...] = ()
     apply: list[Manifest] = []
     delete: tuple[Doomed, ...] = ()
@@ -95,6 +103,9 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         apply.append(service(model, selected, engine))
         delete += needless_guards(model, seen)
     if release is not None and not model.deleting:
+        if is_loader(release.template):
+            given = released.as_loaded()
+            apply.append(adapters_map(model, given, adapters.adapters, settings))
         if not stopping:
             create = missing_claim(model, release.template, seen, settings)
             create += _first_replicas(model, release, live, view, settings)
@@ -111,21 +122,31 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         url=service_url(view.service) if view.service else None,
         autoscaler=guard(model, seen, "HorizontalPodAutoscaler"),
         autoscales=settings.on_kubernetes,
-        adapters=released.adapters if switched else tuple(model.status.adapters),
+        adapters=adapters.adapters,
         registry=released.registry,
-        unreleased=released.waiting,
+        unreleased=released.waiting or adapters.waiting,
     )
     status = servingmodel_status(model, serving, now)
     old = [one.manifest() for one in model.status.conditions]
-    still = serving.settled and switched and not delete
+    still = serving.settled and switched and not delete and adapters.waiting is None
     return Plan(
         status=status,
         create=create,
         apply=tuple(apply),
         delete=delete,
         events=transitions(old, status["conditions"]),
-        requeue_after=SETTLED_LOOK if still else LOOK_AGAIN,
+        requeue_after=SETTLED_LOOK if still else adapters.look_again or LOOK_AGAIN,
     )
+
+
+def _adapters(
+    model: ServingModel, released: Resolved, view: _View, seen: Seen, *, live: str | None
+) -> Loading:
+    """Return the adapters that requests may ask for, of a revision that is given them."""
+    living = view.find(live)
+    ready = living.strength.ready if living else 0
+    served = tuple(model.status.adapters)
+    return loading(released.as_loaded(), served, view.pods, seen.loaded, ready)
 
 
 def _view(model: ServingModel, seen: Seen) -> _View:

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import LINEAGE
-from nexus_operator.plan.tuning_requests import Wish
+from nexus_operator.plan.tuning_requests import Wish, answered, asked
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.tuning_runs import TuningRun
 
@@ -32,6 +32,18 @@ class Recovery:
     """The champion is not known yet; `wish` is what to ask for now, if anything."""
 
     wish: Wish | None = None
+
+
+def without_old_requests(job: FineTuneJob) -> FineTuneJob:
+    """Return the job as it is to be planned: what it was asked before it was saved is answered.
+
+    A back-up keeps annotations and not which of them were answered: taken for new, a rollback of
+    last year would take back the champion of today.
+    """
+    if LINEAGE not in job.metadata.annotations or job.status.observed_generation is not None:
+        return job
+    known = {"answered": answered(job, asked(job))}
+    return job.model_copy(update={"status": job.status.model_copy(update=known)})
 
 
 def recovery(

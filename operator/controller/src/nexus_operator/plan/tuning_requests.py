@@ -69,18 +69,37 @@ def open_runs(job: FineTuneJob) -> list[str]:
     A person asks for one, alerts come in groups.  An older release had alerts write where people
     do, and what it left there counts.
     """
+    return [one for one in _runs(job) if one and one not in job.status.answered]
+
+
+def asked(job: FineTuneJob) -> list[str]:
+    """Return the ids of all that the annotations ask for and nothing has answered."""
+    return [*open_runs(job), *(open_request(job, what) for what in _ANNOTATIONS)]
+
+
+def answered(job: FineTuneJob, more: Iterable[str]) -> list[str]:
+    """Return the answered requests, the oldest beyond those kept left out.
+
+    `more`: those that were found answered now, oldest first.  What an annotation still says is kept
+    before all others: forgotten, it would be asked for anew.  What is found each time goes last of
+    the rest and by its own order: in turns, it would change the status at each look.
+    """
+    found = dict.fromkeys(one for one in more if one)
+    known = dict.fromkeys([*job.status.answered, *found])
+    said = {*_runs(job), *(request_id(job, what) for what in _ANNOTATIONS)}
+    former = (one for one in job.status.answered if one not in found)
+    spare = [one for one in (*former, *found) if one not in said]
+    forgotten = set(spare[: max(len(known) - MOST_ANSWERED, 0)])
+    return [one for one in known if one not in forgotten][-MOST_ANSWERED:]
+
+
+def _runs(job: FineTuneJob) -> list[str]:
+    """Return the ids of all requests for a run that annotations hold, an empty one for none."""
     notes = job.metadata.annotations
     former = alerts.records(notes.get(RUN_REQUESTED, ""))
     told = dict.fromkeys((*former, *alerts.records(notes.get(ALERT_REQUESTED, ""))))
     asked = [] if former else [request_id(job, "run")]
-    asked += [f"run:{one}" for one in told]
-    return [one for one in asked if one and one not in job.status.answered]
-
-
-def answered(job: FineTuneJob, more: Iterable[str]) -> list[str]:
-    """Return the answered requests, the oldest beyond those kept left out."""
-    known = dict.fromkeys([*job.status.answered, *(one for one in more if one)])
-    return list(known)[-MOST_ANSWERED:]
+    return [*asked, *(f"run:{one}" for one in told)]
 
 
 def alert_began(request: str) -> datetime | None:

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 from cronsim import CronSim, CronSimError
@@ -12,8 +12,12 @@ from nexus_api.duration import parse_duration
 from nexus_api.finetunejob import FineTuneJob, FineTuneJobSpec
 from nexus_operator.naming import digest
 from nexus_operator.plan.tuning_requests import alert_began, open_runs
+from nexus_operator.status.tuning_history import Newest
 
-Cause = Literal["First", "Changed", "Schedule", "Alert", "Requested"]
+Cause = Literal["First", "Changed", "Schedule", "Alert", "NewData", "Requested"]
+
+LOOK_AGAIN = timedelta(seconds=30)
+"""How soon to look at a Workflow of a job whose news should have been heard of."""
 
 _RUN_DEPENDS_ON = {"base_model", "data", "lora", "evaluation"}
 
@@ -28,6 +32,11 @@ class LastStart:
 
     at: datetime
     fingerprint: str
+
+
+def last_start(newest: Newest | None) -> LastStart | None:
+    """Return the start of the newest run, None when there was none."""
+    return LastStart(at=newest.started, fingerprint=newest.fingerprint) if newest else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,9 +69,23 @@ def fingerprint(spec: FineTuneJobSpec) -> str:
     return digest(parts)[:16]
 
 
-def next_run(job: FineTuneJob, last: LastStart | None, now: datetime) -> NextRun | None:
-    """Return the next run that is due, None when nothing asks for one.  Raises BadSchedule."""
-    due = [*_by_spec(job, last, now), *_by_request(job, last, now), *_by_schedule(job, last, now)]
+def next_run(
+    job: FineTuneJob,
+    last: LastStart | None,
+    now: datetime,
+    *,
+    new_data: str = "",
+    held_until: datetime | None = None,
+) -> NextRun | None:
+    """Return the next run that is due, None when nothing asks for one.  Raises BadSchedule.
+
+    new_data: the request that new examples make by being enough, empty if they make none.
+    held_until: when runs that alerts ask for may start, None for no such limit; no other run waits.
+    """
+    due = [*_by_spec(job, last, now), *_by_request(job, last, now, held_until or now)]
+    due += _by_schedule(job, last, now)
+    if new_data:
+        due.append(NextRun(at=rested(job, last, now), cause="NewData", request=new_data))
     return min(due, key=lambda one: one.at, default=None)
 
 
@@ -70,6 +93,20 @@ def covered(request: str, last: LastStart | None) -> bool:
     """Tell whether the last run is the answer to an alert: it began after the alert did."""
     began = alert_began(request)
     return began is not None and last is not None and began < last.at
+
+
+def waiting_alerts(job: FineTuneJob, last: LastStart | None) -> list[str]:
+    """Return the requests of alerts that the job waits for and no run has answered."""
+    if job.spec.triggers is None or not job.spec.triggers.alerts:
+        return []
+    return [one for one in open_runs(job) if alert_began(one) and not covered(one, last)]
+
+
+def rested(job: FineTuneJob, last: LastStart | None, at: datetime) -> datetime:
+    """Return `at`, or the end of the cooldown when that is later."""
+    if last is None or job.spec.triggers is None:
+        return at
+    return max(at, last.at + parse_duration(job.spec.triggers.cooldown))
 
 
 def tick_after(schedule: str, moment: datetime) -> datetime:
@@ -87,18 +124,26 @@ def _by_spec(job: FineTuneJob, last: LastStart | None, now: datetime) -> list[Ne
     if job.spec.triggers is not None:
         return []
     if last is None:
-        return [NextRun(at=now, cause="First")]
+        return [] if _made_already(job) else [NextRun(at=now, cause="First")]
     changed = last.fingerprint != fingerprint(job.spec)
     return [NextRun(at=now, cause="Changed")] if changed else []
 
 
-def _by_request(job: FineTuneJob, last: LastStart | None, now: datetime) -> Iterator[NextRun]:
-    triggers = job.spec.triggers
+def _made_already(job: FineTuneJob) -> bool:
+    """Tell whether the champion is what the spec asks for, as of a job that was restored."""
+    champion = job.status.champion
+    return champion is not None and champion.fingerprint == fingerprint(job.spec)
+
+
+def _by_request(
+    job: FineTuneJob, last: LastStart | None, now: datetime, alerts_from: datetime
+) -> Iterator[NextRun]:
     for request in open_runs(job):
         if alert_began(request) is None:
             yield NextRun(at=now, cause="Requested", request=request)
-        elif triggers is not None and triggers.alerts and not covered(request, last):
-            yield NextRun(at=_rested(job, last, now), cause="Alert", request=request)
+    for request in waiting_alerts(job, last):
+        at = max(rested(job, last, now), alerts_from)
+        yield NextRun(at=at, cause="Alert", request=request)
 
 
 def _by_schedule(job: FineTuneJob, last: LastStart | None, now: datetime) -> list[NextRun]:
@@ -107,11 +152,4 @@ def _by_schedule(job: FineTuneJob, last: LastStart | None, now: datetime) -> lis
         return []
     since = last.at if last else job.metadata.creation_timestamp or now
     tick = tick_after(triggers.schedule, min(since, now))
-    return [NextRun(at=_rested(job, last, tick), cause="Schedule")]
-
-
-def _rested(job: FineTuneJob, last: LastStart | None, at: datetime) -> datetime:
-    """Return `at`, or the end of the cooldown when that is later."""
-    if last is None or job.spec.triggers is None:
-        return at
-    return max(at, last.at + parse_duration(job.spec.triggers.cooldown))
+    return [NextRun(at=rested(job, last, tick), cause="Schedule")]

@@ -1,10 +1,12 @@
 """The Lease by which one operator at a time writes; a second one waits until it is free."""
 
 import asyncio
+import contextlib
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 from nexus_api.meta import Manifest
 from nexus_operator.cluster.errors import AlreadyExists, ClusterError, Conflict, NotFound
@@ -18,6 +20,11 @@ WRITE_FOR = timedelta(seconds=10)
 """How long after a renewal its holder may write; the rest of the duration is for slow requests."""
 
 NAME = "nexus-operator"
+
+_TRIES = 4
+"""Of one renewal, each with a fresh read, when others write to the Lease at the same time."""
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
@@ -93,28 +100,35 @@ class Lease:
             return
         self._until = float("-inf")
         try:
-            found = await self._cluster.get(self._ref)
-            if found is not None and found["spec"].get("holderIdentity") == self._identity:
-                await self._write(found, {"holderIdentity": "", "leaseDurationSeconds": 1})
+            await _read_again(self._give_up)
         except ClusterError as problem:
             log.warning("the Lease %s could not be released: %s", self._ref, problem)
 
     async def _try(self) -> str:
-        """Take or renew the Lease if it is free or ours; return who holds it now."""
+        """Take or renew the Lease if it is free or ours; return who holds it now.
+
+        That somebody wrote to it meanwhile says nothing of who holds it: it is read again.  Raises
+        ClusterErrors, a Conflict when it changed each time.
+        """
+        return await _read_again(self._try_once)
+
+    async def _try_once(self) -> str:
         asked = self._monotonic()
         found = await self._cluster.get(self._ref)
-        try:
-            if found is None:
-                await self._create()
-            else:
-                holder = str(found["spec"].get("holderIdentity") or "")
-                if holder not in {"", self._identity} and not self._expired(found):
-                    return holder
-                await self._write(found, self._claim(found))
-        except (AlreadyExists, Conflict, NotFound):
-            return "another that was faster"
+        if found is None:
+            await self._create()
+        else:
+            holder = _holder(found)
+            if holder not in {"", self._identity} and not self._expired(found):
+                return holder
+            await self._write(found, self._claim(found))
         self._until = asked + min(WRITE_FOR, self._duration * 2 / 3).total_seconds()
         return self._identity
+
+    async def _give_up(self) -> None:
+        found = await self._cluster.get(self._ref)
+        if found is not None and _holder(found) == self._identity:
+            await self._write(found, {"holderIdentity": "", "leaseDurationSeconds": 1})
 
     def _expired(self, found: Manifest) -> bool:
         version = str(found["metadata"]["resourceVersion"])
@@ -151,6 +165,18 @@ class Lease:
         version = found["metadata"]["resourceVersion"]
         patch = {"metadata": {"resourceVersion": version}, "spec": spec}
         await self._cluster.patch(self._ref, patch)
+
+
+async def _read_again(step: Callable[[], Awaitable[T]]) -> T:
+    """Take a step, and anew where what it had read was not true any more."""
+    for _ in range(_TRIES - 1):
+        with contextlib.suppress(AlreadyExists, Conflict, NotFound):
+            return await step()
+    return await step()
+
+
+def _holder(found: Manifest) -> str:
+    return str((found.get("spec") or {}).get("holderIdentity") or "")
 
 
 def _now() -> str:

@@ -15,6 +15,7 @@ from nexus_operator.cluster.errors import (
     Forbidden,
     Invalid,
     KindMissing,
+    NotFound,
 )
 from nexus_operator.cluster.protocol import Cluster
 from nexus_operator.objects import labels_of, ref_of, uid_of
@@ -93,6 +94,7 @@ async def carry_out(
         writes += 1 + await _create_all(cluster, plan, refusals)
         if plan.create and not refusals and hurry():
             return Outcome(writes=writes, unfinished=True)
+    writes += await _ask_all(cluster, plan, refusals)
     known = bool(resource.get("status"))
     guarded = plan.add_finalizer
     resource, written = await _write_status(cluster, resource, plan, guarded=guarded)
@@ -117,6 +119,21 @@ async def carry_out(
     if refusals:
         log.warning("%s: %s", ref, " ".join(one.message for one in refusals))
     return Outcome(writes=writes, refusals=tuple(refusals))
+
+
+async def _ask_all(cluster: Cluster, plan: Plan, refusals: list[Refusal]) -> int:
+    """Annotate other resources; one that went away meanwhile needs nothing."""
+    writes = 0
+    for ref, annotation, value in plan.notes:
+        try:
+            await cluster.patch(ref, {"metadata": {"annotations": {annotation: value}}})
+        except NotFound:
+            continue
+        except Invalid as problem:
+            refusals.append(Refusal.of(f"The annotation of {ref}", problem))
+        else:
+            writes += 1
+    return writes
 
 
 async def _create_all(cluster: Cluster, plan: Plan, refusals: list[Refusal]) -> int:

@@ -16,7 +16,13 @@ from nexus_operator.cluster.view import View
 from nexus_operator.objects import is_deleting
 from nexus_operator.reconcile.events import Recorder
 from nexus_operator.reconcile.kinds import KINDS
-from nexus_operator.reconcile.metrics import RECONCILES, SECONDS, WAITING, WATCH_BREAKS
+from nexus_operator.reconcile.metrics import (
+    RECONCILES,
+    SECONDS,
+    WAITING,
+    WATCH_BREAKS,
+    forget_replicas,
+)
 from nexus_operator.reconcile.platform import reconcile_platform
 from nexus_operator.reconcile.queue import KeyedQueue
 from nexus_operator.reconcile.reconcile import Clock, Key, Result, reconcile
@@ -143,6 +149,7 @@ class Controller:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            forget_replicas()
 
     def _add(self, event: WatchEvent, kind: str, *, echo: bool = False) -> None:
         looked_after = self._settings.watch_namespaces

@@ -1,5 +1,12 @@
 """What a plan has to see, read from the cluster."""
 
+import asyncio
+import logging
+from collections.abc import Iterable, Mapping
+
+from pydantic import ValidationError
+
+from nexus_api.adapter_loading import REPORT_PATH, LoadedAdapters
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import (
     API_VERSION,
@@ -11,21 +18,34 @@ from nexus_api.meta import (
 )
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
+from nexus_api.training_progress import TrainingProgress
 from nexus_operator.build.alerts import NAME as ALERTS
 from nexus_operator.build.cache import claim_name
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.build.events import NAME as LISTENER
 from nexus_operator.build.guards import GUARDS, guard_name
+from nexus_operator.build.loading import LOADER_PORT, adapters_name, is_loader, loads_adapters
+from nexus_operator.cluster.errors import ClusterError
 from nexus_operator.cluster.protocol import Cluster, Ref
+from nexus_operator.objects import name_of
 from nexus_operator.plan.adapters import named_jobs
 from nexus_operator.plan.model import Seen
+from nexus_operator.plan.tuning_triage import index_to_look_at
 from nexus_operator.settings import Settings
+from nexus_operator.status.pods import over
+from nexus_operator.status.tuning_runs import training_pod
 
 WORKFLOW = ("argoproj.io/v1alpha1", "Workflow")
 DEPLOYMENT = ("apps/v1", "Deployment")
 SERVICE = ("v1", "Service")
 POD = ("v1", "Pod")
+CONFIG_MAP = ("v1", "ConfigMap")
 CLAIM = ("v1", "PersistentVolumeClaim")
+
+LOG_LINES = 20
+"""Lines of a training's log among which the last word on its progress is."""
+
+log = logging.getLogger(__name__)
 
 
 async def observe_ragindex(cluster: Cluster, index: RagIndex, settings: Settings) -> Seen:
@@ -67,6 +87,11 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: 
     if settings.on_kubernetes:
         guards = [Ref(api, kind, meta.namespace, guard_name(model)) for kind, api in GUARDS.items()]
         named += [*guards, Ref(*CLAIM, meta.namespace, claim_name(model))]
+    templates = [(one.get("spec") or {}).get("template") or {} for one in deployments]
+    # Where vLLM is not offered, ConfigMaps are nothing that the operator may look at.
+    loading = loads_adapters(model) or any(map(is_loader, templates))
+    if loading and "vllm" in settings.engines:
+        named.append(Ref(*CONFIG_MAP, meta.namespace, adapters_name(model)))
     found = [(ref, await cluster.get(ref)) for ref in named]
     references: list[Manifest] = []
     if model.spec.knowledge is not None:
@@ -87,11 +112,33 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: 
             ),
         ),
         references=tuple(references),
+        loaded=await _loaded(cluster, pods),
     )
 
 
+async def _loaded(cluster: Cluster, pods: Iterable[Manifest]) -> Mapping[str, LoadedAdapters]:
+    """Ask pods which adapters they have; one that does not tell is left out."""
+
+    async def asked(pod: Manifest, address: str) -> tuple[str, LoadedAdapters] | None:
+        host = f"[{address}]" if ":" in address else address
+        try:
+            answer = await cluster.ask(f"http://{host}:{LOADER_PORT}{REPORT_PATH}")
+            return name_of(pod), LoadedAdapters.model_validate_json(answer)
+        except (ClusterError, ValidationError) as problem:
+            log.debug("which adapters %s has cannot be read: %s", name_of(pod), problem)
+            return None
+
+    going = (pod for pod in pods if not over(pod))
+    addresses = ((pod, str((pod.get("status") or {}).get("podIP") or "")) for pod in going)
+    questions = [asked(pod, address) for pod, address in addresses if address and is_loader(pod)]
+    return dict(one for one in await asyncio.gather(*questions) if one is not None)
+
+
 async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Settings) -> Seen:
-    """Read the Workflows of a job, the ServingModels that it names, and what tells it of alerts."""
+    """Read the Workflows of a job, the ServingModels that it names, and what tells it of alerts.
+
+    The index of a model is read while an alert asks for a run.
+    """
     meta, spec = job.metadata, job.spec
     labels = {JOB_LABEL: meta.name, NAMESPACE_LABEL: meta.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
@@ -106,7 +153,38 @@ async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Sett
     models = _with_kind([one for one in found if one], API_VERSION, "ServingModel")
     told = settings.events.alerts and spec.triggers is not None and spec.triggers.alerts
     listener = await _half(cluster, settings, SENSOR, ALERTS) if told else ()
-    return Seen(children=_with_kind(runs, *WORKFLOW), references=(*models, *listener))
+    index = index_to_look_at(job, Seen(references=models))
+    indexes = [await cluster.get(index)] if index is not None else []
+    return Seen(
+        children=_with_kind(runs, *WORKFLOW),
+        references=(
+            *models,
+            *listener,
+            *_with_kind([one for one in indexes if one], API_VERSION, "RagIndex"),
+        ),
+        training=await _training(cluster, runs, settings),
+    )
+
+
+async def _training(
+    cluster: Cluster, runs: list[Manifest], settings: Settings
+) -> Mapping[str, TrainingProgress]:
+    """Read how far trainings are from what their pods printed; what cannot be read is left out."""
+    found: dict[str, TrainingProgress] = {}
+    for run in runs:
+        pod = training_pod(run)
+        if pod is None:
+            continue
+        ref = Ref(*POD, settings.platform_namespace, pod)
+        try:
+            text = await cluster.log(ref, container="main", lines=LOG_LINES)
+        except ClusterError as problem:
+            log.debug("how far %s is cannot be read: %s", name_of(run), problem)
+            continue
+        told = TrainingProgress.last_of(text.splitlines())
+        if told is not None:
+            found[name_of(run)] = told
+    return found
 
 
 def _with_kind(objects: list[Manifest], api_version: str, kind: str) -> tuple[Manifest, ...]:

@@ -8,11 +8,14 @@ from typing import Any, NamedTuple, TypeAlias
 from pydantic import ValidationError
 
 from nexus_api.meta import API_VERSION, Manifest
+from nexus_api.servingmodel import ServingModel
 from nexus_operator.cluster.errors import Conflict, Forbidden, NotFound
 from nexus_operator.cluster.protocol import Cluster, Ref
+from nexus_operator.objects import is_deleting
 from nexus_operator.plan.model import Plan, Seen
 from nexus_operator.reconcile.carry_out import Hurry, Record, carry_out, never
 from nexus_operator.reconcile.kinds import KINDS
+from nexus_operator.reconcile.metrics import show_replicas
 from nexus_operator.reconcile.witness import Witness
 from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, merge, reason_of
@@ -66,6 +69,7 @@ async def reconcile(
     """
     manifest = await cluster.get(key.ref)
     if manifest is None:
+        _show(key, None)
         return Result()
     resource = {**manifest, "apiVersion": API_VERSION, "kind": key.kind}
     kind = KINDS[key.kind]
@@ -75,6 +79,7 @@ async def reconcile(
     except ValidationError as problem:
         plan, seen = _unreadable(resource, problem, now), Seen()
     else:
+        _show(key, None if is_deleting(manifest) else parsed)
         witness = Witness(cluster)
         try:
             seen = await kind.observe(witness, parsed, settings)
@@ -93,6 +98,13 @@ async def reconcile(
     if outcome.refusals:
         wait = REFUSED_LOOK if wait is None else min(wait, REFUSED_LOOK)
     return Result(wait, outcome.writes)
+
+
+def _show(key: Key, resource: object) -> None:
+    """Have the metrics tell of a model as it was read; of other kinds they tell nothing."""
+    if key.kind == "ServingModel":
+        model = resource if isinstance(resource, ServingModel) else None
+        show_replicas(key.namespace, key.name, model)
 
 
 def _unreadable(resource: Manifest, problem: ValidationError, now: datetime) -> Plan:

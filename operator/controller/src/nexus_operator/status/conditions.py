@@ -28,7 +28,7 @@ class Transition:
 
 
 GOOD_WHEN_FALSE = frozenset(
-    {"Degraded", "InsufficientCapacity", "UpdateAvailable", "AdapterNotReleased"}
+    {"Degraded", "InsufficientCapacity", "UpdateAvailable", "AdapterNotReleased", "Held"}
 )
 """Conditions that name a trouble or a notice: True is not the normal state."""
 
@@ -36,7 +36,9 @@ ROUTINE = frozenset({"Checking", "Stopping"})
 """Reasons that come and go in normal work and are no news."""
 
 
-ON_THE_WAY = frozenset({"Running", "Syncing", "Starting", "Surging", "Settled", "NoticesOff"})
+ON_THE_WAY = frozenset(
+    {"Running", "Syncing", "Starting", "Surging", "Settled", "NoticesOff", "AdapterLoading"}
+)
 """Reasons that say no more than that work goes on as it should: nothing to warn of."""
 
 

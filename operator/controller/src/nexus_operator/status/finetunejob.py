@@ -27,6 +27,8 @@ class TuningOutlook:
         moves: the releases of this very job, newest first.
         unreadable: a sentence on an annotation that cannot be read, else empty.
         decision, champion: as the status is to have them.
+        releasing: whether a passed gate is about to move the champion by itself.
+        notice: what a person should know of a job that can be run.
     """
 
     newest: Newest | None
@@ -38,6 +40,8 @@ class TuningOutlook:
     decision: LastDecision | None
     champion: Champion | None
     released_at: datetime | None
+    releasing: bool = False
+    notice: Failure | None = None
 
 
 def findings(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
@@ -50,6 +54,9 @@ def findings(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
 
 
 def _ready(outlook: TuningOutlook) -> Finding:
+    if outlook.hindrance is None and outlook.notice is not None:
+        message = f"The job can be run. {outlook.notice.message}."
+        return Finding("Ready", True, outlook.notice.reason, message)
     if outlook.hindrance is None:
         message = "The job is valid and all that it names is there."
         return Finding("Ready", True, "Resolved", message)
@@ -65,6 +72,9 @@ def _running(outlook: TuningOutlook) -> Finding:
         return Finding("Running", True, "Starting", f"Run {newest.name} is starting.")
     if outlook.hindrance is not None:
         return Finding("Running", False, "Hindered", "No run starts; see the condition Ready.")
+    if outlook.releasing:
+        message = "What the last run registered is released first."
+        return Finding("Running", False, "Releasing", message)
     if outlook.next_at is None:
         return Finding("Running", False, "Idle", "Nothing asks for a run.")
     message = f"The next run starts at {timestamp(outlook.next_at)} ({outlook.next_cause})."
@@ -97,8 +107,8 @@ def _awaiting(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
     if decision is None:
         return
     newest = outlook.newest
-    if newest is not None and newest.name == decision.run and newest.busy:
-        return  # the run may release it itself
+    if newest is not None and newest.name == decision.run and (newest.busy or outlook.releasing):
+        return  # nobody need approve what is released by itself
     name, version = job.metadata.name, decision.version
     if version is None or decision.verdict not in _WAITING_VERDICTS:
         message = f"The last decision was {decision.verdict}: there is nothing to approve."

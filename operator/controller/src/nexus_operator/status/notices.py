@@ -7,12 +7,18 @@ from nexus_api.ragindex import RagIndex
 from nexus_operator.settings import Events
 from nexus_operator.status.conditions import Finding
 
+LISTENER_STARTING = "Starting"
+"""Reason of the condition Notified while the listener is on its way."""
+
 
 def notified_finding(
     index: RagIndex, events: Events, sensor: Manifest | None, missing: AbstractSet[str]
 ) -> Finding:
     """Return the condition Notified; without notices the index is synced by its interval."""
     instead = f"the index looks every {index.spec.sync.interval} instead"
+    if index.spec.source.bucket:
+        message = f"The platform listens to its own bucket only: {instead}."
+        return Finding("Notified", False, "OwnBucket", message)
     if events.source == "none":
         message = f"The platform does not listen to its bucket (events.source none): {instead}."
         return Finding("Notified", False, "NoticesOff", message)
@@ -20,7 +26,9 @@ def notified_finding(
         message = f"Argo Events is not installed in the cluster: {instead}."
         return Finding("Notified", False, "ArgoEventsMissing", message)
     if sensor is None:
-        return Finding("Notified", False, "Starting", f"The listener is not there yet: {instead}.")
+        return Finding(
+            "Notified", False, LISTENER_STARTING, f"The listener is not there yet: {instead}."
+        )
     prefix = index.spec.source.prefix
     usual = f"{index.metadata.namespace}/{index.metadata.name}/"
     if prefix not in {"", usual} and not _mentions(sensor, index):

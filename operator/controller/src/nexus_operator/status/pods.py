@@ -57,6 +57,11 @@ def answers(pod: Manifest) -> bool:
     )
 
 
+def over(pod: Manifest) -> bool:
+    """Tell whether a pod has ended for good; its address may be another one's by now."""
+    return (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+
+
 def trouble(deployment: Manifest | None, pods: Iterable[Manifest]) -> Failure | None:
     """Return the first reason that keeps a pod from being ready, as Kubernetes words it."""
     for pod in sorted(pods, key=name_of):
@@ -121,9 +126,10 @@ def _keeps_ending(container: Manifest, ended: Manifest) -> bool:
     """Tell whether a container that runs again, or is about to, has failed soon each time.
 
     Between two waits it looks like one that starts for the first time: without this the reason
-    would come and go with each try.
+    would come and go with each try.  A server that a probe told to end has no exit code, but words.
     """
-    if int(container.get("restartCount") or 0) < _TRIES or not ended.get("exitCode"):
+    failed = ended.get("exitCode") or ended.get("message")
+    if int(container.get("restartCount") or 0) < _TRIES or not failed:
         return False
     begun, over = moment(ended.get("startedAt")), moment(ended.get("finishedAt"))
     return begun is None or over is None or over - begun < _LONG_RUN

@@ -27,7 +27,7 @@ class Outlook:
     Attributes:
         last: the last sync that is known; it is under way when `run` has its name.
         run: the run that is under way, if any.
-        pending_request: whether somebody asked for a sync that no run has answered yet.
+        pending_request: what asks for a sync that no run has answered or starts for, if anything.
         next_at: when the next run starts, if one will.
         hindrance: why none will start, if so.
         answered: the request that the last sync answers although it began without it.
@@ -36,7 +36,7 @@ class Outlook:
 
     last: LastSync | None
     run: UnderWay | None = None
-    pending_request: bool = False
+    pending_request: str = ""
     next_at: datetime | None = None
     hindrance: Failure | None = None
     answered: str = ""
@@ -76,6 +76,7 @@ def ragindex_status(index: RagIndex, outlook: Outlook, now: datetime) -> Manifes
         "lastSyncTime": timestamp(ended) if ended else None,
         "lastSyncRun": named.name if named else None,
         "lastSyncRequest": outlook.answered or (named.request or None if named else None),
+        "pendingRequest": outlook.pending_request or None,
     }
 
 

@@ -36,7 +36,7 @@ class Serving:
         url: where the Service answers.
         autoscaler: the autoscaler, None when there is none.
         autoscales: whether there are autoscalers here at all.
-        adapters: those that every revision which can still be reached has.
+        adapters: those that everything which can still be reached has.
         registry: whether the spec names an adapter of the registry.
         unreleased: why such an adapter is left out, if so.
     """
@@ -78,7 +78,7 @@ def servingmodel_status(model: ServingModel, serving: Serving, now: datetime) ->
             autoscaling_finding(model.spec.autoscaling, serving.autoscaler, offered=offered)
         )
         drop = frozenset()
-    if serving.registry:
+    if serving.registry or serving.unreleased:
         findings.append(_adapters(serving))
     else:
         drop |= {"AdapterNotReleased"}

@@ -9,7 +9,7 @@ from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import Manifest
 from nexus_api.tuning_status import LastRun
 from nexus_operator.status.conditions import timestamp
-from nexus_operator.status.tuning_runs import Move, TuningRun, number_text
+from nexus_operator.status.tuning_runs import TRAIN, Move, TuningRun, number_text
 
 STARTING = "Starting"
 LOST = "Lost"
@@ -37,6 +37,11 @@ class Newest:
     def busy(self) -> bool:
         """Whether no other run may start."""
         return self.state in {"starting", "running"}
+
+    @property
+    def trains(self) -> bool:
+        """Whether its training goes on."""
+        return self.run is not None and self.run.running and self.run.step == TRAIN
 
 
 def newest_run(job: FineTuneJob, runs: Sequence[TuningRun], now: datetime) -> Newest | None:
@@ -103,20 +108,37 @@ def _of_run(run: TuningRun, told: LastRun | None, now: datetime) -> Manifest:
         "fingerprint": run.parameters.get("fingerprint", ""),
         "startedAt": timestamp(run.created),
         "finishedAt": timestamp(run.finished) if run.finished else None,
-        "progressPercent": run.training.percent,
+        "progressPercent": _percent(run, told),
         "expectedEnd": _expected_end(run, told, now),
-        "loss": number_text(run.reports.get("training", {}).get("loss")),
+        "loss": number_text(run.reports.get("training", {}).get("loss"))
+        or run.training.loss
+        or (told.loss if told is not None else None),
     }
     return {key: value for key, value in shown.items() if value not in (None, "")}
 
 
+def _percent(run: TuningRun, told: LastRun | None) -> int | None:
+    """Return how far the training is; by Argo's word alone, which is a minute old, never less."""
+    percent = run.training.percent
+    if percent is None or run.training.told or told is None or told.progress_percent is None:
+        return percent
+    return max(percent, told.progress_percent)
+
+
 def _expected_end(run: TuningRun, told: LastRun | None, now: datetime) -> str | None:
-    """Return when the training ends if it goes on as it did; said anew with each percent."""
-    percent, started = run.training.percent, run.training.started
-    if not run.running or run.training.ended or not percent or started is None or now <= started:
+    """Return when the training ends by its own word, else if it goes on as it did.
+
+    The guess is made anew with each percent.
+    """
+    if not run.running or run.training.ended:
         return None
+    if run.training.told:
+        return timestamp(run.training.end) if run.training.end is not None else None
+    percent, started = _percent(run, told), run.training.started
     if told is not None and told.progress_percent == percent and told.expected_end is not None:
         return timestamp(told.expected_end)
+    if not percent or started is None or now <= started:
+        return None
     whole: timedelta = (now - started) * _WHOLE / percent
     return timestamp(started + whole)
 
@@ -187,7 +209,12 @@ def champion_status(job: FineTuneJob, runs: Sequence[TuningRun]) -> Manifest:
 
 
 def _champion(move: Move) -> Manifest:
-    told = {"version": move.version, "uri": move.uri, "digest": move.digest}
+    told = {
+        "version": move.version,
+        "uri": move.uri,
+        "digest": move.digest,
+        "fingerprint": move.fingerprint,
+    }
     shown = {key: value for key, value in told.items() if value}
     return {**shown, "releasedAt": timestamp(move.at), "run": move.run}
 

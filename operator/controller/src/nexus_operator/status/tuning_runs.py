@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from nexus_api.meta import Manifest
+from nexus_api.training_progress import TrainingProgress
 from nexus_operator.objects import annotations_of, moment, name_of, uid_of
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.runs import (
@@ -22,20 +23,28 @@ from nexus_operator.status.runs import (
 
 RUN_TEMPLATE = "nexus-finetune"
 RELEASE_TEMPLATE = "nexus-release"
+COUNT_TEMPLATE = "nexus-count"
 
 TRAIN = "train"
 _WHOLE = 100
+_POD_PREFIX = 242  # 253 characters of a name, less a dash and ten digits
 _ATTEMPT = re.compile(r"\((\d+)\)$", re.ASCII)
 _PROGRESS = re.compile(r"(\d{1,18})/(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Training:
-    """How far the training of a run is; `percent` is None until it starts."""
+    """How far the training of a run is; `percent` is None until it starts.
+
+    `told`: whether that is the step's own word, with its loss and end, and not only Argo's.
+    """
 
     percent: int | None = None
     started: datetime | None = None
     ended: bool = False
+    told: bool = False
+    loss: str | None = None
+    end: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +55,7 @@ class Move:
     previous: str
     uri: str
     digest: str
+    fingerprint: str
     at: datetime
     run: str
 
@@ -56,14 +66,14 @@ class TuningRun:
 
     Attributes:
         reports: the JSON objects that steps left, by output parameter: selection, report,
-            training, evaluation, decision, version, release.
+            training, evaluation, decision, version, release, newData.
         move: the champion that it made or found, if it did.
         cancelled: whether it was told to end.
     """
 
     name: str
     object_uid: str
-    what: Literal["run", "release"]
+    what: Literal["run", "release", "count"]
     phase: str
     cause: str
     parameters: Mapping[str, str]
@@ -92,19 +102,24 @@ class TuningRun:
         return self.parameters.get("action") == "recover"
 
 
-def read_tuning_run(workflow: Manifest, *, now: datetime) -> TuningRun:
-    """Return what a Workflow tells; `now` stands in for an age that it does not state."""
+def read_tuning_run(
+    workflow: Manifest, *, now: datetime, progress: TrainingProgress | None = None
+) -> TuningRun:
+    """Return what a Workflow tells; `now` stands in for an age that it does not state.
+
+    `progress` is what its training says of itself, None when that cannot be read.
+    """
     status = workflow.get("status") or {}
     phase = str(status.get("phase") or "")
     name = name_of(workflow)
     created = moment((workflow.get("metadata") or {}).get("creationTimestamp")) or now
     failed = phase not in RUNNING and phase != "Succeeded"
-    pods = sorted((node for node in nodes_of(status) if node.get("type") == "Pod"), key=_order)
+    pods = _pods(list(nodes_of(status)))
     reports = dict(_reports(status))
     return TuningRun(
         name=name,
         object_uid=uid_of(workflow),
-        what="release" if template_of(workflow) == RELEASE_TEMPLATE else "run",
+        what=_WHAT.get(template_of(workflow), "run"),
         phase=phase or "Pending",
         cause=annotations_of(workflow).get(CAUSE, ""),
         parameters=parameters_of((workflow.get("spec") or {}).get("arguments")),
@@ -113,10 +128,22 @@ def read_tuning_run(workflow: Manifest, *, now: datetime) -> TuningRun:
         failure=_failure(status, pods) if failed else None,
         cancelled=bool((workflow.get("spec") or {}).get("shutdown")),
         step=_step(pods),
-        training=_training([node for node in pods if _step_of(node) == TRAIN]),
+        training=_training([node for node in pods if _step_of(node) == TRAIN], progress),
         reports=reports,
         move=_move(status, name, now),
     )
+
+
+def training_pod(workflow: Manifest) -> str | None:
+    """Return the name of the pod that trains now, as Argo names it; None when none does."""
+    for node in nodes_of(workflow.get("status") or {}):
+        running = node.get("type") == "Pod" and node.get("phase") == "Running"
+        if running and _step_of(node) == TRAIN:
+            number = str(node.get("id") or "").rpartition("-")[2]
+            return f"{name_of(workflow)}-{node.get('templateName') or TRAIN}"[:_POD_PREFIX] + (
+                f"-{number}"
+            )
+    return None
 
 
 def newest_first(runs: Iterable[TuningRun]) -> list[TuningRun]:
@@ -131,10 +158,29 @@ def number_text(value: object) -> str | None:
     return f"{value:.6g}"
 
 
-def _order(pod: Manifest) -> tuple[str, int, str]:
-    """Order pods by their start; tries of one step within the same second by their number."""
-    attempt = _ATTEMPT.search(str(pod.get("displayName") or ""))
-    return (str(pod.get("startedAt") or "~"), int(attempt[1]) if attempt else 0, str(pod.get("id")))
+def _pods(nodes: list[Manifest]) -> list[Manifest]:
+    """Return the pods by their start: steps of one second by what waited for what, then by try."""
+    ranks = _ranks(nodes)
+
+    def order(pod: Manifest) -> tuple[str, int, int, str]:
+        attempt = _ATTEMPT.search(str(pod.get("displayName") or ""))
+        name = str(pod.get("id"))
+        number = int(attempt[1]) if attempt else 0
+        return str(pod.get("startedAt") or "~"), ranks.get(name, 0), number, name
+
+    return sorted((node for node in nodes if node.get("type") == "Pod"), key=order)
+
+
+def _ranks(nodes: list[Manifest]) -> dict[str, int]:
+    """Return how many nodes stand before each, by their `children`; a circle ends somewhere."""
+    ranks = {str(node.get("id")): 0 for node in nodes}
+    for _ in nodes:
+        for node in nodes:
+            after = ranks[str(node.get("id"))] + 1
+            for child in node.get("children") or ():
+                if ranks.get(child, after) < after:
+                    ranks[child] = after
+    return ranks
 
 
 def _failure(status: Manifest, pods: list[Manifest]) -> Failure:
@@ -169,12 +215,17 @@ def _move(status: Manifest, run: str, now: datetime) -> Move | None:
                 previous=str(report.get("previous") or ""),
                 uri=str(report.get("uri") or ""),
                 digest=str(report.get("digest") or ""),
+                fingerprint=str(report.get("fingerprint") or "")[:64],
                 at=moment(node.get("finishedAt")) or now,
                 run=run,
             )
     return None
 
 
+_WHAT: dict[str, Literal["release", "count"]] = {
+    RELEASE_TEMPLATE: "release",
+    COUNT_TEMPLATE: "count",
+}
 _MOVING = frozenset({"release", "rollback", "recover"})
 
 
@@ -188,15 +239,18 @@ def _step(pods: list[Manifest]) -> str:
     return _step_of((active or pods)[-1]) if pods else ""
 
 
-def _training(tries: list[Manifest]) -> Training:
+def _training(tries: list[Manifest], told: TrainingProgress | None) -> Training:
     """Return how far the last try is; the others were not in vain, it goes on from there."""
     if not tries:
         return Training()
     started = moment(tries[0].get("startedAt"))
     if tries[-1].get("phase") == "Succeeded":
         return Training(percent=_WHOLE, started=started, ended=True)
+    ended = str(tries[-1].get("phase") or "") not in RUNNING
+    if told is not None and not ended:
+        loss, end = number_text(told.loss), told.end
+        return Training(percent=told.percent, started=started, told=True, loss=loss, end=end)
     match = _PROGRESS.fullmatch(str(tries[-1].get("progress") or ""))
     done, total = (int(match[1]), int(match[2])) if match else (0, 1)
     percent = min(done, total) * _WHOLE // total if total else 0
-    ended = str(tries[-1].get("phase") or "") not in RUNNING
     return Training(percent=percent, started=started, ended=ended)

@@ -1,0 +1,71 @@
+"""What a FineTuneJob has answered stays answered for as long as its annotations ask for it."""
+
+from typing import Any
+
+from small_world import World
+from tuning import ended, fine_tune_job, finish_run, job_status, node, runs, working
+
+from nexus_api.meta import ALERT_REQUESTED, CANCEL_REQUESTED, RUN_REQUESTED, Manifest
+from nexus_operator.plan.tuning_requests import MOST_ANSWERED
+from nexus_operator.reconcile.reconcile import Key
+
+MANY = MOST_ANSWERED + 4
+
+
+def make(world: World, **spec: Any) -> Key:
+    """A job whose first run is over."""
+    key = world.create(fine_tune_job(**spec))
+    world.settle(key)
+    finish(world, key)
+    return key
+
+
+def open_runs(world: World) -> list[Manifest]:
+    return [one for one in runs(world) if not ended(one)]
+
+
+def finish(world: World, key: Key) -> None:
+    [run] = open_runs(world)
+    finish_run(world, run, "Reject")
+    world.settle(key)
+
+
+def ask(world: World, key: Key, annotation: str, value: str) -> None:
+    world.advance(60)
+    world.annotate(key, annotation, value)
+    world.settle(key)
+
+
+def test_a_run_that_was_asked_for_once_is_not_made_again_however_much_follows(
+    world: World,
+) -> None:
+    key = make(world)
+    ask(world, key, RUN_REQUESTED, "ada-1")
+    finish(world, key)
+    for number in range(MANY):
+        ask(world, key, ALERT_REQUESTED, f"alert:f{number}:2026-01-30T00:00:00Z")
+        assert open_runs(world) == []
+
+
+def test_an_old_cancellation_ends_no_later_run_however_many_there_are(world: World) -> None:
+    key = make(world)
+    ask(world, key, CANCEL_REQUESTED, "ada-0")
+    for number in range(MANY):
+        ask(world, key, RUN_REQUESTED, f"ada-{number}")
+        [run] = open_runs(world)
+        working(world, run, node(world, "train", "Running"))
+        world.settle(key)
+        assert "shutdown" not in open_runs(world)[0]["spec"]
+        finish(world, key)
+
+
+def test_more_workflows_than_answers_that_are_kept_write_nothing_new(world: World) -> None:
+    key = make(world, runsKept=100)
+    for number in range(MANY):
+        ask(world, key, RUN_REQUESTED, f"ada-{number}")
+        finish(world, key)
+    answered = job_status(world, key)["answered"]
+    assert answered[-1] == f"run:ada-{MANY - 1}"
+    version = world.the(key)["metadata"]["resourceVersion"]
+    world.settle(key)
+    assert world.the(key)["metadata"]["resourceVersion"] == version
