@@ -15,6 +15,10 @@ _STEPS = {
     "make-buckets": ("nexus_pipelines.make_buckets.cli", "make the platform's buckets"),
     "bucket-notify": ("nexus_pipelines.bucket_notify.cli", "have a bucket tell of its changes"),
     "model-fetch": ("nexus_pipelines.model_fetch.cli", "bring a model to a folder"),
+    "load-adapters": (
+        "nexus_pipelines.load_adapters.cli",
+        "fetch adapters and load them into the vLLM server of the pod",
+    ),
     "triton-repository": ("nexus_pipelines.triton_repository.cli", "tell Triton how to chat"),
     "model-mirror": ("nexus_pipelines.model_mirror.cli", "copy a model into a bucket"),
     "sync-plan": ("nexus_pipelines.sync_plan.cli", "find what changed in the bucket"),
@@ -24,6 +28,10 @@ _STEPS = {
     "finetune-select": (
         "nexus_pipelines.finetune.select.cli",
         "choose what a fine-tuning run learns from",
+    ),
+    "finetune-count": (
+        "nexus_pipelines.finetune.count.cli",
+        "count the examples that a run would newly find",
     ),
     "finetune-validate": (
         "nexus_pipelines.finetune.validate.cli",

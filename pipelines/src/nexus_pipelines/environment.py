@@ -58,6 +58,12 @@ class Environment:
         """The directory of fetched models, whose tokenizer is needed."""
         return Path(self._named("NEXUS_MODEL_CACHE"))
 
+    @property
+    def shared_buckets(self) -> list[str]:
+        """Names of buckets, divided by commas, that the administrator opened to every tenant."""
+        named = self._variables.get("NEXUS_SHARED_BUCKETS", "").split(",")
+        return [name.strip() for name in named if name.strip()]
+
     def find_work_url(self) -> str:
         """Return the store for shards; empty where a command can do without."""
         return self._variables.get("NEXUS_WORK_URL", "")

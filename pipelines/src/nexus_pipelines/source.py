@@ -64,9 +64,9 @@ def open_bucket(
         return S3Store(access.client(), source.bucket)
     except S3NotConfigured as error:
         raise StepError(
-            f"{owner}.bucket {source.bucket!r} needs the credentials of its secretRef, which "
-            "steps get for a resource in the platform's namespace only; elsewhere leave the "
-            "bucket out and use the platform's"
+            f"{owner}.bucket {source.bucket!r} needs a Secret, named by secretRef, with "
+            "accessKey and secretKey (and endpoint, where it is not the platform's S3) in the "
+            "platform's namespace: there is none, or it lacks one of these"
         ) from error
 
 

@@ -1,12 +1,14 @@
 """An adapter that is not the one, or not for this model, is an error that can be read."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
+from damaged_gguf import spoil
 from gguf import GGUFWriter
 from llama_process import serving, start
 from ports import free_port
@@ -75,6 +77,31 @@ def test_what_is_no_adapter_of_this_model(
     assert complaint in refusal(
         cache, adapted.base, "--adapter-uri", f"file://{tmp_path}/adapter.gguf"
     )
+
+
+def damaged(source: Path, target: Path, tensor: str) -> str:
+    """Copy a file, spoil a tensor of it; give its address."""
+    shutil.copyfile(source, target)
+    spoil(target, tensor)
+    return target.as_uri()
+
+
+def test_a_model_that_loads_and_cannot_answer_never_serves(
+    adapted: Adapted, cache: Path, tmp_path: Path
+) -> None:
+    damaged(adapted.base, tmp_path / "base.gguf", "output_norm.weight")
+    said = refusal(cache, tmp_path / "base.gguf")
+    assert "base.gguf: the first question was not answered: the model computes no numbers" in said
+
+
+def test_an_adapter_by_which_the_model_cannot_answer_never_serves(
+    adapted: Adapted, cache: Path, tmp_path: Path
+) -> None:
+
+    uri = damaged(adapted.gguf, tmp_path / "adapter.gguf", "blk.0.attn_q.weight.lora_b")
+    said = refusal(cache, adapted.base, "--adapter-uri", uri)
+    assert "/adapter.gguf: the first question was not answered: the model computes no" in said
+    assert "adapter " in said
 
 
 def test_a_base_model_is_no_adapter(adapted: Adapted, cache: Path) -> None:

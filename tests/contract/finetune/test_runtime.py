@@ -9,6 +9,7 @@ from tiny_adapter import tiny_base
 
 from nexus_api.release import ReleasableUnit
 from nexus_pipelines.finetune.evaluate import runtime
+from nexus_pipelines.finetune.evaluate.engine import Served
 from nexus_pipelines.finetune.evaluate.errors import RuntimeDied
 
 
@@ -34,9 +35,9 @@ def test_another_server_on_its_port_is_never_asked(
     with ThreadingHTTPServer(("127.0.0.1", 0), Impostor) as server:
         listening = threading.Thread(target=server.serve_forever)
         listening.start()
-        monkeypatch.setattr(runtime, "_free_port", lambda: server.server_port)
+        monkeypatch.setattr(runtime, "_free_ports", lambda: (server.server_port, 1))
         unit = ReleasableUnit(base=base, context_tokens=512)
-        serving = runtime.serving(unit, cache=tmp_path / "cache", threads=1)
+        serving = runtime.serving([Served(unit)], cache=tmp_path / "cache", threads=1)
         try:
             with pytest.raises(RuntimeDied, match="cannot listen"), serving:
                 pass

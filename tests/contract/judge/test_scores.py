@@ -18,7 +18,7 @@ from nexus_pipelines.finetune.judge.errors import (
 )
 from nexus_pipelines.finetune.judge.process import PYTHON, judging
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 KEY = "sk-very-secret"
 SUPPORTED = {
     "all": [("A is so.", True), ("B is so.", True)],
@@ -54,6 +54,10 @@ def precision(*contexts: str) -> Asked:
         "reference": "It is so.",
         "contexts": contexts,
     }
+
+
+def graded(metric: str, answer: str) -> Asked:
+    return {**faithfulness(answer), "id": f"{metric} of {answer}", "metric": metric}
 
 
 def scored(judge: ScriptedJudge, *cases: Asked, seconds: int = 60) -> dict[str, float]:
@@ -99,6 +103,26 @@ def test_scores_are_what_the_verdicts_say(
     assert {(one["model"], one["temperature"]) for one in judge.bodies} == {("oracle", 0)}
     assert {one["response_format"]["type"] for one in judge.bodies} == {"json_schema"}
     assert KEY not in "".join(capfd.readouterr())
+
+
+def test_grades_are_shares_of_the_way_from_the_worst_to_the_best() -> None:
+    grades = {"A mess.": 1, "It will do.": 4, "To the point.": 5}
+    metrics = ("coherence", "conciseness", "fluency")
+    with scripted_judge(Opinions(grades=grades)) as judge:
+        found = scored(judge, *(graded(one, answer) for one in metrics for answer in grades))
+    share = {"A mess.": 0.0, "It will do.": 0.75, "To the point.": 1.0}
+    assert found == {f"{one} of {answer}": share[answer] for one in metrics for answer in grades}
+    prompts = [body["messages"][0]["content"] for body in judge.bodies]
+    for words in ("has no thread", "repetition, filler", "no language"):
+        assert sum(words in prompt for prompt in prompts) == len(grades)
+
+
+@pytest.mark.parametrize("grade", [0, 6, 4.5, "good"])
+def test_a_grade_beyond_1_to_5_is_asked_again(grade: object) -> None:
+    wrong = first(chat(json.dumps({"feedback": "?", "score": grade})))
+    with scripted_judge(Opinions(grades={"It will do.": 4}), wrong) as judge:
+        assert scored(judge, graded("fluency", "It will do.")) == {"fluency of It will do.": 0.75}
+    assert len(judge.asked) == 2
 
 
 def first(reply: Reply, when: Callable[[Asked], bool] = lambda _: True) -> Fault:

@@ -1,13 +1,12 @@
 """The step finetune-evaluate with a judge: real ragas, the real runtime, a scripted judge."""
 
-import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from evaluate_step import GOLDEN, ITEMS, Run, ended, released, trained_run
-from scripted_judge import Asked, Opinions, Reply, ScriptedJudge, chat, scripted_judge
+from scripted_judge import Opinions, Reply, ScriptedJudge, chat, scripted_judge, two_of_three
 from tiny_adapter import Adapted, tiny_adapter, tiny_base
 
 from nexus_api.release import ReleasableUnit
@@ -31,16 +30,6 @@ def run(adapted: Adapted, tmp_path: Path) -> Run:
     return trained_run(tmp_path, adapted, JUDGED).wanting(
         primaryMetric="faithfulness", metrics=["contextPrecision"]
     )
-
-
-def two_of_three(_: int, asked: Asked) -> Reply:
-    """Find three statements in whatever is said, two of them true, and every passage useful."""
-    if "statements" in asked:
-        told = [{"statement": "?", "reason": "?", "verdict": one} for one in (1, 0, 1)]
-        return chat(json.dumps({"statements": told}))
-    if "context" in asked:
-        return chat(json.dumps({"reason": "?", "verdict": 1}))
-    return chat(json.dumps({"statements": ["one", "two", "three"]}))
 
 
 def said(one: ItemResult) -> bool:

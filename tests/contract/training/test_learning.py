@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -208,9 +209,12 @@ def test_training_lowers_the_loss_on_what_was_held_out(base: Base, examples: lis
     assert result.stopped == "epochs"
 
 
-def test_the_best_adapter_is_kept_not_the_last(base: Base, examples: list[Example]) -> None:
+@pytest.mark.parametrize(("keep", "at", "kept"), [("best", 2, (4, 1.0)), ("last", 4, (8, 4.0))])
+def test_the_best_adapter_is_kept_or_the_last_where_the_gate_decides_on_those_examples(
+    base: Base, examples: list[Example], keep: Literal["best", "last"], at: int, kept: Any
+) -> None:
     tuned = opened(base)
-    training = Training(tuned, examples[:16], examples[16:], RECIPE)
+    training = Training(tuned, examples[:16], examples[16:], replace(RECIPE, keep=keep))
     losses = iter([9.0, 3.0, 1.0, 2.0, 4.0])
     seen: list[torch.Tensor] = []
 
@@ -220,18 +224,21 @@ def test_the_best_adapter_is_kept_not_the_last(base: Base, examples: list[Exampl
 
     training.heldout_loss = look  # type: ignore[method-assign]
     result = training.run(Progress(8, file=""))
-    assert torch.equal(result.weights, seen[2])
-    assert not torch.equal(result.weights, tuned.adapter.weights)
+    assert torch.equal(result.weights, seen[at])
+    assert torch.equal(result.weights, tuned.adapter.weights) == (keep == "last")
+    assert result.kept == kept
+    assert [loss for _, loss in result.standing.heldout] == [9.0, 3.0, 1.0, 2.0, 4.0]
 
 
+@pytest.mark.parametrize("keep", ["best", "last"])
 def test_time_that_is_over_ends_the_run_with_what_it_has(
-    base: Base, examples: list[Example]
+    base: Base, examples: list[Example], keep: Literal["best", "last"]
 ) -> None:
-    recipe = Recipe(batch_size=4, epochs=5, rate=1e-2, seed=0, hours=0)
+    recipe = Recipe(batch_size=4, epochs=5, rate=1e-2, seed=0, hours=0, keep=keep)
     result = Training(opened(base), examples[:16], examples[16:], recipe).run(Progress(20, file=""))
     assert result.stopped == "time"
     assert result.standing.steps == 1
-    assert result.standing.best is not None
+    assert result.kept == result.standing.heldout[-1]
     assert float(result.weights.abs().max()) > 0
 
 

@@ -17,15 +17,23 @@ import torch
 from training_world import StepWorld, in_child, rows
 from waiting import eventually
 
+from nexus_api.training_progress import TrainingProgress
 from nexus_pipelines.finetune.train.loop import Training
 
 STATE = "train/checkpoints/state.safetensors"
+GOLDEN = "s3://golden/v1.jsonl"
 
 
 def same(one: dict[str, Any], other: dict[str, Any]) -> None:
     assert one.keys() == other.keys()
     for name, tensor in one.items():
         torch.testing.assert_close(tensor, other[name], rtol=1e-5, atol=1e-6)
+
+
+@pytest.fixture
+def choosing(request: pytest.FixtureRequest, world: StepWorld) -> None:
+    """Whether the run has a golden set of its own, and so may choose by what was held out."""
+    world.golden = GOLDEN if request.param else ""
 
 
 @pytest.fixture
@@ -52,7 +60,9 @@ def test_the_step_writes_an_adapter_and_says_how_it_went(
     assert len(details["base"]["digest"]) == 64
     assert details["libraries"]["torch"] == torch.__version__
     assert (world.root / "progress").read_text() == "12/12"
-    assert "step 12/12, loss" in capsys.readouterr().err
+    said = TrainingProgress.last_of(capsys.readouterr().err.splitlines())
+    assert said is not None
+    assert (said.done, said.total) == (12, 12)
     assert len(world.adapter()) == 28
     config = json.loads((world.run / "train/adapter/adapter_config.json").read_text())
     assert (config["r"], config["lora_alpha"], config["bias"]) == (4, 8, "none")
@@ -83,7 +93,10 @@ def test_the_same_seed_trains_the_same_adapter_and_another_does_not(
     assert world.details()["losses"] != pytest.approx(uninterrupted[1]["losses"], rel=1e-3)
 
 
-@pytest.mark.parametrize("step", [1, 5, 11])
+@pytest.mark.usefixtures("choosing")
+@pytest.mark.parametrize(
+    ("choosing", "step"), [(False, 1), (True, 5), (False, 11)], indirect=["choosing"]
+)
 def test_a_killed_run_goes_on_to_the_same_adapter(
     world: StepWorld, uninterrupted: tuple[dict[str, Any], dict[str, Any]], step: int
 ) -> None:
@@ -216,9 +229,31 @@ def test_without_held_out_examples_the_last_adapter_is_kept(world: StepWorld) ->
     assert float(max(t.abs().max() for t in world.adapter().values())) > 0
 
 
+@pytest.mark.parametrize("golden", ["", GOLDEN])
+def test_examples_that_the_gate_decides_on_choose_no_adapter(
+    world: StepWorld, monkeypatch: pytest.MonkeyPatch, golden: str
+) -> None:
+    losses = iter([9.0, 1.0, 2.0, 3.0, 4.0])
+    monkeypatch.setattr(Training, "heldout_loss", lambda _: next(losses))
+    world.golden = golden
+    assert world.train() == 0
+    kept = (world.details()["keptStep"], world.outcome()["heldoutLoss"], world.outcome()["steps"])
+    assert kept == ((3, 1.0, 12) if golden else (12, 4.0, 12))
+    assert world.details()["heldoutLosses"][-1] == {"steps": 12, "loss": 4.0}
+
+
 def test_a_missing_base_is_said(world: StepWorld, capsys: pytest.CaptureFixture[str]) -> None:
     world.base = "file:///nowhere/at/all"
     failed(world, capsys, "file:///nowhere/at/all", "no such file")
+
+
+def test_a_base_that_could_not_be_measured_is_not_trained(
+    world: StepWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(Training, "run", lambda *_: pytest.fail("it trains"))
+    for engine in ("", "llamacpp"):
+        world.engine = engine
+        failed(world, capsys, world.base, "no single GGUF file", "spec.promotion.servingModelRef")
 
 
 def test_a_base_whose_bytes_changed_is_refused(

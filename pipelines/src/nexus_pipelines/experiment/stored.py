@@ -1,7 +1,7 @@
 """The per-item results of a run, from where it left them: the work store, or MLflow.
 
-A run of a FineTuneJob keeps its results in the work store, whatever the gate said of them, and in
-MLflow when it was registered.  A run of `nexus evaluate` keeps them in MLflow.
+A run of a FineTuneJob keeps its results in the work store as long as `spec.runsKept` says, and in
+MLflow once it was gated, whatever the gate said.  A run of `nexus evaluate` keeps them in MLflow.
 """
 
 import re

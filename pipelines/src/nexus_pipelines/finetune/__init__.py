@@ -1,1 +1,1 @@
-"""The steps of a FineTuneJob's run: select, validate, train, evaluate, gate, register, release."""
+"""The steps of a FineTuneJob: a run from select to register, then release, rollback, champion."""

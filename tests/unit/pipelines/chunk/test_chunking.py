@@ -180,10 +180,10 @@ def test_passage_prefix_is_within_the_limit(bert: TextTokenizer) -> None:
 def test_odd_texts_end_soon_and_within_limits(
     bert: TextTokenizer, text: str, strategy: str
 ) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     _, spans = cut(text, bert, ChunkLimits(max_tokens=256, overlap_tokens=32, strategy=strategy))  # type: ignore[arg-type]
     assert spans
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_byte_level_tokenizers_keep_the_limit_too(byte_level: TextTokenizer) -> None:

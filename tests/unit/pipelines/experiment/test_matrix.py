@@ -263,6 +263,47 @@ def test_an_experiment_is_asked_tracked_and_reported(
     assert [one["id"] for one in json.loads(out.read_text())["better"]] == ["seal"]
 
 
+def test_an_interrupted_experiment_asks_only_what_is_missing(
+    gateway: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking_url: str
+) -> None:
+    monkeypatch.setenv("NEXUS_WORK_URL", (tmp_path / "work").as_uri())
+    monkeypatch.setenv("NEXUS_TRACKING_URL", tracking_url)
+    (tmp_path / "golden.jsonl").write_text("".join(json.dumps(one) + "\n" for one in ITEMS))
+
+    def start(group: str, *more: str, at: str = gateway, system: str = "400 hours") -> int:
+        prompts = [{"name": "none"}, {"name": "short", "system": system}]
+        (tmp_path / "matrix.json").write_text(json.dumps(matrix(prompts=prompts)))
+        return run([
+            *("experiment", "--namespace=team", f"--gateway={at}", "--matrix=matrix.json"),
+            *(f"--folder={tmp_path}", f"--group={group}", f"--experiment-out={tmp_path}/o", *more),
+        ])  # fmt: skip
+
+    def outcome() -> list[tuple[Any, ...]]:
+        runs = json.loads((tmp_path / "o").read_text())["runs"]
+        return [(one["means"], one["p50"], one["refused"], one["gain"]) for one in runs]
+
+    asked: list[str] = []
+    original = Gateway.answer
+
+    def answer(self: Gateway, model: str, messages: list[Any], **options: Any) -> str:
+        asked.append(messages[0]["content"])
+        if len(asked) == 3:  # the first item of the second prompt
+            raise KeyboardInterrupt
+        return original(self, model, messages, **options)
+
+    monkeypatch.setattr(Gateway, "answer", answer)
+    with pytest.raises(KeyboardInterrupt):
+        start("try-2")
+    assert start("try-2", "--resume", system="another") == 0
+    assert len(asked) == 5
+    whole = outcome()
+    assert start("try-2", "--resume", system="another") == 0
+    assert (len(asked), outcome()) == (5, whole)
+    assert start("try-2", "--resume") == 2
+    assert start("try-3", "--resume") == 2
+    assert len(asked) == 5
+
+
 @pytest.mark.parametrize(
     ("name", "content", "code"),
     [("golden.jsonl", None, 2), ("golden.jsonl", "{", 1), ("x.txt", None, 2)],

@@ -48,7 +48,7 @@ def answered(scores: Sequence[float], answer: str = "answer") -> list[ItemResult
             cluster=item.cluster,
             slices=slices(item),
             answer=f"{answer} {score}",
-            metrics={"f1": score},
+            metrics={"f1": score, "toxicity": 0.0},
         )
         for item, score in zip(GOLDEN.items, scores, strict=True)
     ]
@@ -80,6 +80,8 @@ class Job:
             store.put_text("evaluate/production.jsonl", write_results(production).decode())
             unit = {"base": "pkg://tiny"}
         store.put_json("evaluate/units.json", {"candidate": {}, "production": unit})
+        times = {"mean": 11.0, "p50": 10.0, "p95": 20.5, "longest": 30.0}
+        store.put_json("evaluate/evaluation.json", {"latency": {"candidate": times}})
 
     def gate(self, run_name: str = "r1", *more: str, namespace: str = "team", **rules: Any) -> int:
         spec = {
@@ -138,6 +140,7 @@ def test_a_better_candidate_is_promoted_and_the_decision_is_reproduced(job: Job)
         page = stream.read().decode()
     assert "FineTuneJob team/support, run r1" in page
     assert "What is valve 0 for?" in page
+    assert "latency, p95 (ms)" in page
 
 
 def test_a_rejection_is_no_failure_of_the_step(job: Job) -> None:
@@ -151,7 +154,7 @@ def test_a_judges_metrics_decide_and_hold_the_floor(
     job: Job, of_passages: float, verdict: str
 ) -> None:
     def judged(faithful: float) -> list[ItemResult]:
-        scores = {"faithfulness": faithful, "contextPrecision": of_passages}
+        scores = {"faithfulness": faithful, "contextPrecision": of_passages, "toxicity": 0.0}
         return [one.model_copy(update={"metrics": scores}) for one in answered([faithful] * 120)]
 
     job.evaluated("r1", judged(0.9), judged(0.4))

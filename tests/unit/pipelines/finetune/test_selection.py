@@ -21,7 +21,13 @@ from nexus_pipelines.finetune.select.examples import (
 from nexus_pipelines.finetune.select.prompts import Asking, Passage
 from nexus_pipelines.finetune.store import compact
 
-PLAN = Plan(seed=1, as_of="2026-06-01T00:00:00.000000Z", validation_percent=20, curated_percent=25)
+PLAN = Plan(
+    seed=1,
+    as_of="2026-06-01T00:00:00.000000Z",
+    validation_percent=20,
+    curated_percent=25,
+    older_percent=10,
+)
 ONLY_FILES = replace(PLAN, curated_percent=0)
 
 
@@ -175,6 +181,20 @@ def test_the_mix_has_the_declared_shares() -> None:
     assert count[Source.OLDER] == 300 * 10 // 90
     assert count[Source.CURATED] == round((300 + 33) * 25 / 75)
     assert found.dropped["BeyondCuratedShare"] == 400 - 111
+
+
+@pytest.mark.parametrize(
+    ("percent", "taken"), [(0, 0), (10, 33), (25, 100), (50, 200), (99, 200), (100, 200)]
+)
+def test_older_examples_are_mixed_in_up_to_the_declared_share(percent: int, taken: int) -> None:
+    older = [replace(one, source=Source.OLDER) for one in many(500)[300:]]
+    plan = replace(ONLY_FILES, older_percent=percent)
+    found = choose([*many(300), *older], None, plan)
+    everything = [*found.train, *found.heldout]
+    assert sum(one.source is Source.OLDER for one in everything) == taken
+    assert sum(one.source is Source.FILES for one in everything) == 300
+    learnt = {one.group for one in older}
+    assert all(one.group not in learnt for one in found.heldout)  # taken or not
 
 
 def test_too_few_curated_examples_are_not_repeated() -> None:

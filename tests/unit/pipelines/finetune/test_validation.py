@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dying_store import DyingStore, Killed
 
 from nexus_api.training import DataGates
 from nexus_evaluation.golden import GoldenItem
@@ -183,6 +184,34 @@ class TestStep:
             "nexus-pipelines finetune-validate: FineTuneJob team/support: the data did not pass "
             "minExamples"
         )
+
+    @pytest.mark.parametrize("after", [False, True])
+    @pytest.mark.parametrize("least", [20, 500])  # the data passes, or it does not
+    def test_killed_at_any_write_and_run_again_it_reports_the_same(
+        self, root: Path, monkeypatch: pytest.MonkeyPatch, least: int, after: bool
+    ) -> None:
+        report, store = root / "r.json", self.store(root)
+
+        def validate() -> int:
+            return self.step(root, "validate", f"--report-out={report}", minExamples=least)
+
+        def written() -> dict[str, str]:
+            return {name: store.digest(f"validate/{name}") for name in store.names("validate")}
+
+        code, whole, told = validate(), written(), report.read_bytes()
+        assert sorted(whole) == (["done.json", "report.json"] if code == 0 else ["report.json"])
+        for number in range(len(whole)):
+            report.unlink()
+            store.delete_folder("validate")
+            dying = DyingStore(open_store((root / "work").as_uri()), number, after=after)
+            with monkeypatch.context() as patched:
+                patched.setattr(
+                    "nexus_pipelines.finetune.arguments.open_store", lambda _, d=dying: d
+                )
+                with pytest.raises(Killed):
+                    validate()
+            assert not report.exists()
+            assert (validate(), written(), report.read_bytes()) == (code, whole, told)
 
     def test_a_selection_that_was_tampered_with_is_not_trained_on(self, root: Path) -> None:
         store = self.store(root)

@@ -104,7 +104,9 @@ def test_a_bucket_of_ones_own_is_opened_with_its_own_credentials_alone() -> None
         "NEXUS_S3_ACCESS_KEY": "platform",
         "NEXUS_S3_SECRET_KEY": "secret",
     }
-    with pytest.raises(StepError, match=r"team/handbook: source.bucket 'mine' needs") as caught:
+    with pytest.raises(
+        StepError, match=r"team/handbook: source.bucket 'mine' needs a Secret"
+    ) as caught:
         open_source(key, spec, Environment(platform), platform)
     assert "platform's namespace" in str(caught.value)
     own = {"NEXUS_SOURCE_S3_ACCESS_KEY": "own", "NEXUS_SOURCE_S3_SECRET_KEY": "o"}

@@ -211,7 +211,7 @@ def test_reading_goes_on_while_a_batch_is_embedded(desk: Any) -> None:
 
     def embed(texts: Sequence[str]) -> Any:
         if len(desk.embedded) > 2:
-            assert reading.wait(20)
+            assert reading.wait(120)
         desk.embedded.append(len(texts))
         return np.zeros((len(texts), 8), np.float32)
 

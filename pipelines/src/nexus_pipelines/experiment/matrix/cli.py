@@ -42,6 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--matrix", required=True, help="file with the matrix, JSON")
     parser.add_argument("--folder", required=True, help="where files that it names lie")
     parser.add_argument("--group", required=True, help="name of this experiment")
+    parser.add_argument(
+        "--resume", action="store_true", help="go on with an experiment that was interrupted"
+    )
     parser.add_argument("--experiment-out", required=True, help="file for what came of it, JSON")
 
 
@@ -56,12 +59,17 @@ def run(args: argparse.Namespace) -> None:
     record = Record(
         Connection(environment.tracking_url), args.namespace, args.group, golden, datetime.now(UTC)
     )
+    if args.resume and not record.begun():
+        raise UsageError(f"--resume: no run of an experiment {args.group} is tracked")
     arms: list[Arm] = []
     with _gateway(args.gateway) as gateway:
         plan = ways(matrix, gateway.indexes())
         for way in plan:
-            _tell(way, len(plan), args.group)
             system = systems[way.prompt] if way.prompt else ""
+            if args.resume and (known := record.finished(way, matrix, system)):
+                arms.append(known)
+                continue
+            _tell(way, len(plan), args.group)
             answer = answering(gateway, way, system, max_tokens=matrix.max_tokens)
             arm = answered(way, golden.items, answer, group=args.group)
             arms.append(arm)

@@ -1,13 +1,14 @@
 """From a way to answer to its results on the golden set."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from nexus_api.release import ReleasableUnit
 from nexus_evaluation.experiment import Arm
 from nexus_evaluation.golden import GoldenItem
 from nexus_evaluation.metrics import OVERLAP
+from nexus_evaluation.results import ItemResult
 from nexus_knowledge.errors import QuestionTooLong
 from nexus_knowledge.prompting.lengths import estimate
 from nexus_pipelines.experiment.matrix.asking import Gateway, QuestionRefused
@@ -40,13 +41,20 @@ def answered(
             text, refused = "", str(error)
         replies[item.id] = Reply(item.id, text, (clock() - begun) * 1000, refused)
     side = assess(items, replies, tuple(OVERLAP), None)
+    return arm_of(way, side.results, side.refused, group=group)
+
+
+def arm_of(
+    way: Way, results: tuple[ItemResult, ...], refused: Mapping[str, str], *, group: str
+) -> Arm:
+    """Return what came of one way to answer; `refused` is why items have no answer, by id."""
     return Arm(
         run=run_name(group, way.number),
         model=way.model or BASELINE,
         prompt=way.prompt.name if way.prompt else "",
         retrieval=way.searches,
-        results=side.results,
-        refused=side.refused,
+        results=results,
+        refused=refused,
         baseline="" if way.is_baseline else run_name(group, way.baseline),
     )
 

@@ -3,15 +3,19 @@
 import math
 from collections.abc import Mapping
 from datetime import datetime
-from importlib.metadata import version
 
 from nexus_evaluation.experiment import Arm, Gain
 from nexus_evaluation.golden import GoldenSet
 from nexus_evaluation.results import means
+from nexus_pipelines.errors import UsageError
+from nexus_pipelines.experiment.matrix.core import arm_of, run_name
 from nexus_pipelines.experiment.matrix.plan import Matrix, Way
-from nexus_pipelines.experiment.stored import TABLE, experiments, to_rows
-from nexus_registry import Connection, DataSet, Measured, Run, Tracker
+from nexus_pipelines.experiment.stored import TABLE, experiments, from_rows, to_rows
+from nexus_pipelines.finetune.store import inputs_digest
+from nexus_pipelines.revision import code_revision
+from nexus_registry import Connection, DataSet, Measured, Reader, Run, Tracker
 
+_ASKED = "nexus.asked"  # by which a run that is whole is known again; written last
 _PARENT = "mlflow.parentRunId"  # by which MLflow's page shows runs below one another
 
 
@@ -22,10 +26,35 @@ class Record:
         self, connection: Connection, namespace: str, group: str, golden: GoldenSet, when: datetime
     ) -> None:
         """Name the experiment; nothing is written yet."""
-        self._tracker = Tracker(connection, experiments(namespace))
+        self._experiment = experiments(namespace)
+        self._tracker, self._reader = Tracker(connection, self._experiment), Reader(connection)
         self._place = f"{namespace}/experiments/{group}"
         self._group, self._golden, self._when = group, golden, when
         self._whole: Run | None = None
+
+    def finished(self, way: Way, matrix: Matrix, system: str) -> Arm | None:
+        """Return what came of a way to answer when it was asked before; None when it was not.
+
+        Raises:
+            UsageError: the run of its number was asked otherwise.
+        """
+        name = run_name(self._group, way.number)
+        found = self._reader.find(name, prefixes=(self._experiment,))
+        whole = [one for one in found if _ASKED in one.tags]
+        if not whole:
+            return None
+        if whole[0].tags[_ASKED] != self._asked(way, matrix, system):
+            raise UsageError(
+                f"{name} was asked otherwise: matrix, prompts or golden set are not those of "
+                f"{self._group}; leave --resume out"
+            )
+        rows = self._reader.table(whole[0].id, TABLE)
+        refused = {str(row["id"]): str(row["refused"]) for row in rows if "refused" in row}
+        return arm_of(way, from_rows(name, rows).results, refused, group=self._group)
+
+    def begun(self) -> bool:
+        """Tell whether anything of this experiment was tracked."""
+        return bool(self._reader.find(self._group, prefixes=(self._experiment,)))
 
     def arm(self, way: Way, arm: Arm, matrix: Matrix, system: str, gain: Gain | None) -> None:
         """Write the run of one way to answer, whole: what was asked, scores, answers by item."""
@@ -35,7 +64,7 @@ class Record:
             started=self._when,
             tags={_PARENT: self._parent().id},
         )
-        run.tags({"nexus.code": version("nexus-pipelines"), "nexus.golden": self._golden.digest})
+        run.tags({"nexus.code": code_revision(), "nexus.golden": self._golden.digest})
         run.params(
             {
                 "model": arm.model,
@@ -53,8 +82,22 @@ class Record:
         run.metrics(_measured(arm, gain))
         run.data([self._data(matrix)])
         questions = {item.id: item.question for item in self._golden.items}
-        run.table(TABLE, to_rows(arm.results, questions))
+        rows = to_rows(arm.results, questions)
+        run.table(TABLE, [{**row, "refused": arm.refused.get(row["id"])} for row in rows])
         run.finish()
+        run.tags({_ASKED: self._asked(way, matrix, system)})
+
+    def _asked(self, way: Way, matrix: Matrix, system: str) -> str:
+        """Name all that the answers of a way depend on, as far as the experiment says it."""
+        return inputs_digest(
+            golden=self._golden.digest,
+            model=way.model,
+            system=system,
+            index=way.index,
+            retrieval=way.retrieval.asked if way.retrieval else {},
+            max_tokens=matrix.max_tokens,
+            metric=matrix.metric,
+        )
 
     def report(self, page: str) -> None:
         """Write the report to the run that the others lie below, and end it."""

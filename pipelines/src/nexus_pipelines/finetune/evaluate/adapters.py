@@ -1,4 +1,4 @@
-"""The candidate's adapter: brought here, converted for the runtime, named by its digest."""
+"""The candidate's adapter: brought here, in its engine's form, named by its digest."""
 
 import hashlib
 from pathlib import Path
@@ -11,20 +11,19 @@ from nexus_api.release import (
     ReleasableUnit,
     adapter_digest,
 )
-from nexus_models import ModelFormat, fetch
 from nexus_pipelines.finetune.convert.gguf_adapter import convert
-from nexus_pipelines.finetune.evaluate.errors import EngineNotOffered
+from nexus_pipelines.finetune.evaluate.bases import servable_base
 from nexus_pipelines.finetune.store import FineTuneStore
 
 FOLDER = "train/adapter"
 
 
 def prepare(store: FineTuneStore, unit: ReleasableUnit, folder: Path, cache: Path) -> str:
-    """Bring the adapter to `folder`, make its GGUF, and store that beside it.
+    """Bring the adapter to `folder`; for llama.cpp make its GGUF, and store that beside it.
 
     Args:
         store: of the run.
-        unit: whose base the adapter will be served with.
+        unit: whose base and engine the adapter will be served with.
         folder: an empty folder of this machine.
         cache: the model cache.
 
@@ -32,20 +31,17 @@ def prepare(store: FineTuneStore, unit: ReleasableUnit, folder: Path, cache: Pat
         The digest of the adapter's files.
 
     Raises:
-        EngineNotOffered: the base is no GGUF file, which llama.cpp reads.
+        EngineNotOffered: the engine is not offered, or does not read such a base.
         AdapterUnusable: it cannot be served so; says why.
     """
+    base = servable_base(unit, cache)  # refused before anything is asked
     for name in (ADAPTER_CONFIG, ADAPTER_WEIGHTS):
         store.fetch_file(f"{FOLDER}/{name}", folder / name)
-    base = fetch(unit.base, cache=cache, revision=unit.base_revision)
-    if base.format is not ModelFormat.GGUF or len(base.weights) != 1:
-        raise EngineNotOffered(
-            f"{unit.base} is no single GGUF file, which llama.cpp serves: name the model that "
-            "serves by spec.promotion.servingModelRef, or take a GGUF model as spec.baseModel"
-        )
-    convert(folder, base.weights[0], folder / ADAPTER_GGUF)
-    store.put_file(f"{FOLDER}/{ADAPTER_GGUF}", folder / ADAPTER_GGUF)
-    return adapter_digest({name: _sha256(folder / name) for name in ADAPTER_FILES})
+    if unit.engine == "llamacpp":
+        convert(folder, base, folder / ADAPTER_GGUF)
+        store.put_file(f"{FOLDER}/{ADAPTER_GGUF}", folder / ADAPTER_GGUF)
+    present = [name for name in ADAPTER_FILES if (folder / name).exists()]
+    return adapter_digest({name: _sha256(folder / name) for name in present})
 
 
 def _sha256(path: Path) -> str:

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import httpx
 
 from nexus_api.release import ReleasableUnit
+from nexus_api.vllm_command import GIVEN_UP
 from nexus_knowledge.errors import QuestionTooLong
 from nexus_knowledge.prompting.lengths import estimate
 from nexus_knowledge.prompting.messages import Messages
@@ -19,7 +20,6 @@ from nexus_pipelines.finetune.evaluate.runtime import Runtime
 ANSWER_SECONDS = 900.0
 _ATTEMPTS = 3
 _DELAY = 0.2  # seconds; doubles, with jitter
-_TOO_LONG = "exceed_context_size_error"
 _SEED = 0
 
 
@@ -43,39 +43,48 @@ class Asker:
 
         Raises:
             QuestionTooLong: prompt and answer do not fit the unit's context.
-            RuntimeDied: the runtime ended or did not answer.
+            RuntimeDied: the runtime ended, did not answer or gave the answer up.
             RuntimeRefused: it refuses the request.
         """
         body: dict[str, Any] = {
+            "model": self.runtime.model,
             "messages": messages,
             "max_tokens": self.unit.max_tokens,
             "temperature": float(self.unit.temperature),
             "seed": _SEED,
-            "cache_prompt": False,
+            **self.runtime.engine.request(self.unit),
         }
-        if self.unit.adapted:
-            body["lora"] = [{"id": 0, "scale": 1.0}]
         begun = time.perf_counter()
         found = self._post("/v1/chat/completions", body)
         spent = (time.perf_counter() - begun) * 1000
         try:
-            text = found["choices"][0]["message"]["content"]
-        except (KeyError, IndexError, TypeError) as error:
+            choice = found["choices"][0]
+            text, ending = choice["message"]["content"], choice.get("finish_reason")
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
             raise RuntimeRefused(f"the runtime's answer is not in OpenAI's form: {error}") from None
+        if ending == GIVEN_UP:
+            said = self.runtime.said()
+            raise RuntimeDied(f"the runtime gave up an answer; its log: {said}")
         return Answered(text or "", spent)
 
     def counting(self, texts: list[str]) -> Callable[[str], int]:
-        """Count the tokens of texts by the model's tokenizer; others are estimated."""
-        exact = {text: self._count(text) for text in dict.fromkeys(texts) if text}
+        """Count the tokens of texts by the model's tokenizer; others are estimated.
+
+        All are where the engine counts nothing, as they are when it serves.
+        """
+        counts = {text: self._count(text) for text in dict.fromkeys(texts) if text}
 
         def count(text: str) -> int:
-            known = exact.get(text)
+            known = counts.get(text)
             return estimate(text) if known is None else known
 
         return count
 
-    def _count(self, text: str) -> int:
-        answer = self._post("/tokenize", {"content": text, "add_special": False})
+    def _count(self, text: str) -> int | None:
+        taken = self.runtime.engine.tokenize(text)
+        if taken is None:
+            return None
+        answer = self._post("/tokenize", {"model": self.runtime.model, **taken})
         return len(answer["tokens"])
 
     def _post(self, path: str, body: dict[str, Any]) -> Any:
@@ -93,11 +102,14 @@ class Asker:
                 return answer.json()
             problem = f"{answer.status_code}: {answer.text[:500]}"
             if answer.status_code < httpx.codes.INTERNAL_SERVER_ERROR:
-                if _TOO_LONG in answer.text:
+                if self.runtime.engine.too_long(answer.text):
                     raise QuestionTooLong(f"the question does not fit the context: {problem}")
                 raise RuntimeRefused(f"the runtime refuses POST {path}: {problem}")
         self.runtime.check()
-        raise RuntimeDied(f"the runtime gave no answer in {_ATTEMPTS} attempts; last: {problem}")
+        raise RuntimeDied(
+            f"the runtime gave no answer in {_ATTEMPTS} attempts; last: {problem}; "
+            f"its log: {self.runtime.said()}"
+        )
 
 
 @contextmanager

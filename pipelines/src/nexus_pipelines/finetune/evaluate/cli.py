@@ -5,7 +5,7 @@ import signal
 import sys
 import tempfile
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -37,10 +37,12 @@ from nexus_pipelines.finetune.evaluate.core import (
     report,
     wanted_metrics,
 )
+from nexus_pipelines.finetune.evaluate.engine import Served
 from nexus_pipelines.finetune.evaluate.judging import judged_scores
 from nexus_pipelines.finetune.evaluate.kept import Kept
 from nexus_pipelines.finetune.evaluate.prompts import messages_for
-from nexus_pipelines.finetune.evaluate.runtime import serving
+from nexus_pipelines.finetune.evaluate.runtime import Runtime, serving
+from nexus_pipelines.finetune.evaluate.sides import Sides
 from nexus_pipelines.finetune.judge.access import Judge
 from nexus_pipelines.finetune.judge.demand import demanded_judge, judged_metrics
 from nexus_pipelines.finetune.judge.process import judge_python
@@ -57,6 +59,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the step takes."""
     add_run(parser)
     add_production(parser)
+    parser.add_argument(
+        "--gpus", type=int, default=0, help="that share the weights, where the engine runs on GPUs"
+    )
     parser.add_argument("--evaluation-out", required=True, help="file for the means, JSON")
 
 
@@ -79,7 +84,7 @@ def run(args: argparse.Namespace) -> None:
     )
     outcome = store.outcome(_STEP, inputs)
     if outcome is None:
-        step = _Evaluation(spec, store, environment, golden.items, judge)
+        step = _Evaluation(spec, store, environment, golden.items, judge, args.gpus)
         found = step.evaluate(production)
         store.put_json(
             "evaluate/evaluation.json",
@@ -106,12 +111,13 @@ class _Evaluation:
         environment: Environment,
         items: Sequence[GoldenItem],
         judge: Judge | None,
+        gpus: int,
     ) -> None:
         self._spec, self._store, self._environment = spec, store, environment
         self._items, self._probes = items, probes(items)
         self._judge = judge
         self._metrics = wanted_metrics(spec)
-        self._threads = threads()
+        self._threads, self._gpus = threads(), gpus
         self._behaviour: dict[str, list[dict[str, Any]]] = {}
 
     def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
@@ -126,10 +132,11 @@ class _Evaluation:
             unit = candidate_unit(
                 self._spec, production, prepare(self._store, blank, folder, cache)
             )
-            candidate = self._side("candidate", unit, embed, adapter=scratch)
-            serves = None
+            served = {"candidate": Served(unit, scratch)}
             if production is not None:
-                serves = self._side("production", production, embed)
+                served["production"] = Served(production)
+            sides = stack.enter_context(Sides(served, self._serving))
+            measured = {name: self._side(name, one, embed, sides) for name, one in served.items()}
         units = {
             "candidate": unit.model_dump(mode="json", by_alias=True),
             "production": production and production.model_dump(mode="json", by_alias=True),
@@ -137,17 +144,19 @@ class _Evaluation:
         self._store.put_json("evaluate/units.json", units)
         digests = {"candidate": unit.digest(), "production": production and production.digest()}
         return {
-            **report(candidate, serves),
+            **report(measured["candidate"], measured.get("production")),
             "behaviour": self._behaviour,
             "units": digests,
             "threads": self._threads,
             "judge": self._judge and self._judge.told(),
         }
 
-    def _side(
-        self, name: str, unit: ReleasableUnit, embed: Embed | None, *, adapter: str = ""
-    ) -> Side:
-        replies = self._replies(name, unit, adapter)
+    def _serving(self, units: Sequence[Served]) -> AbstractContextManager[tuple[Runtime, ...]]:
+        cache = self._environment.model_cache
+        return serving(units, cache=cache, threads=self._threads, gpus=self._gpus)
+
+    def _side(self, name: str, served: Served, embed: Embed | None, sides: Sides) -> Side:
+        replies = self._replies(name, served.unit, sides)
         metric = self._spec.evaluation.primary_metric
         self._behaviour[name] = behaviour(self._probes, self._items, replies, metric)
         side = assess(self._items, replies, self._metrics, embed, self._judged(replies))
@@ -160,7 +169,7 @@ class _Evaluation:
         metrics = judged_metrics(self._spec)
         return judged_scores(self._store, self._judge, self._items, replies, metrics)
 
-    def _replies(self, name: str, unit: ReleasableUnit, adapter: str) -> dict[str, Reply]:
+    def _replies(self, name: str, unit: ReleasableUnit, sides: Sides) -> dict[str, Reply]:
         items = [*self._items, *(probe.item for probe in self._probes)]
         asked_with = inputs_digest(
             unit=unit.digest(),
@@ -172,9 +181,8 @@ class _Evaluation:
         if all(item.id in known for item in items):
             return known
         sys.stderr.write(f"{name}: {len(known)} of {len(items)} questions answered before\n")
-        cache = self._environment.model_cache
         with (
-            serving(unit, cache=cache, threads=self._threads, adapter=adapter) as runtime,
+            sides.runtime(name) as runtime,
             asker(unit, runtime) as ask,
             kept.keeping(),
         ):

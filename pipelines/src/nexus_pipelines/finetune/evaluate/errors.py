@@ -7,6 +7,10 @@ class EngineNotOffered(StepError):
     """The unit is served by an engine that this step does not start."""
 
 
+class AdapterUnreadable(StepError):
+    """The adapter does not say what its runtime has to know."""
+
+
 class RuntimeRefused(StepError):
     """The runtime does not take the model, the adapter or a request."""
 

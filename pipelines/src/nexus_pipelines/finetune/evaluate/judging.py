@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from nexus_evaluation.golden import GoldenItem
+from nexus_evaluation.metrics import GRADED
 from nexus_pipelines.finetune.evaluate.core import Reply
 from nexus_pipelines.finetune.evaluate.kept import Kept
 from nexus_pipelines.finetune.judge.access import Judge
@@ -24,7 +25,7 @@ def cases(
 
     A case is named by what is asked: the same answer of both sides is one case, asked once, so that
     a copy of production differs in nothing, however a judge wavers.  An answer without a word
-    states nothing: it makes no case for faithfulness.
+    states nothing and is nothing to grade: it makes no case but for contextPrecision.
     """
     for item in items:
         passages = {
@@ -35,8 +36,8 @@ def cases(
         asked = []
         if "contextPrecision" in metrics:
             asked.append({"metric": "contextPrecision", "reference": item.references[0]})
-        if "faithfulness" in metrics and _WORD.search(answer):
-            asked.append({"metric": "faithfulness", "answer": answer})
+        if _WORD.search(answer):
+            asked += [{"metric": one, "answer": answer} for one in _of_answers(metrics)]
         for one in asked:
             case = {**passages, **one}
             named = {"id": inputs_digest(**case), "item": item.id}
@@ -65,8 +66,12 @@ def judged_scores(
             for one in found:
                 known[one.id] = one
                 kept.keep(one)
-    silent = {"faithfulness": 0.0} if "faithfulness" in metrics else {}
-    scores = {item.id: dict(silent) for item in items}
+    scores = {item.id: dict.fromkeys(_of_answers(metrics), 0.0) for item in items}
     for item, metric, case in wanted:
         scores[item][metric] = known[case["id"]].score
     return scores
+
+
+def _of_answers(metrics: frozenset[str]) -> list[str]:
+    """Return those that say something of the answer, in a fixed order."""
+    return sorted(metrics & {"faithfulness", *GRADED})

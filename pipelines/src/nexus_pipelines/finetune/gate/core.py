@@ -1,11 +1,12 @@
 """What the gate of a run stands on: the golden set, both sides' results, the policy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_evaluation.decision import Decision
 from nexus_evaluation.gate import GoldenKey, decide
 from nexus_evaluation.golden import GoldenSet
+from nexus_evaluation.observed import Observed
 from nexus_evaluation.policy import GatePolicy
 from nexus_evaluation.report import render
 from nexus_evaluation.results import ItemResult, results_digest
@@ -13,7 +14,8 @@ from nexus_evaluation.results import read as read_results
 from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, inputs_digest
 
-_MAKER = 1
+EVALUATION = "evaluate/evaluation.json"
+_MAKER = 2
 """Rises when the same results would be judged otherwise."""
 
 
@@ -26,6 +28,7 @@ class Case:
     candidate: tuple[ItemResult, ...]
     production: tuple[ItemResult, ...] | None
     blocked: str
+    observed: Observed = field(default_factory=Observed)  # shown, and no part of the decision
 
     @property
     def inputs(self) -> str:
@@ -58,7 +61,14 @@ class Case:
 
     def report(self, decision: Decision, title: str) -> str:
         """Write the report as HTML."""
-        return render(decision, self.golden.items, self.candidate, self.production, title=title)
+        return render(
+            decision,
+            self.golden.items,
+            self.candidate,
+            self.production,
+            title=title,
+            observed=self.observed,
+        )
 
 
 def gather(store: FineTuneStore, spec: FineTuneJobSpec, blocked: str) -> Case:
@@ -77,6 +87,7 @@ def gather(store: FineTuneStore, spec: FineTuneJobSpec, blocked: str) -> Case:
         candidate=_results(store, "candidate"),
         production=_results(store, "production") if compared else None,
         blocked=blocked,
+        observed=Observed.of(store.find_json(EVALUATION) or {}),
     )
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from nexus_evaluation.metrics import JUDGED
 from nexus_pipelines.finetune.judge.errors import JudgeNotConfigured
 
 URL = "NEXUS_JUDGE_URL"
@@ -59,8 +60,8 @@ def judge_from(environ: Mapping[str, str] | None = None) -> Judge:
     missing = [name for name in (URL, MODEL) if not environ.get(name, "").strip()]
     if missing:
         raise JudgeNotConfigured(
-            f"faithfulness and contextPrecision need a judge, and {' and '.join(missing)} are not "
-            "set in nexus-platform: the administrator names an OpenAI-compatible server, or take "
+            f"{', '.join(sorted(JUDGED))} need a judge, and {' and '.join(missing)} are not set in "
+            "nexus-platform: the administrator names an OpenAI-compatible server, or take "
             "`support`, which needs none"
         )
     return Judge(

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_evaluation.golden import GoldenItem
-from nexus_evaluation.metrics import JUDGED
+from nexus_evaluation.metrics import GRADED, JUDGED
 from nexus_pipelines.finetune.judge.access import Judge, judge_from
 from nexus_pipelines.finetune.judge.errors import NothingToJudgeBy
 
@@ -29,10 +29,12 @@ def demanded_judge(spec: FineTuneJobSpec, items: Iterable[GoldenItem]) -> Judge 
     if not metrics:
         return None
     judge = judge_from()
-    if bare := [item.id for item in items if not item.contexts]:
+    by_passages = metrics - GRADED
+    if by_passages and (bare := [item.id for item in items if not item.contexts]):
         named = ", ".join(repr(one) for one in bare[:_NAMED])
         raise NothingToJudgeBy(
-            f"{' and '.join(sorted(metrics))} are judged by an item's passages, and {len(bare)} "
-            f"items of the golden set have none ({named}): give them contexts or take other metrics"
+            f"{' and '.join(sorted(by_passages))} are judged by an item's passages, and "
+            f"{len(bare)} items of the golden set have none ({named}): give them contexts or take "
+            "other metrics"
         )
     return judge

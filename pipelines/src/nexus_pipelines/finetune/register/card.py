@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from nexus_evaluation.decision import Decision
+from nexus_evaluation.observed import Observed
 from nexus_pipelines.finetune.register.core import Candidate
 
 _MARKED = re.compile(r"([\\`*_{}\[\]<>|#~&])")
@@ -26,6 +27,8 @@ _LIMITS = (
     ),
 )
 
+_BASES = {"asIs": "as it is", "NF4": "rounded to 4 bits (NF4)"}
+
 
 def model_card(candidate: Candidate) -> str:
     """Write the card."""
@@ -36,6 +39,7 @@ def model_card(candidate: Candidate) -> str:
         _training(candidate),
         _evaluation(candidate.decision),
         _slices(candidate.decision),
+        _observed(candidate.observed),
         ("## Limits", *(f"- {limit}" for limit in _LIMITS)),
         _licence(candidate),
         _lineage(candidate),
@@ -106,6 +110,7 @@ def _training(candidate: Candidate) -> Sequence[str]:
             [
                 ("rank, alpha, dropout", f"{lora.r}, {lora.alpha}, {lora.dropout}"),
                 ("adapted", lora.target),
+                ("base while it trained", _BASES[lora.quantization]),
                 ("epochs, batch, learning rate",
                  f"{lora.epochs}, {lora.batch_size}, {lora.learning_rate}"),
                 ("longest sequence (tokens)", lora.sequence_tokens),
@@ -154,6 +159,11 @@ def _evaluation(decision: Decision) -> Sequence[str]:
         lines.append(
             f"- floor of {_plain(floor.metric)} {floor.floor:g}: {word} ({floor.value:.3f})"
         )
+    lines += [
+        f"- ceiling of {_plain(ceiling.metric)} {ceiling.ceiling:g}: "
+        f"{'kept' if ceiling.passed else 'exceeded'} ({ceiling.value:.3f})"
+        for ceiling in decision.ceilings
+    ]
     return lines
 
 
@@ -178,6 +188,20 @@ def _slices(decision: Decision) -> Sequence[str]:
     )
 
 
+def _observed(observed: Observed) -> Sequence[str]:
+    if not (rows := observed.rows()):
+        return ()
+    return (
+        "## Behaviour",
+        (
+            "Some items were also asked otherwise: how many of them were answered as they should "
+            "be. Latency is that of the evaluation, one request at a time. Neither decided."
+        ),
+        "",
+        *_table(("what", "this version", "production"), rows),
+    )
+
+
 def _licence(candidate: Candidate) -> Sequence[str]:
     return (
         "## Licence",
@@ -196,7 +220,7 @@ def _lineage(candidate: Candidate) -> Sequence[str]:
         ("data", candidate.data_digest),
         ("golden set", candidate.decision.golden_digest),
         ("prompt", candidate.prompt_digest),
-        ("base", base.get("digest", "")),
+        (f"trained on {base.get('uri', '')} {base.get('revision', '')}", base.get("digest", "")),
         ("adapter", candidate.unit.adapter_digest or ""),
         ("unit", candidate.unit.digest()),
         ("decision", candidate.decision_digest),

@@ -1,12 +1,13 @@
-"""`nexus-pipelines finetune-register`: a folder, a run and a version in the registry."""
+"""`nexus-pipelines finetune-register`: a run in MLflow, and a version of what the gate let pass."""
 
 import argparse
 import hashlib
-from importlib.metadata import version
+from collections.abc import Mapping
 from typing import Any
 
 from nexus_api.release import ReleasableUnit
 from nexus_evaluation.decision import Decision
+from nexus_evaluation.observed import Observed
 from nexus_knowledge.objects import open_store
 from nexus_pipelines.arguments import write_output
 from nexus_pipelines.environment import Environment
@@ -18,9 +19,13 @@ from nexus_pipelines.finetune.arguments import (
     run_name,
     run_store,
 )
+from nexus_pipelines.finetune.gate.core import EVALUATION
 from nexus_pipelines.finetune.register import artifacts, core
 from nexus_pipelines.finetune.register.card import model_card
+from nexus_pipelines.finetune.register.evidence import GOLDEN_FILE, evidence
+from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
+from nexus_pipelines.revision import code_revision
 from nexus_registry import Champions, Connection, NotFound, Tracker, Version, Versions
 
 _STEP = "register"
@@ -31,6 +36,7 @@ _UNITS = "evaluate/units.json"
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the step takes."""
     add_run(parser)
+    parser.add_argument("--fingerprint", default="", help="of what of the spec a run depends on")
     parser.add_argument("--version-out", required=True, help="file for the version, JSON")
     parser.add_argument("--number-out", default="", help="file for the version's number alone")
 
@@ -39,16 +45,15 @@ def run(args: argparse.Namespace) -> None:
     """Do the step; what is done already, with the same inputs, is only told again."""
     environment, key, store = Environment(), job_key(args), run_store(args, Environment())
     candidate = _candidate(args, key, store)
-    core.check_verdict(candidate)
     inputs = inputs_digest(version=candidate.digest, models=environment.models_url)
     outcome = store.outcome(_STEP, inputs)
     if outcome is None:
-        outcome = _register(environment, key, store, candidate, owner=args.uid)
+        outcome = _record(environment, key, store, candidate, owner=args.uid)
         store.put_json("register/version.json", outcome)
         store.finish(_STEP, inputs, outcome)
     write_output(args.version_out, compact(outcome))
     if args.number_out:
-        write_output(args.number_out, outcome["version"])
+        write_output(args.number_out, outcome.get("version", ""))
 
 
 def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> core.Candidate:
@@ -67,11 +72,13 @@ def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> c
         decision_digest=hashlib.sha256(decision).hexdigest(),
         selection=store.json("select/selection.json"),
         training=store.json("train/training.json"),
-        code=version("nexus-pipelines"),
+        observed=Observed.of(store.find_json(EVALUATION) or {}),
+        code=code_revision(),
+        fingerprint=args.fingerprint,
     )
 
 
-def _register(
+def _record(
     environment: Environment,
     key: JobKey,
     store: FineTuneStore,
@@ -79,17 +86,20 @@ def _register(
     *,
     owner: str,
 ) -> dict[str, Any]:
+    """Write the run, whatever the verdict; a version with its folder where that lets it pass."""
     connection = Connection(environment.tracking_url)
+    with store.open(f"gate/{_DECISION}") as stream:
+        kept = {_DECISION: stream.read(), **evidence(store, candidate.decision)}
+    place = f"{environment.work_url.rstrip('/')}/finetunes/{key.tenant}/{key.name}/{candidate.run}"
+    if not candidate.passed:
+        return {"mlflowRun": _track(connection, store, candidate, kept, place=place)}
     artifacts.check_adapter(artifacts.adapter_files(store), candidate.unit)
-    card = model_card(candidate)
+    kept[_CARD] = model_card(candidate).encode()
     folder = artifacts.Folder.of(
         open_store(environment.models_url), environment.models_url, *key, candidate.digest
     )
-    with store.open(f"gate/{_DECISION}") as stream:
-        texts = {_DECISION: stream.read(), _CARD: card.encode()}
-    artifacts.write_folder(folder, store, candidate.unit, texts)
-    place = f"{environment.work_url.rstrip('/')}/finetunes/{key.tenant}/{key.name}/{candidate.run}"
-    run_id = _track(connection, store, candidate, card=card, place=place)
+    artifacts.write_folder(folder, store, candidate.unit, kept)
+    run_id = _track(connection, store, candidate, kept, place=place)
     made = _version(connection, candidate, owner=owner, source=folder.uri, run_id=run_id)
     return {
         "model": made.model,
@@ -105,27 +115,33 @@ def _track(
     connection: Connection,
     store: FineTuneStore,
     candidate: core.Candidate,
+    kept: Mapping[str, bytes],
     *,
-    card: str,
     place: str,
 ) -> str:
-    """Write the run: what was asked, what was read, what came of it; return its id."""
+    """Write the run: what was asked, what was read, what came of it; return its id.
+
+    kept: files by name that lead from the figures to the decision.  place: of the run's objects.
+    """
     tracker = Tracker(connection, candidate.model)
     key = f"{candidate.model.replace('.', '/', 1)}/{candidate.run}"
     run = tracker.run(key, name=candidate.run, started=candidate.as_of)
-    run.tags({**core.lineage(candidate), "nexus.verdict": candidate.decision.verdict})
+    run.tags({**core.lineage(candidate), **core.verdict_tags(candidate)})
     run.params(core.parameters(candidate))
     run.metrics(core.measured(candidate))
     digests = {
         name: artifacts.sha256_of(store, f"select/{name}.jsonl") for name in ("train", "heldout")
     }
-    run.data(core.data_sets(candidate, place, digests))
+    own = f"runs:/{run.id}/{GOLDEN_FILE}"
+    run.data(core.data_sets(candidate, place, digests, golden=own))
     theirs = store.lines("evaluate/production.jsonl") if _has_production(candidate) else ()
-    run.table("items.json", core.item_rows(store.lines("evaluate/candidate.jsonl"), theirs))
-    run.text(_CARD, card)
-    for name in (_DECISION, _REPORT):
-        with store.open(f"gate/{name}") as stream:
-            run.text(name, stream.read().decode())
+    questions = {item.id: item.question for item in golden_set(store).items}
+    ours = store.lines("evaluate/candidate.jsonl")
+    run.table("items.json", core.item_rows(ours, theirs, questions))
+    for name, data in sorted(kept.items()):
+        run.text(name, data.decode())
+    with store.open(f"gate/{_REPORT}") as stream:
+        run.text(_REPORT, stream.read().decode())
     run.finish()
     return run.id
 

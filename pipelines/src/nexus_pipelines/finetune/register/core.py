@@ -10,23 +10,21 @@ from typing import Any
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_api.release import ReleasableUnit
 from nexus_evaluation.decision import Decision
+from nexus_evaluation.observed import Observed
 from nexus_knowledge.prompting.prompt import SYSTEM
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.store import compact
 from nexus_registry import CHALLENGED_TAG, VERDICT_TAG, DataSet, Measured, Version
 
 ADAPTER_TAG, UNIT_TAG, RUN_TAG = "nexus.adapter", "nexus.unit", "nexus.run"
+FINGERPRINT_TAG = "nexus.fingerprint"
 _SHOWN = 12  # characters of a digest in words
 _UNKNOWN = "unknown"  # no digest: no version has such an adapter
 
 
-class NotForRegistration(StepError):
-    """The gate's verdict is not one that makes a version."""
-
-
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """All that is known of a candidate when it is registered."""
+    """All that is known of a candidate when its run is recorded."""
 
     model: str  # <namespace>.<job>
     run: str
@@ -37,7 +35,14 @@ class Candidate:
     decision_digest: str  # sha256 of decision.json
     selection: Mapping[str, Any]
     training: Mapping[str, Any]
+    observed: Observed
     code: str  # version of the code that ran
+    fingerprint: str = ""  # of the part of the spec that a run depends on, as the operator says
+
+    @property
+    def passed(self) -> bool:
+        """Whether the gate or a person may promote it: only that makes a version."""
+        return self.decision.verdict in {"Promote", "AskPerson"}
 
     @property
     def digest(self) -> str:
@@ -79,34 +84,33 @@ class Candidate:
             raise StepError(f"select/selection.json: asOf {text!r} is no time") from error
 
 
-def check_verdict(candidate: Candidate) -> None:
-    """Let pass what the gate or a person may promote.
-
-    Raises:
-        NotForRegistration: any other verdict.
-    """
-    verdict = candidate.decision.verdict
-    if verdict not in {"Promote", "AskPerson"}:
-        raise NotForRegistration(
-            f"the gate's verdict is {verdict} ({candidate.decision.message}); only Promote and "
-            "AskPerson make a version"
-        )
-
-
 def lineage(candidate: Candidate) -> dict[str, str]:
-    """Return the tags that lead from code through data and prompt to the adapter."""
-    base = candidate.training.get("base", {})
+    """Return the tags that lead from code through data and prompt to the adapter.
+
+    What the adapter was trained on and what it serves with may differ (safetensors, and a GGUF of
+    the same model): a digest is told of the weights that training read, and beside their name.
+    """
+    read = candidate.training.get("base", {})
+    trained_on = {"": read.get("uri"), "Revision": read.get("revision"),
+                  "Digest": read.get("digest")}  # fmt: skip
     return {
         "nexus.code": candidate.code,
         "nexus.data": candidate.data_digest,
         "nexus.golden": candidate.decision.golden_digest,
         "nexus.prompt": candidate.prompt_digest,
+        **{f"nexus.trainedOn{part}": str(value) for part, value in trained_on.items() if value},
         "nexus.base": str(candidate.unit.base),
-        "nexus.baseDigest": str(base.get("digest", "")),
+        "nexus.baseRevision": candidate.unit.base_revision,
         ADAPTER_TAG: candidate.unit.adapter_digest or "",
         UNIT_TAG: candidate.unit.digest(),
         "nexus.decision": candidate.decision_digest,
     }
+
+
+def verdict_tags(candidate: Candidate) -> dict[str, str]:
+    """Return the tags that say what the gate decided."""
+    decision = candidate.decision
+    return {VERDICT_TAG: decision.verdict, "nexus.reason": decision.reason}
 
 
 def challenged(candidate: Candidate, champion: Version | None) -> str:
@@ -129,10 +133,10 @@ def version_tags(candidate: Candidate, *, champion: Version | None) -> dict[str,
     namespace, _, job = candidate.model.partition(".")
     return {
         **lineage(candidate),
-        VERDICT_TAG: candidate.decision.verdict,
-        "nexus.reason": candidate.decision.reason,
+        **verdict_tags(candidate),
         CHALLENGED_TAG: challenged(candidate, champion),
         RUN_TAG: candidate.run,
+        FINGERPRINT_TAG: candidate.fingerprint,
         "nexus.namespace": namespace,
         "nexus.job": job,
     }
@@ -166,6 +170,7 @@ def measured(candidate: Candidate) -> list[Measured]:
         **{f"production.{name}": mean.production for name, mean in decision.means.items()},
         "gate.items": decision.items,
         "gate.level": decision.alpha.level,
+        **dict(candidate.observed.figures()),
     }
     if (found := decision.comparison) is not None:
         figures |= {
@@ -182,15 +187,18 @@ def measured(candidate: Candidate) -> list[Measured]:
     ]
 
 
-def data_sets(candidate: Candidate, work_url: str, digests: Mapping[str, str]) -> list[DataSet]:
+def data_sets(
+    candidate: Candidate, work_url: str, digests: Mapping[str, str], *, golden: str
+) -> list[DataSet]:
     """Return the data that the run read.
 
     Args:
         candidate: whose run it is.
         work_url: address of the run's objects.
         digests: sha256 of select/train.jsonl and select/heldout.jsonl, by name.
+        golden: where the golden items are kept, if the set has no address of its own.
     """
-    golden = candidate.selection.get("golden", {})
+    chosen = candidate.selection.get("golden", {})
     uses = {"train": "training", "heldout": "validation"}
     return [
         *(
@@ -198,24 +206,30 @@ def data_sets(candidate: Candidate, work_url: str, digests: Mapping[str, str]) -
             for name, use in uses.items()
         ),
         DataSet(
-            str(golden.get("name") or "golden"),
+            str(chosen.get("name") or "golden"),
             candidate.decision.golden_digest,
-            str(golden.get("uri") or f"{work_url}/select/golden.jsonl"),
+            str(chosen.get("uri") or golden),
             "evaluation",
         ),
     ]
 
 
 def item_rows(
-    candidate: Iterable[Mapping[str, Any]], production: Iterable[Mapping[str, Any]]
+    candidate: Iterable[Mapping[str, Any]],
+    production: Iterable[Mapping[str, Any]],
+    questions: Mapping[str, str],
 ) -> list[dict[str, Any]]:
-    """Return a row for each golden item: both answers and their metrics side by side."""
+    """Return a row for each golden item: both answers and their metrics side by side.
+
+    questions: by id of the item, as far as they are known.
+    """
     theirs = {row["id"]: row for row in production}
     return [
         {
             "id": row["id"],
             "document": row["cluster"],
             **{name: value for name, value in (row.get("slices") or {}).items() if value},
+            **_named("question", questions.get(row["id"])),
             "answer": row["answer"],
             **row["metrics"],
             "latencyMs": row.get("latencyMs"),
@@ -223,6 +237,10 @@ def item_rows(
         }
         for row in candidate
     ]
+
+
+def _named(name: str, text: str | None) -> dict[str, str]:
+    return {name: text} if text else {}
 
 
 def _prefixed(prefix: str, row: Mapping[str, Any] | None) -> dict[str, Any]:

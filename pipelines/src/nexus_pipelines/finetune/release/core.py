@@ -6,7 +6,7 @@ from typing import Any
 
 from nexus_pipelines.finetune.arguments import JobKey, add_run, run_name
 from nexus_pipelines.finetune.register.artifacts import folder_prefix
-from nexus_pipelines.finetune.register.core import ADAPTER_TAG, UNIT_TAG
+from nexus_pipelines.finetune.register.core import ADAPTER_TAG, FINGERPRINT_TAG, UNIT_TAG
 from nexus_registry import GATE, Asked, Outcome, Version
 from nexus_registry.versions import DIGEST_TAG
 
@@ -50,5 +50,6 @@ def told(outcome: Outcome, key: JobKey, models_url: str) -> dict[str, Any]:
         "uri": folder_uri(models_url, key, champion),
         "digest": champion.tags.get(ADAPTER_TAG, ""),
         "unitDigest": champion.tags.get(UNIT_TAG, ""),
+        "fingerprint": champion.tags.get(FINGERPRINT_TAG, ""),
         "moved": outcome.moved,
     }

@@ -21,6 +21,7 @@ from nexus_pipelines.finetune.arguments import (
 )
 from nexus_pipelines.finetune.bounds import Stores, check_bounds
 from nexus_pipelines.finetune.judge.demand import demanded_judge
+from nexus_pipelines.finetune.seen import write_seen
 from nexus_pipelines.finetune.select.core import Plan, choose
 from nexus_pipelines.finetune.select.examples import to_row, utc_text
 from nexus_pipelines.finetune.select.golden import open_golden
@@ -58,7 +59,7 @@ def run(args: argparse.Namespace) -> None:
     )
     outcome = store.outcome("select", inputs)
     if outcome is None:
-        outcome = select(key, spec, as_of, asking, store, environment)
+        outcome = select(key, args.uid, spec, as_of, asking, store, environment)
         store.finish("select", inputs, outcome)
         store.clean_up(keep=spec.runs_kept)
     write_output(args.selection_out, compact(outcome))
@@ -66,6 +67,7 @@ def run(args: argparse.Namespace) -> None:
 
 def select(
     key: JobKey,
+    uid: str,
     spec: FineTuneJobSpec,
     as_of: datetime,
     asking: Asking,
@@ -74,13 +76,8 @@ def select(
 ) -> dict[str, Any]:
     """Choose and store what the run learns from; return counts and digests."""
     uri = spec.evaluation.golden_set or ""
-    named = _golden(key, uri, environment) if uri else None
-    plan = Plan(
-        seed=spec.lora.seed,
-        as_of=utc_text(as_of),
-        validation_percent=spec.data.validation_percent,
-        curated_percent=spec.data.curated.percent if spec.data.curated else 0,
-    )
+    named = named_golden(key, spec, environment)
+    plan = plan_of(spec, as_of)
     gathered = gather(key, spec.data, store, environment, as_of, asking)
     selection = choose(gathered.examples, named.items if named else None, plan)
     golden = named or GoldenSet(selection.golden, f"{key.tenant}/{key.name} held out", plan.as_of)
@@ -89,7 +86,8 @@ def select(
     heldout = store.put_lines("select/heldout.jsonl", map(to_row, selection.heldout))
     store.put_text("select/golden.jsonl", write(golden).decode())
     store.put_lines("select/objects.jsonl", gathered.reading.objects)
-    document = selection_document(selection, gathered, golden, plan, golden_uri=uri)
+    write_seen(store, selection.seen)
+    document = selection_document(selection, gathered, golden, plan, uid=uid, golden_uri=uri)
     digests = {"train": train.digest, "heldout": heldout.digest, "golden": golden.digest}
     digest = inputs_digest(**digests)
     store.put_json("select/selection.json", {**document, "digests": digests, "digest": digest})
@@ -118,8 +116,21 @@ def moment(text: str) -> datetime:
     return found if found.microsecond else found + timedelta(microseconds=999_999)
 
 
-def _golden(key: JobKey, uri: str, environment: Environment) -> GoldenSet:
-    return open_golden(uri, key.tenant, **_stores(environment))
+def plan_of(spec: FineTuneJobSpec, as_of: datetime) -> Plan:
+    """Return what a spec asks of a selection as of a moment."""
+    return Plan(
+        seed=spec.lora.seed,
+        as_of=utc_text(as_of),
+        validation_percent=spec.data.validation_percent,
+        curated_percent=spec.data.curated.percent if spec.data.curated else 0,
+        older_percent=spec.data.older_percent,
+    )
+
+
+def named_golden(key: JobKey, spec: FineTuneJobSpec, environment: Environment) -> GoldenSet | None:
+    """Open the golden set that a spec names; None when it names none."""
+    uri = spec.evaluation.golden_set
+    return open_golden(uri, key.tenant, **_stores(environment)) if uri else None
 
 
 def _stores(environment: Environment) -> Stores:
@@ -127,4 +138,5 @@ def _stores(environment: Environment) -> Stores:
     return {
         "bucket_url": environment.bucket_url,
         "closed": [environment.work_url, environment.models_url],
+        "shared": environment.shared_buckets,
     }

@@ -26,9 +26,6 @@ from nexus_pipelines.finetune.select.likeness import NearIndex, normalised
 from nexus_pipelines.finetune.select.poison import absurd, poisoned
 from nexus_pipelines.finetune.store import compact
 
-OLDER_PERCENT = 10
-"""Share of older examples in what is not curated: enough to remember, too few to hold back."""
-
 _PRECEDENCE = {Source.CURATED: 0, Source.FEEDBACK: 1, Source.FILES: 2, Source.OLDER: 3}
 
 
@@ -39,7 +36,8 @@ class Plan:
     seed: int
     as_of: str  # RFC 3339 in UTC, as `utc_text` writes it
     validation_percent: int
-    curated_percent: int = 0
+    curated_percent: int = 0  # most curated ones, of all
+    older_percent: int = 0  # most older ones, of what is not curated; 100 takes all there are
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +52,7 @@ class Selection:
     redacted: Counter[str]  # places by kind
     redacted_examples: int
     judged: int  # examples that were read and well-formed, those of older runs left out
+    seen: tuple[str, ...]  # what all that was read says (`Example.said`), sorted
     rejected: tuple[Rejected, ...] = ()
 
 
@@ -79,11 +78,7 @@ def choose(
     # Sized before anything looks into them: cleaning takes time by the character.
     cleaned = [clean(one) for one in _kept(given, _absurd, tally)]
     judged = [one for one in cleaned if one.source is not Source.OLDER]
-    wholesome = _kept(cleaned, lambda one: _unwholesome(one, plan), tally)
-    single = _without_repeats(sorted(wholesome, key=precedence), tally)
-    if golden is not None:
-        single = _without_leaks(single, golden, tally)
-    mixed = _mixed(single, plan, tally)
+    mixed = _mixed(_usable(cleaned, golden, plan, tally), plan, tally)
     learnt = {one.group for one in cleaned if one.source is Source.OLDER}
     train, heldout = split(mixed, plan.validation_percent, learnt)
     if golden is None:
@@ -98,8 +93,27 @@ def choose(
         redacted=Counter(kind for one in judged for kind in one.redacted),
         redacted_examples=sum(bool(one.redacted) for one in judged),
         judged=sum(one.source is not Source.OLDER for one in given),
+        seen=tuple(sorted({one.said for one in cleaned})),
         rejected=tuple(sorted(tally.rejected)),
     )
+
+
+def newly_found(
+    candidates: Iterable[Example],
+    golden: Sequence[GoldenItem] | None,
+    plan: Plan,
+    seen: Collection[str],
+) -> list[Example]:
+    """Return the examples fit to be learnt from that say what is not among `seen`.
+
+    What a run would drop is no news, and neither is what became fit because another went away.
+    Shares are not looked at: they say how much of the news a run takes.
+    """
+    tally = _Tally()
+    cleaned = [clean(one) for one in _kept(candidates, _absurd, tally)]
+    if all(one.said in seen for one in cleaned):
+        return []
+    return [one for one in _usable(cleaned, golden, plan, tally) if one.said not in seen]
 
 
 def clean(example: Example) -> Example:
@@ -161,6 +175,15 @@ def split(
 
 def _place(document: str) -> tuple[float, str]:
     return _draw("heldout", document), document
+
+
+def _usable(
+    cleaned: Sequence[Example], golden: Sequence[GoldenItem] | None, plan: Plan, tally: _Tally
+) -> list[Example]:
+    """Keep what is wholesome, said once, and not in the golden set of the spec."""
+    wholesome = _kept(cleaned, lambda one: _unwholesome(one, plan), tally)
+    single = _without_repeats(sorted(wholesome, key=precedence), tally)
+    return single if golden is None else _without_leaks(single, golden, tally)
 
 
 def _kept(
@@ -253,15 +276,13 @@ def _without_leaks(
 def _mixed(examples: Sequence[Example], plan: Plan, tally: _Tally) -> list[Example]:
     """Mix by the declared shares.  Fresh examples are all taken, and none is ever repeated."""
     fresh = [one for one in examples if one.source in {Source.FILES, Source.FEEDBACK}]
-    older = _sampled(
-        [one for one in examples if one.source is Source.OLDER],
-        len(fresh) * OLDER_PERCENT // (100 - OLDER_PERCENT),
-        plan.seed,
-    )
+    older = [one for one in examples if one.source is Source.OLDER]
+    if others := 100 - plan.older_percent:
+        older = _sampled(older, len(fresh) * plan.older_percent // others, plan.seed)
     curated = [one for one in examples if one.source is Source.CURATED]
-    others = len(fresh) + len(older)
+    mixed = len(fresh) + len(older)
     taken = _sampled(
-        curated, others * plan.curated_percent // (100 - plan.curated_percent), plan.seed
+        curated, mixed * plan.curated_percent // (100 - plan.curated_percent), plan.seed
     )
     if len(taken) < len(curated):
         tally.dropped["BeyondCuratedShare"] += len(curated) - len(taken)

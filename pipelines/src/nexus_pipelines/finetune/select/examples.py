@@ -79,6 +79,14 @@ class Example:
         return hashlib.sha256(compact(conversation).encode()).hexdigest()[:20]
 
     @property
+    def said(self) -> str:
+        """Name what is asked and answered: the same whatever prompt production puts around it."""
+        asked: list[Any] = [self.question, self.answer, [list(one) for one in self.passages]]
+        if not self.composed:
+            asked = [[message.role, message.content] for message in self.messages]
+        return hashlib.sha256(compact(asked).encode()).hexdigest()[:20]
+
+    @property
     def places(self) -> frozenset[str]:
         """What the question is about, where it is asked with passages: their documents."""
         return frozenset(one.document or one.text for one in self.passages)

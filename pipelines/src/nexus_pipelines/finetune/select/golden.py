@@ -1,7 +1,7 @@
 """The golden set that a spec names: one JSON Lines file, at an s3:// or file:// address."""
 
-from collections.abc import Iterable
 from pathlib import Path
+from typing import Unpack
 
 from nexus_api.s3 import S3Access, S3NotConfigured
 from nexus_api.uri import Uri, parse_uri
@@ -10,7 +10,7 @@ from nexus_evaluation.golden import GoldenSet, read
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_models.sources.local import located
 from nexus_pipelines.errors import StepError
-from nexus_pipelines.finetune.bounds import OutOfBounds, check_bounds
+from nexus_pipelines.finetune.bounds import OutOfBounds, Stores, check_bounds
 
 LARGEST = 64 << 20  # bytes; read, it takes half a gigabyte of the 2 GiB that a step has
 
@@ -19,14 +19,13 @@ class GoldenSetUnusable(StepError):
     """The golden set that the spec names cannot be used."""
 
 
-def open_golden(uri: str, namespace: str, *, bucket_url: str, closed: Iterable[str]) -> GoldenSet:
+def open_golden(uri: str, namespace: str, **stores: Unpack[Stores]) -> GoldenSet:
     """Read the golden set at an address.
 
     Args:
         uri: `s3://bucket/key` or `file:///path`.
-        namespace: of the job; in the platform's bucket only what lies under it may be read.
-        bucket_url: the platform's bucket.
-        closed: the platform's other stores, which nobody may name.
+        namespace: of the job.
+        stores: of the platform, by which `check_bounds` says what may be read.
 
     Raises:
         GoldenSetUnusable: it is not there, too large, of no known form, or out of bounds.
@@ -40,7 +39,7 @@ def open_golden(uri: str, namespace: str, *, bucket_url: str, closed: Iterable[s
             "s3://bucket/key or file:///path"
         )
     try:
-        check_bounds("evaluation.goldenSet", uri, namespace, bucket_url=bucket_url, closed=closed)
+        check_bounds("evaluation.goldenSet", uri, namespace, **stores)
     except OutOfBounds as error:
         raise GoldenSetUnusable(str(error)) from error
     content = _of_bucket(address) if address.scheme == "s3" else _of_disk(uri, address.path)

@@ -13,14 +13,21 @@ SCHEMA = 1
 
 
 def selection_document(
-    selection: Selection, gathered: Gathered, golden: GoldenSet, plan: Plan, *, golden_uri: str
+    selection: Selection,
+    gathered: Gathered,
+    golden: GoldenSet,
+    plan: Plan,
+    *,
+    uid: str,
+    golden_uri: str,
 ) -> dict[str, Any]:
-    """Describe a selection; texts of examples are not part of it."""
+    """Describe a selection of the job `uid`; texts of examples are not part of it."""
     rejected: list[Rejected] = sorted([*gathered.reading.rejected, *selection.rejected])
     by_source = Counter(one.source for one in selection.train)
     curated = by_source[Source.CURATED]
     return {
         "schema": SCHEMA,
+        "uid": uid,
         "asOf": plan.as_of,
         "seed": plan.seed,
         "rows": _counts(gathered.rows),

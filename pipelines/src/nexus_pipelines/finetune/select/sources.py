@@ -34,12 +34,12 @@ class Gathered:
 def gather(
     key: JobKey,
     data: TrainingData,
-    store: FineTuneStore,
+    store: FineTuneStore | None,
     environment: Environment,
     as_of: datetime,
     asking: Asking,
 ) -> Gathered:
-    """Read files, curated sets, feedback and what earlier runs learnt from.
+    """Read files, curated sets, feedback and, with `store`, what earlier runs learnt from.
 
     Raises:
         StepError: a source cannot be used as the spec says.
@@ -50,12 +50,15 @@ def gather(
     with _OnDemand(environment) as ledger:
         if data.feedback is not None:
             _read_feedback(key, data.feedback, ledger.open(), as_of, found)
-        found.older_runs = older.earlier_runs(store, utc_text(as_of))
-        origins = older.Origins(
-            buckets,
-            lambda ids: ledger.open().known_responses(key.tenant, ids) if data.feedback else set(),
-        )
-        _take(older.examples(store, found.older_runs, origins, asking), Source.OLDER, found)
+        if store is not None:
+            found.older_runs = older.earlier_runs(store, utc_text(as_of))
+            origins = older.Origins(
+                buckets,
+                lambda ids: (
+                    ledger.open().known_responses(key.tenant, ids) if data.feedback else set()
+                ),
+            )
+            _take(older.examples(store, found.older_runs, origins, asking), Source.OLDER, found)
     found.malformed += found.reading.malformed
     return found
 

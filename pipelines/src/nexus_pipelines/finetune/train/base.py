@@ -12,6 +12,7 @@ from typing import Any
 
 from nexus_models import Cache, ModelError, ModelFiles, ModelFormat, fetch
 from nexus_pipelines.finetune.train.errors import BaseUnusable, readable_failures
+from nexus_pipelines.finetune.train.quantized import loading
 
 _CONVERTED = "safetensors-1"
 """Folder of what is made from a GGUF; its number rises when the making changes."""
@@ -47,23 +48,32 @@ class Base:
             )
         return tokenizer
 
-    def model(self, *, dtype: Any, attention: str) -> Any:
-        """Open the model for training: in `dtype`, with the attention registered so.
+    def model(
+        self, *, dtype: Any, attention: str, quantization: str = "asIs", where: str = "cpu"
+    ) -> Any:
+        """Open the model for training: on `where`, in `dtype`, with the attention registered so.
+
+        `quantization`: what its weights are kept as, asIs or NF4.
 
         Raises:
             BaseUnusable: it cannot be opened, or is no causal language model.
+            LibraryMissing: what quantises it is not installed.
         """
         from transformers import AutoModelForCausalLM
 
+        with readable_failures():
+            options = loading(quantization, dtype=dtype, where=where)
         with _opening(self.uri, "model"):
-            return AutoModelForCausalLM.from_pretrained(
+            model = AutoModelForCausalLM.from_pretrained(
                 self.folder,
                 dtype=dtype,
                 attn_implementation=attention,
                 use_safetensors=True,
                 local_files_only=True,
                 trust_remote_code=False,
+                **options,
             )
+        return model if options else model.to(where)
 
 
 def open_base(uri: str, *, revision: str, cache: Path, say: Say) -> Base:

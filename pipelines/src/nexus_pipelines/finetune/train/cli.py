@@ -13,13 +13,21 @@ from typing import Any
 from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_pipelines.arguments import write_output
 from nexus_pipelines.environment import Environment
-from nexus_pipelines.finetune.arguments import add_run, job_settings, run_store
+from nexus_pipelines.finetune.arguments import (
+    add_production,
+    add_run,
+    job_settings,
+    production_unit,
+    run_store,
+)
+from nexus_pipelines.finetune.evaluate.bases import servable_base
+from nexus_pipelines.finetune.evaluate.core import candidate_unit
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
 from nexus_pipelines.finetune.train.errors import NothingToLearn, readable_failures
 from nexus_pipelines.finetune.train.progress import Progress
 
 _STEP = "train"
-_MAKER = 1
+_MAKER = 2
 """Rises when the same inputs would train another adapter."""
 _LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
@@ -27,6 +35,7 @@ _LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Say what the step takes."""
     add_run(parser)
+    add_production(parser)
     parser.add_argument("--training-out", required=True, help="file for the outcome, JSON")
     parser.add_argument(
         "--checkpoint-minutes",
@@ -39,19 +48,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Do the step; what is done already, with the same inputs, is only told again."""
     environment, spec = Environment(), job_settings(args)
+    unit = candidate_unit(spec, production_unit(args), "0" * 64)  # of what is to be trained
     store = run_store(args, environment)
     with readable_failures():
         selection = store.json("select/selection.json")
         inputs = inputs_digest(
             maker=_MAKER,
             base=spec.base_model.model_dump(mode="json"),
-            lora=spec.lora.model_dump(mode="json"),
+            lora=_lora_inputs(spec),
             selection=selection,
         )
         outcome = store.outcome(_STEP, inputs)
         if outcome is None:
-            minutes = args.checkpoint_minutes
-            outcome = _train(store, spec, environment.model_cache, inputs, minutes=minutes)
+            cache, minutes = environment.model_cache, args.checkpoint_minutes
+            # What could not be measured afterwards need not be trained.
+            servable_base(unit, cache, Progress(0, file="").say)
+            outcome = _train(store, spec, cache, inputs, minutes=minutes)
             store.finish(_STEP, inputs, outcome)
     write_output(args.training_out, compact(outcome))
 
@@ -94,6 +106,7 @@ def _train(
         target=lora.target,
         dtype=dtype,
         where=where,
+        quantization=lora.quantization,
     )
     recipe = Recipe(
         batch_size=lora.batch_size,
@@ -102,6 +115,7 @@ def _train(
         seed=lora.seed,
         hours=lora.max_hours,
         checkpoint_seconds=minutes * 60,
+        keep="best" if spec.evaluation.golden_set else "last",
     )
     checkpoints = Checkpoints(store, inputs_digest(run=inputs, base=base.digest))
     training = Training(
@@ -121,7 +135,7 @@ def _train(
         tuned.adapter.save(result.weights, Path(scratch), base=base.uri, revision=base.revision)
         written = store.put_folder("train/adapter", Path(scratch))
     standing = result.standing
-    steps, heldout_loss = standing.best or (standing.steps, None)
+    kept, heldout_loss = result.kept
     outcome = {
         "loss": standing.losses[-1],
         "heldoutLoss": heldout_loss,
@@ -134,7 +148,7 @@ def _train(
         {
             **outcome,
             "plannedSteps": len(training.steps),
-            "keptStep": steps,
+            "keptStep": kept,
             "losses": standing.losses,
             "heldoutLosses": [
                 {"steps": at, "loss": loss} for at, loss in standing.heldout if math.isfinite(loss)
@@ -151,17 +165,32 @@ def _train(
             "threads": torch.get_num_threads(),
             "seed": lora.seed,
             "lora": lora.model_dump(mode="json", by_alias=True),
-            "base": {"uri": base.uri, "revision": base.revision, "digest": base.digest},
+            "base": {
+                "uri": base.uri,
+                "revision": base.revision,
+                "digest": base.digest,
+                "quantization": lora.quantization,
+            },
             "adapter": {name: one.digest for name, one in written.items()},
             "inputs": inputs,
             "libraries": {
                 "python": platform.python_version(),
-                **{name: version(name) for name in _LIBRARIES},
+                **{name: version(name) for name in _libraries(spec)},
             },
         },
     )
     checkpoints.remove()
     return outcome
+
+
+def _lora_inputs(spec: FineTuneJobSpec) -> dict[str, Any]:
+    """Return what of `lora` makes the adapter; the default of a later release does not count."""
+    plain = {"quantization"} if spec.lora.quantization == "asIs" else None
+    return spec.lora.model_dump(mode="json", exclude=plain)
+
+
+def _libraries(spec: FineTuneJobSpec) -> tuple[str, ...]:
+    return _LIBRARIES if spec.lora.quantization == "asIs" else (*_LIBRARIES, "bitsandbytes")
 
 
 def _asked_to_end() -> threading.Event:

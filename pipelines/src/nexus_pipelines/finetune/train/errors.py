@@ -55,8 +55,8 @@ def readable_failures() -> Iterator[None]:
         if (reason := _no_room(error)) is not None:
             raise DiskFull(
                 f"the disk is full ({reason}); give the step's scratch folder (TMPDIR), the model "
-                "cache or the work store more room, then start the run again: it goes on from its "
-                "last checkpoint"
+                "cache or the work store more room, then start another run: it begins anew, for a "
+                "checkpoint belongs to its run, and a full disk ends that"
             ) from error
         if _no_memory(error):
             raise OutOfMemory(

@@ -35,6 +35,9 @@ class Recipe:
     budget: int = BUDGET
     checkpoint_seconds: float = 300.0
     evaluations: int = 4  # held-out losses at least, where there are as many steps
+    # The adapter with the lowest held-out loss, or the last one: where the gate decides on the
+    # examples that were held out, choosing by them would be tuning by looking at them.
+    keep: Literal["best", "last"] = "best"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Trained:
     """What came out: the adapter's weights, how the run went, and why it ended."""
 
     weights: torch.Tensor
+    kept: tuple[int, float | None]  # after how many steps these weights were, and their loss
     standing: Standing
     stopped: Literal["epochs", "time"]
 
@@ -98,7 +102,13 @@ class Training:
             stopped = standing.seconds >= self._recipe.hours * 3600
             if step.number in self._looks or stopped:
                 self._look()
-            progress.tell(standing.steps, loss=loss, here=here, seconds=time.monotonic() - began)
+            progress.tell(
+                standing.steps,
+                loss=loss,
+                here=here,
+                seconds=time.monotonic() - began,
+                most=max(self._recipe.hours * 3600 - standing.seconds, 0.0),
+            )
             if stopped and standing.steps < len(self.steps):
                 return self._trained("time")
             ending = self._asked_to_end()
@@ -166,7 +176,7 @@ class Training:
         return total
 
     def _look(self) -> None:
-        """Take the held-out loss, and keep the adapter if it is the best so far."""
+        """Take the held-out loss; note the adapter if it is the best so far."""
         if not self._heldout:
             return
         loss = self.heldout_loss()
@@ -180,8 +190,11 @@ class Training:
             self._best.copy_(self._tuned.adapter.weights)
 
     def _trained(self, stopped: Literal["epochs", "time"]) -> Trained:
-        weights = self._best if self._standing.best else self._tuned.adapter.weights
-        return Trained(weights, self._standing, stopped)
+        standing = self._standing
+        if self._recipe.keep == "best" and standing.best is not None:
+            return Trained(self._best, standing.best, standing, stopped)
+        loss = standing.heldout[-1][1] if standing.heldout else None
+        return Trained(self._tuned.adapter.weights, (standing.steps, loss), standing, stopped)
 
     def _vectors(self) -> dict[str, torch.Tensor]:
         return {

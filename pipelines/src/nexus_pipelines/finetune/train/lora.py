@@ -2,8 +2,7 @@
 
 The adapter's numbers lie in one flat float32 vector, and their gradients in another: the
 optimiser, the clipping and a checkpoint each work on one vector.  The products run in the base's
-number format.  The layers that read the same input share its dropout mask; on a CPU the mask is
-drawn by numpy, 16 bits a number, since torch draws there one number after the other.
+number format; its weights may be kept in another (`quantized`).
 Definition: Hu et al. 2021, https://arxiv.org/abs/2106.09685.
 """
 
@@ -13,52 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import nn
 
+from nexus_pipelines.finetune.train.dropout import Dropout
 from nexus_pipelines.finetune.train.errors import BaseUnusable
+from nexus_pipelines.finetune.train.quantized import matrix
 
 ATTENTION = ("q_proj", "k_proj", "v_proj", "o_proj")
 MLP = ("gate_proj", "up_proj", "down_proj")
 TARGETS: Mapping[str, tuple[str, ...]] = {"attention": ATTENTION, "all": ATTENTION + MLP}
 _PREFIX = "base_model.model."  # PEFT's, before the names of the model's own modules
-
-
-class Dropout:
-    """Masks for the inputs of the layers: the same numbers for the same seed, on any machine."""
-
-    def __init__(self, share: float) -> None:
-        self._bound = round(share * 65536)
-        # What is kept is scaled by what is really kept, 16 bits being coarse.
-        self._scale = 65536 / (65536 - self._bound) if self._bound < 65536 else 0.0  # noqa: PLR2004
-        self._numbers = np.random.Generator(np.random.SFC64(0))
-        self._last: tuple[Any, Any] | None = None
-        self.on = False
-
-    def seed(self, *parts: int) -> None:
-        """Begin the sequence of masks that belongs to these numbers; switches dropout on."""
-        self._numbers = np.random.Generator(np.random.SFC64(parts))
-        self._last = None
-        self.on = self._bound > 0
-
-    def off(self) -> None:
-        """Switch dropout off, as for an evaluation."""
-        self._last = None
-        self.on = False
-
-    def mask(self, values: Any) -> Any:
-        """Return the mask of an input: 0 or 1 / (1 - share); None when there is no dropout."""
-        if not self.on:
-            return None
-        if self._last is not None and self._last[0] is values:
-            return self._last[1]
-        drawn = np.frombuffer(self._numbers.bytes(2 * values.numel()), dtype=np.int16)
-        with torch.no_grad():
-            kept = torch.from_numpy(drawn.copy()) >= self._bound - 32768
-            mask = kept.to(values.device).to(values.dtype).mul_(self._scale).view(values.shape)
-        self._last = (values, mask)
-        return mask
 
 
 class _Product(torch.autograd.Function):  # type: ignore[misc]
@@ -68,25 +32,25 @@ class _Product(torch.autograd.Function):  # type: ignore[misc]
     def forward(
         ctx: Any, x: Any, mask: Any, weight: Any, bias: Any, a: Any, b: Any, scale: float
     ) -> Any:
-        """x: [tokens, in]; weight: [out, in]; a: float32 [r, in]; b: float32 [out, r]."""
+        """x: [tokens, in]; weight: gives [out, in]; a: float32 [r, in]; b: float32 [out, r]."""
         down, up = a.to(x.dtype), (b * scale).to(x.dtype)
         inner = (x if mask is None else x * mask) @ down.T
-        y = nn.functional.linear(x, weight, bias)
+        y = nn.functional.linear(x, weight(x.dtype), bias)
         y.addmm_(inner, up.T)
-        ctx.save_for_backward(x, mask, weight, down, up, inner)
-        ctx.scale = scale
+        ctx.save_for_backward(x, mask, down, up, inner)
+        ctx.scale, ctx.weight = scale, weight
         return y
 
     @staticmethod
     def backward(ctx: Any, grad: Any) -> Any:
         """grad: [tokens, out]."""
-        x, mask, weight, down, up, inner = ctx.saved_tensors
+        x, mask, down, up, inner = ctx.saved_tensors
         of_inner = grad @ up
         of_b = (grad.T @ inner).float().mul_(ctx.scale)
         of_a = (of_inner.T @ (x if mask is None else x * mask)).float()
         of_x = None
         if ctx.needs_input_grad[0]:
-            of_x = grad @ weight
+            of_x = grad @ ctx.weight(grad.dtype)
             if mask is None:
                 of_x.addmm_(of_inner, down)
             else:
@@ -101,6 +65,7 @@ class LoraLinear(nn.Module):  # type: ignore[misc]
         super().__init__()
         self.base = base
         self.a, self.b = a, b
+        self._weight = matrix(base)
         self._scale = scale
         self._dropout = dropout
 
@@ -109,9 +74,7 @@ class LoraLinear(nn.Module):  # type: ignore[misc]
         mask = self._dropout.mask(x)
         flat = x.reshape(-1, x.shape[-1])
         mask = None if mask is None else mask.view(flat.shape)
-        y = _Product.apply(
-            flat, mask, self.base.weight, self.base.bias, self.a, self.b, self._scale
-        )
+        y = _Product.apply(flat, mask, self._weight, self.base.bias, self.a, self.b, self._scale)
         return y.view(*x.shape[:-1], y.shape[-1])
 
 
@@ -125,12 +88,12 @@ class Adapter:
             BaseUnusable: the model has no layer of these names.
         """
         self.r, self.alpha, self.target, self._share = r, alpha, target, dropout
-        self.dropout = Dropout(dropout)
+        where = next(model.parameters()).device
+        self.dropout = Dropout(dropout, where.type)
         for parameter in model.parameters():
             parameter.requires_grad_(requires_grad=False)
         layers = _targets(model, target)
         size = sum(r * (layer.in_features + layer.out_features) for layer in layers.values())
-        where = next(model.parameters()).device
         self.weights = torch.zeros(size, dtype=torch.float32, device=where)
         self.gradients = torch.zeros_like(self.weights)
         self._views: dict[str, Any] = {}

@@ -44,7 +44,9 @@ def dtype(where: str) -> Any:
     import torch
 
     if where == "cuda":
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+        # Before Ampere bfloat16 is emulated on GPUs, and torch counts that as support by default.
+        real = torch.cuda.is_bf16_supported(including_emulation=False)
+        return torch.bfloat16 if real else torch.float32
     # Without these instructions bfloat16 is emulated, slower than float32.
     fast = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()  # noqa: SLF001
     return torch.bfloat16 if fast else torch.float32

@@ -23,7 +23,16 @@ class Tuned:
 
     @classmethod
     def open(
-        cls, base: Base, *, r: int, alpha: int, dropout: float, target: str, dtype: Any, where: str
+        cls,
+        base: Base,
+        *,
+        r: int,
+        alpha: int,
+        dropout: float,
+        target: str,
+        dtype: Any,
+        where: str,
+        quantization: str = "asIs",
     ) -> "Tuned":
         """Open a base model and put an adapter on it.
 
@@ -31,12 +40,13 @@ class Tuned:
             BaseUnusable: the model cannot be tuned; says why.
         """
         packed = Packed()
-        model = base.model(dtype=dtype, attention=packed.register())
+        model = base.model(
+            dtype=dtype, attention=packed.register(), quantization=quantization, where=where
+        )
         if getattr(model.config, "attn_logit_softcapping", None):
             raise BaseUnusable(
                 f"{base.uri}: models that cap attention logits (Gemma 2) cannot be tuned"
             )
-        model.to(where)
         model.config.use_cache = False
         adapter = Adapter(model, r=r, alpha=alpha, dropout=dropout, target=target)
         model.train()

@@ -1,14 +1,21 @@
-"""How far a run is: for Argo by its progress file, for people by lines on stderr."""
+"""How far a run is: for Argo by its progress file, for people and the operator by lines on stderr.
 
+Both are needed: Argo's file has steps alone, and only the log has loss and end (docs/adr/0029).
+"""
+
+import math
 import os
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from nexus_api.training_progress import TrainingProgress
 from nexus_pipelines.finetune.train.core import seconds_left
 
 VARIABLE = "ARGO_PROGRESS_FILE"
-_LINE_SECONDS = 10.0
+_LINE_SECONDS = 15.0
+"""The status follows the lines, so this bounds how often it is written."""
 
 
 class Progress:
@@ -24,14 +31,17 @@ class Progress:
         """Tell how many steps earlier attempts completed."""
         self._write(done)
 
-    def tell(self, done: int, *, loss: float, here: int, seconds: float) -> None:
-        """Tell that `done` steps are complete; lines on stderr come every ten seconds.
+    def tell(
+        self, done: int, *, loss: float, here: int, seconds: float, most: float = math.inf
+    ) -> None:
+        """Tell that `done` steps are complete; lines on stderr come every 15 seconds.
 
         Args:
             done: steps complete, those of earlier attempts among them.
             loss: loss of the newest step.
             here: steps of this attempt, which took `seconds`.
             seconds: what they took.
+            most: seconds after which the training ends in any case.
         """
         self._write(done)
         now = time.monotonic()
@@ -39,8 +49,8 @@ class Progress:
             return
         self._said = now
         left = seconds_left(here, here + self._total - done, seconds)
-        rest = "" if left is None else f", about {_span(left)} left"
-        self.say(f"step {done}/{self._total}, loss {loss:.4f}{rest}")
+        end = None if left is None else datetime.now(UTC) + timedelta(seconds=min(left, most))
+        self.say(TrainingProgress(done=done, total=self._total, loss=loss, end=end).line())
 
     def say(self, text: str) -> None:
         """Write a line for a person."""
@@ -58,11 +68,3 @@ class Progress:
         except OSError as error:
             self.say(f"progress cannot be written to {self._file}: {error.strerror}")
             self._file = None
-
-
-def _span(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours} h {minutes} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

@@ -2,12 +2,14 @@
 
 import errno
 import math
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nexus_api.training_progress import TrainingProgress
 from nexus_pipelines.finetune.train import machine
 from nexus_pipelines.finetune.train.core import Schedule, cut, epoch_ends, plan, seconds_left
 from nexus_pipelines.finetune.train.errors import DiskFull, OutOfMemory, readable_failures
@@ -113,12 +115,28 @@ def test_progress_is_written_for_argo(tmp_path: Path, capsys: pytest.CaptureFixt
     progress = Progress(8, file=str(file))
     progress.begin(0)
     assert file.read_text() == "0/8"
+    before = datetime.now(UTC).replace(microsecond=0)
     progress.tell(4, loss=1.5, here=2, seconds=10.0)
+    after = datetime.now(UTC)
     assert file.read_text() == "4/8"
-    assert capsys.readouterr().err == "step 4/8, loss 1.5000, about 20 s left\n"
+    told = TrainingProgress.parse(capsys.readouterr().err)
+    assert told is not None
+    assert (told.done, told.total, told.loss, told.percent) == (4, 8, 1.5, 50)
+    assert told.end is not None
+    assert before <= told.end - timedelta(seconds=20) <= after
     progress.tell(5, loss=1.4, here=3, seconds=15.0)
     assert capsys.readouterr().err == ""
     assert [path.name for path in tmp_path.iterdir()] == ["progress"]
+
+
+def test_the_end_is_no_later_than_the_time_allows(capsys: pytest.CaptureFixture[str]) -> None:
+    before = datetime.now(UTC).replace(microsecond=0)
+    Progress(1000, file="").tell(1, loss=1.5, here=1, seconds=60.0, most=120.0)
+    after = datetime.now(UTC)
+    told = TrainingProgress.parse(capsys.readouterr().err)
+    assert told is not None
+    assert told.end is not None
+    assert before <= told.end - timedelta(seconds=120) <= after
 
 
 def test_a_progress_file_that_cannot_be_written_stops_nothing(
@@ -160,5 +178,6 @@ def test_failures_of_the_machine_are_readable(error: Exception, becomes: type[Ex
 def test_a_full_disk_is_found_below_the_error_of_a_store() -> None:
     error = RuntimeError("cannot store an object")
     error.__cause__ = OSError(errno.ENOSPC, "No space left on device")
-    with pytest.raises(DiskFull, match="the disk is full"), readable_failures():
+    with pytest.raises(DiskFull, match=r"disk is full.*begins anew") as told, readable_failures():
         raise error
+    assert "goes on" not in str(told.value)  # checkpoints lie under the name of the run that ended

@@ -3,14 +3,14 @@
 It runs in an environment of its own, since what ragas needs cannot be installed beside what
 training needs (docs/adr/0025); so it imports nothing of ours and no module of ours imports it, for
 which its folder is no package.  Each line in is a case:
-``{"id", "item", "metric", "question", "contexts"}`` with ``"answer"`` for faithfulness and
-``"reference"`` for contextPrecision.  Each line out is ``{"id", "score"}`` as it is known, and one
+``{"id", "item", "metric", "question", "contexts"}`` with ``"reference"`` for contextPrecision and
+``"answer"`` for the others.  Each line out is ``{"id", "score"}`` as it is known, and one
 ``{"failed", "message"}`` ends it with code 1: the kinds are those of errors.py.  The judge is named
 by NEXUS_JUDGE_*.
 
 ragas makes the prompts and computes the scores.  What a judge answers is held against more than
 ragas asks for: verdicts are 0 or 1, and there is one for each statement, for a missing verdict
-would otherwise be left out of the mean.
+would otherwise be left out of the mean; a grade is one of 1 to 5.
 """
 # ruff: noqa: INP001 - that folder
 
@@ -30,6 +30,7 @@ from pydantic import BaseModel, ValidationError
 from ragas.llms.base import InstructorBaseRagasLLM  # type: ignore[import-not-found]
 from ragas.metrics.collections import (  # type: ignore[import-not-found]
     ContextPrecision,
+    DomainSpecificRubrics,
     Faithfulness,
 )
 
@@ -38,6 +39,33 @@ AT_ONCE = 4  # cases that are judged at the same time
 CONNECT_SECONDS = 5.0
 _DELAY = 0.5  # seconds; doubles, with jitter
 _SHOWN = 300  # characters of a judge's words in an error
+_WORST, _BEST = 1, 5  # grades
+
+# What each grade says, from the worst to the best.  They speak of the form alone: whether an answer
+# is right is what the other metrics are for.
+GRADES = {
+    "coherence": (
+        "The answer has no thread: its sentences do not belong together, or it breaks off.",
+        "The thread is often lost: sentences contradict each other or come in no order.",
+        "The thread can be followed with effort; some sentences stand in no relation.",
+        "The answer holds together; one step or reference is unclear.",
+        "Every sentence follows from the one before and serves the question; nothing contradicts.",
+    ),
+    "conciseness": (
+        "Nearly all of the answer is repetition, filler, or beside the question.",
+        "Most of the answer could be left out without a loss.",
+        "The answer says what is asked, with about as much that is not needed.",
+        "The answer is to the point, with a few words too many.",
+        "Nothing could be left out: the answer says what is asked and ends.",
+    ),
+    "fluency": (
+        "The answer is no language: broken words, or words without grammar.",
+        "Errors of grammar or spelling in most sentences make it hard to read.",
+        "The answer can be read, with several errors or unnatural turns.",
+        "The answer reads well, with one slip of grammar, spelling or style.",
+        "The answer reads as if a careful native writer had written it.",
+    ),
+}
 
 Kind = Literal["JudgeDown", "JudgeRefused", "JudgeNonsense"]
 Answer = TypeVar("Answer", bound=BaseModel)
@@ -126,6 +154,8 @@ class Judge(InstructorBaseRagasLLM):  # type: ignore[misc]
             verdicts = [one["verdict"] for one in statements]
             if len(verdicts) != self._statements:
                 raise ValueError(f"{len(verdicts)} verdicts on {self._statements} statements")
+        if "score" in told and not _WORST <= told["score"] <= _BEST:
+            raise ValueError(f"grade {told['score']} is not one of {_WORST} to {_BEST}")
         if wrong := [one for one in verdicts if one not in (0, 1)]:
             raise ValueError(f"verdict {wrong[0]} is neither 0 nor 1")
         return answer
@@ -153,9 +183,20 @@ async def context_precision(case: Case, judge: Judge) -> float:
     return float(found.value)
 
 
+async def graded(case: Case, judge: Judge) -> float:
+    """Return a grade of the answer's form, from 0 for the worst to 1 for the best."""
+    said = {
+        f"score{grade}_description": text for grade, text in enumerate(GRADES[case["metric"]], 1)
+    }
+    metric = DomainSpecificRubrics(llm=judge, rubrics=said, name=case["metric"])
+    found = await metric.ascore(user_input=case["question"], response=case["answer"])
+    return (float(found.value) - _WORST) / (_BEST - _WORST)
+
+
 METRICS: dict[str, Callable[[Case, Judge], Coroutine[Any, Any, float]]] = {
     "faithfulness": faithfulness,
     "contextPrecision": context_precision,
+    **dict.fromkeys(GRADES, graded),
 }
 
 
