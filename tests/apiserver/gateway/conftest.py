@@ -11,11 +11,10 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[2] / "unit" / "gateway")]
 
-from gateway_account import ACCOUNT, RULES, token  # noqa: E402 - the path is set above
+from gateway_account import ACCOUNT, KINDS, rendered, token  # noqa: E402 - the path is set above
 from testcluster.control_plane import ControlPlane  # noqa: E402
 
 NAMESPACE = "/api/v1/namespaces/default"
-ROLES = "/apis/rbac.authorization.k8s.io/v1"
 
 
 @dataclass(frozen=True)
@@ -30,19 +29,10 @@ class Pod:
 
 @pytest.fixture(scope="session")
 def account(api: ControlPlane) -> ControlPlane:
-    """The API server with the gateway's ServiceAccount and role."""
-    meta = {"name": ACCOUNT}
-    reference = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": ACCOUNT}
-    subject = {"kind": "ServiceAccount", "name": ACCOUNT, "namespace": "default"}
-    for path, body in {
-        f"{NAMESPACE}/serviceaccounts": {"metadata": meta},
-        f"{ROLES}/clusterroles": {"metadata": meta, "rules": RULES},
-        f"{ROLES}/clusterrolebindings": {
-            "metadata": meta,
-            "roleRef": reference,
-            "subjects": [subject],
-        },
-    }.items():
+    """The API server with the gateway's ServiceAccount, and what the chart lets it do."""
+    accounts = f"{NAMESPACE}/serviceaccounts"
+    made = [(accounts, {"metadata": {"name": ACCOUNT}})]
+    for path, body in [*made, *((KINDS[one["kind"]], one) for one in rendered())]:
         answer = api.client.post(path, json=body)
         assert answer.status_code == 201, answer.text
     return api

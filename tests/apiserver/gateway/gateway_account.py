@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import yaml
 from gateway_scripted import index_manifest, model_manifest
+from needs import program
 from testcluster.control_plane import ControlPlane
 
 ACCOUNT = "nexus-gateway"
 GROUP = "/apis/llmops.nexus/v1alpha1/namespaces/default"
-RULES = [
-    {
-        "apiGroups": ["llmops.nexus"],
-        "resources": ["ragindexes", "servingmodels"],
-        "verbs": ["list", "watch"],
-    },
-    {"apiGroups": ["llmops.nexus"], "resources": ["ragindexes"], "verbs": ["patch"]},
-]
+CHART = Path(__file__).parents[3] / "charts" / "llmops-nexus"
+KUBERNETES = "1.34.4"
+KINDS = {
+    "ClusterRole": "/apis/rbac.authorization.k8s.io/v1/clusterroles",
+    "ClusterRoleBinding": "/apis/rbac.authorization.k8s.io/v1/clusterrolebindings",
+    "ValidatingAdmissionPolicy": (
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicies"
+    ),
+    "ValidatingAdmissionPolicyBinding": (
+        "/apis/admissionregistration.k8s.io/v1/validatingadmissionpolicybindings"
+    ),
+}
+"""What the chart says of an account, and where the API server keeps it."""
+
+
+def rendered() -> list[dict[str, Any]]:
+    """Return what the chart lets the account do: its role, and the policy that limits it."""
+    command = [str(program("helm")), "template", "nexus", str(CHART), "--namespace", "default"]
+    command += ["--show-only", "templates/rbac.yaml", "--kube-version", KUBERNETES]
+    command += ["--show-only", "templates/admission-policy.yaml"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    objects = [one for one in yaml.safe_load_all(done.stdout) if one]
+    return [one for one in objects if one["metadata"]["name"] == f"default-{ACCOUNT}"]
 
 
 def token(api: ControlPlane) -> str:

@@ -8,7 +8,6 @@ import json
 import os
 import signal
 import sys
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -107,7 +106,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 def is_ready(port: int) -> bool:
     try:
-        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=2)
+        answer = httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=20)
     except httpx.HTTPError:
         return False
     return answer.status_code == httpx.codes.OK
@@ -177,15 +176,13 @@ async def test_upgrade_under_load_fails_no_request(runtime: Runtime, start: Any,
 
 
 async def test_second_signal_ends_it_without_waiting(start: Any) -> None:
-    gateway, port = start()
+    gateway, port = start(NEXUS_DRAIN_SECONDS="600")
     await asyncio.to_thread(gateway.start)
     assert gateway.process is not None
     gateway.process.send_signal(signal.SIGTERM)
     await until(lambda: not is_ready(port))
-    began = time.monotonic()
     gateway.process.send_signal(signal.SIGTERM)
     await asyncio.to_thread(gateway.process.wait, 60)
-    assert time.monotonic() - began < DRAIN_SECONDS
 
 
 async def test_answer_that_outlasts_the_grace_ends_with_an_error(

@@ -35,6 +35,11 @@ AutoTokenizer.from_pretrained(folder, gguf_file=file).save_pretrained(target)
 """
 
 
+def vllm_cache() -> Path:
+    """Return where vLLM keeps what it found out about models: half a minute of each first start."""
+    return cache_folder() / "vllm-cache"
+
+
 def smollm2(venv: Path) -> Path:
     """Return SmolLM2 in the form that vLLM reads, converted once by the engine's transformers."""
     models = Path(os.environ.get("NEXUS_MODEL_CACHE") or cache_folder() / "models")
@@ -57,10 +62,10 @@ def smollm2(venv: Path) -> Path:
     return folder
 
 
-def adapter(folder: Path) -> Path:
+def adapter(folder: Path, seed: int = 7) -> Path:
     """Write a LoRA adapter in PEFT's form: random, and strong enough that every answer differs."""
     folder.mkdir(parents=True)
-    numbers = np.random.default_rng(7)
+    numbers = np.random.default_rng(seed)
     tensors: dict[str, np.ndarray] = {}
     for layer in range(LAYERS):
         for module, out in {"q_proj": WIDTH, "v_proj": KEYS}.items():

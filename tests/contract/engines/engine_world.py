@@ -7,13 +7,17 @@ from pathlib import Path
 from typing import Any
 
 from engine_models import CONTEXT, adapter, smollm2
-from engine_servers import ADAPTERS, BASE, Server, llamacpp, triton, vllm
+from engine_servers import BASE, Server, llamacpp, version, vllm
 from engine_venvs import EngineMissing, engine_venv
 from gateway_scripted import model_manifest
 from gateway_world import World
 from needs import in_ci, lacking
+from triton_server import ADAPTERS as TRITON_ADAPTERS
+from triton_server import triton
 
 ALSO = {"triton": ["plain", "chatml", "templated"]}
+
+LOADED = {"triton": [{**one, "source": one["uri"]} for one in TRITON_ADAPTERS]}
 
 
 @dataclass
@@ -28,10 +32,10 @@ class Engine:
 def make(engine: str, folder: Path) -> Server:
     """Return an engine's server, not started."""
     if engine == "triton":
-        return triton(folder, _venv("triton"))
+        return triton(folder, venv_of("triton"))
     if engine == "vllm":
-        venv = _venv("vllm")
-        return vllm(folder, venv, smollm2(venv), adapter(folder / "adapter"))
+        venv = venv_of("vllm")
+        return vllm(folder, venv, smollm2(venv), version(adapter(folder / "adapter")))
     return llamacpp(folder)
 
 
@@ -39,15 +43,20 @@ async def route(world: World, server: Server, *names: str) -> None:
     """Have the gateway know models of a server."""
     runtime = {"engine": server.engine, "contextTokens": CONTEXT}
     for name in names:
-        model: dict[str, Any] = {"uri": BASE}
-        if server.engine == "vllm" and name == "assistant":
-            model["adapters"] = ADAPTERS
+        served = [one.manifest() for one in server.adapters] or LOADED.get(server.engine, [])
+        if name != "assistant":
+            served = []
+        model: dict[str, Any] = {
+            "uri": BASE,
+            "adapters": [{"name": one["name"], "uri": one["uri"]} for one in served],
+        }
         manifest = model_manifest(name, server.url, model=model, runtime=runtime)
+        manifest["status"]["adapters"] = served
         world.control.put("servingmodels", manifest)
     await world.until(lambda: {n for _, n in world.services.routes.models} >= set(names))
 
 
-def _venv(name: str) -> Path:
+def venv_of(name: str) -> Path:
     """Return an engine's environment; it takes so long to make that only CI makes it."""
     try:
         return engine_venv(name, install=in_ci())

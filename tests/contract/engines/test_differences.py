@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import httpx
 import openai
 import pytest
+from engine_servers import Server, probed
 from engine_world import Engine
+from triton_server import adapter_folder, mark
+
+from nexus_operator.build import triton as triton_build
 
 CHAT = "/v1/chat/completions"
 ASK: dict[str, Any] = {
@@ -57,6 +66,20 @@ async def test_model_that_the_engine_does_not_know_is_503(engine: Engine) -> Non
         assert response.json()["error"]["code"] == "model_not_ready"
 
 
+@vllm_and_triton
+def test_the_startup_probe_passes_once_whom_it_asks_has_answered(
+    server: Server, tmp_path: Path
+) -> None:
+    assert probed(server, tmp_path) == (0, None, "")
+    whom, why = {
+        "vllm": (["nobody"], "nobody: the first question was not answered: HTTP 404"),
+        "triton": (["assistant", "ghost"], "assistant:ghost: the first question was not answered"),
+    }[server.engine]
+    code, ended, words = probed(server, tmp_path, *whom)
+    assert (code, ended) == (1, -signal.SIGTERM)
+    assert why in words
+
+
 async def test_chances_of_tokens(engine: Engine) -> None:
     body = {**ASK, "logprobs": True, "top_logprobs": 2}
     response = await engine.world.http.post(CHAT, json=body)
@@ -85,6 +108,66 @@ async def test_adapter_is_asked_for_by_its_name(engine: Engine) -> None:
     assert "".join(c["delta"].get("content") or "" for c in choices) == adapted
     requests = engine.world.services.metrics.requests
     assert requests.labels(CHAT, "default", "assistant:pirate", 200)._value.get() == 2
+
+
+@pytest.mark.parametrize("stream", [False, True])
+@triton
+async def test_adapter_of_triton_is_the_one_that_is_asked_for(
+    engine: Engine, *, stream: bool
+) -> None:
+    """The backend chooses by lora_name among the folders of our multi_lora.json."""
+    async with openai.AsyncOpenAI(
+        base_url=f"{engine.world.url}/v1", api_key="none", max_retries=0
+    ) as client:
+        names = {model.id async for model in client.models.list()}
+    folder = engine.server.log.parent
+    for name in ("", "pirate", "parrot"):
+        asked = f"assistant:{name}" if name else "assistant"
+        assert asked in names
+        begins = mark(adapter_folder(folder, name)) if name else ""
+        body = {**ASK, "model": asked, "max_tokens": 3, "stream": stream}
+        response = await engine.world.http.post(CHAT, json=body)
+        assert response.status_code == 200, response.text
+        if stream:
+            events = [e.removeprefix("data: ") for e in response.text.split("\n\n") if e]
+            answers = [json.loads(event) for event in events[:-1]]
+            texts = [one["choices"][0]["delta"].get("content") or "" for one in answers]
+        else:
+            answers = [response.json()]
+            texts = [one["choices"][0]["message"]["content"] for one in answers]
+        assert "".join(texts) == "".join(f"{begins}number{n} " for n in (1, 2, 3))
+        assert {one["model"] for one in answers} == {asked}
+
+
+@triton
+async def test_adapter_that_the_pod_has_not_is_503_and_one_of_nobody_404(engine: Engine) -> None:
+    """For a moment after a switch a request may reach a pod of the revision before."""
+    unknown = await engine.world.http.post(CHAT, json={**ASK, "model": "assistant:nobody"})
+    assert (unknown.status_code, unknown.json()["error"]["code"]) == (404, "model_not_found")
+    fresh = {"name": "fresh", "uri": "hf://acme/fresh"}
+    manifest = engine.world.control.objects["servingmodels"]["default", "assistant"]
+    told = manifest["spec"]["model"]["adapters"]
+    manifest["spec"]["model"]["adapters"] = [*told, fresh]
+    engine.world.control.put("servingmodels", manifest)
+    routes = engine.world.services.routes
+    await engine.world.until(lambda: routes.model("default", "assistant:fresh") is not None)
+    for stream in (False, True):  # the status has not: the pod is not asked
+        body = {**ASK, "model": "assistant:fresh", "stream": stream}
+        response = await engine.world.http.post(CHAT, json=body)
+        assert (response.status_code, "no version" in response.text) == (503, True)
+    status = manifest["status"]
+    status["adapters"] = [*status["adapters"], {**fresh, "source": fresh["uri"]}]
+    engine.world.control.put("servingmodels", manifest)
+    await engine.world.until(
+        lambda: "fresh" in routes.models["default", "assistant"].served_adapters
+    )
+    for stream in (False, True):  # the status has: the pod itself refuses
+        body = {**ASK, "model": "assistant:fresh", "stream": stream}
+        response = await engine.world.http.post(CHAT, json=body)
+        assert response.status_code == 503, response.text
+        error = response.json()["error"]
+        assert error["code"] == "model_not_ready"
+        assert "LoRA fresh is not supported" in error["message"]
 
 
 @vllm
@@ -141,6 +224,57 @@ async def test_what_triton_models_do_not_offer_is_refused(
     response = await engine.world.http.post(CHAT, json={**ASK, field: value})
     assert response.status_code == 400
     assert response.json()["error"]["code"] == "not_offered"
+
+
+@triton
+async def test_triton_that_is_told_to_end_ends_what_it_has_begun(engine: Engine) -> None:
+    world, server = engine.world, engine.server
+    body = {**ASK, "max_tokens": 300, "stream": True}
+    async with world.http.stream("POST", CHAT, json=body) as response:
+        lines = response.aiter_lines()
+        await anext(lines)
+        server.tell_to_end()
+        events = [line async for line in lines if line]
+    assert events[-1] == "data: [DONE]"
+    assert sum("number" in event for event in events) == 300
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.start)
+    assert await text_of(engine)
+
+
+@triton
+async def test_triton_without_its_backend_is_found_out(engine: Engine) -> None:
+    """It says that all is well, and answers nothing any more."""
+    world, server = engine.world, engine.server
+    folder = server.log.parent / "repository" / "assistant"
+    command = ["sh", "-c", triton_build.alive(str(folder), httpx.URL(server.health).port or 0)]
+
+    def found() -> int:
+        return subprocess.run(command, check=False, timeout=60, capture_output=True).returncode
+
+    assert await asyncio.to_thread(found) == 0
+    kill_backend(folder)
+    async with asyncio.timeout(30):
+        while await asyncio.to_thread(found) == 0:  # noqa: ASYNC110 - nothing tells of it
+            await asyncio.sleep(0.05)
+    assert (await world.http.post(CHAT, json=ASK)).status_code == 503
+    assert await asyncio.to_thread(server.ready), "its own word"
+    await asyncio.to_thread(server.kill)
+    await asyncio.to_thread(server.start)
+    assert await asyncio.to_thread(found) == 0
+    assert await text_of(engine)
+
+
+def kill_backend(folder: Path) -> None:
+    """Kill the process that has a model of the backend, told by the model's file."""
+    file = str(folder / "1/model.py").encode()
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            words = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue  # it has gone
+        if file in words:
+            os.kill(int(process.name), signal.SIGKILL)
 
 
 def test_libraries_of_triton_are_not_loaded_without_it() -> None:

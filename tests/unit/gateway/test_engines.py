@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
-from gateway_scripted import Request, completion, hit, send_json
+from gateway_scripted import Reply, Request, completion, hit, send_json
 from gateway_world import World
+
+from nexus_gateway.control import routes
+from nexus_gateway.control.routes import Routes
 
 CHAT = "/v1/chat/completions"
 HELLO: dict[str, Any] = {"messages": [{"role": "user", "content": "When is the pump tested?"}]}
 MODEL = {"uri": "hf://acme/model", "adapters": [{"name": "legal", "uri": "hf://acme/legal"}]}
+OLD, NEW = "legal@1f3870be274f", "legal@e4d909c290d0"
+
+
+def named(world: World, version: str) -> bool:
+    route = world.services.routes.model("default", "assistant:legal")
+    return route is not None and route.ready and route.served_as == version
 
 
 async def answer(_request: Request, writer: asyncio.StreamWriter) -> None:
@@ -22,12 +32,142 @@ async def answer(_request: Request, writer: asyncio.StreamWriter) -> None:
     ("model", "served"), [("assistant", "assistant"), ("assistant:legal", "legal")]
 )
 async def test_vllm_gets_the_name_that_it_knows(world: World, model: str, served: str) -> None:
+    """One of an operator before versions had names of their own."""
     await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    await named_in_the_status(world, {"name": "legal", "uri": "u", "source": "s"})
     world.runtime.replies[CHAT] = answer
     assert (await world.http.post(CHAT, json={**HELLO, "model": model})).status_code == 200
     assert world.runtime.seen(CHAT)[0].json()["model"] == served
     await world.services.answers.flush()
     assert world.ledger.responses("default")[0].model == model
+
+
+async def test_vllm_is_asked_for_the_version_that_every_pod_has(world: World) -> None:
+    """A request keeps the name it went out with; the next one has the new name."""
+    await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    world.runtime.replies[CHAT] = answer
+    for version in (OLD, NEW):
+        await switched(world, version)
+        for name in ("assistant:legal", "assistant"):
+            body = {**HELLO, "model": name}
+            assert (await world.http.post(CHAT, json=body)).status_code == 200
+        asked = [one.json()["model"] for one in world.runtime.seen(CHAT)[-2:]]
+        assert asked == [version, "assistant"]
+
+
+async def named_in_the_status(world: World, served: dict[str, str]) -> None:
+    manifest = world.control.objects["servingmodels"]["default", "assistant"]
+    manifest["status"]["adapters"] = [served]
+    world.control.put("servingmodels", manifest)
+    version = served.get("servedAs") or served["name"]
+    await world.until(partial(named, world, version))
+
+
+async def switched(world: World, *versions: str) -> None:
+    """Have the status name one version after another."""
+    for version in versions:
+        served = {"name": "legal", "uri": "u", "source": "s", "servedAs": version}
+        await named_in_the_status(world, served)
+
+
+def knowing(*names: str) -> Reply:
+    """Return a vLLM that has these models."""
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        asked = request.json()["model"]
+        missing = {"message": f"The model `{asked}` does not exist.", "type": "NotFoundError"}
+        if asked in names:
+            await send_json(writer, {**completion("On Monday."), "model": asked})
+        else:
+            await send_json(writer, {"error": {**missing, "param": "model", "code": 404}}, 404)
+
+    return reply
+
+
+async def test_a_pod_that_has_not_heard_of_a_version_answers_by_the_one_before(
+    world: World,
+) -> None:
+    """One that began to answer with a file that its kubelet had not renewed yet."""
+    await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    await switched(world, OLD, NEW)
+    world.runtime.replies[CHAT] = knowing(OLD)
+    response = await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})
+    assert response.status_code == 200, response.text
+    assert [one.json()["model"] for one in world.runtime.seen(CHAT)] == [NEW, OLD]
+    world.runtime.replies[CHAT] = knowing(OLD, NEW)
+    assert (await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})).is_success
+    assert world.runtime.seen(CHAT)[-1].json()["model"] == NEW
+
+
+async def test_the_version_before_is_asked_for_no_longer_than_kubelets_are_late(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been taken back for good reasons."""
+    monkeypatch.setattr(routes, "LATE_SECONDS", 0.0)
+    await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    await switched(world, OLD, NEW)
+    world.runtime.replies[CHAT] = knowing(OLD)
+    response = await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})
+    assert response.status_code == 503
+    assert len(world.runtime.seen(CHAT)) == 1
+
+
+async def test_the_version_before_is_known_after_any_other_change_of_the_model(
+    world: World,
+) -> None:
+    await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    await switched(world, OLD, NEW)
+    manifest = world.control.objects["servingmodels"]["default", "assistant"]
+    manifest["spec"]["runtime"]["slots"] = 3
+    world.control.put("servingmodels", manifest)
+    known = world.services.routes
+    await world.until(lambda: _slots(known) == 3)
+    world.runtime.replies[CHAT] = knowing(OLD)
+    response = await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})
+    assert response.status_code == 200, response.text
+
+
+def _slots(known: Routes) -> int:
+    found = known.model("default", "assistant")
+    return found.resource.spec.runtime.slots if found else 0
+
+
+async def test_a_version_that_nobody_has_is_asked_for_once_and_the_one_before_once(
+    world: World,
+) -> None:
+    await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    await switched(world, OLD, NEW)
+    world.runtime.replies[CHAT] = knowing()
+    response = await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})
+    assert response.status_code == 503
+    assert response.json()["error"]["code"] == "model_not_ready"
+    assert [one.json()["model"] for one in world.runtime.seen(CHAT)] == [NEW, OLD]
+
+
+async def test_the_first_version_has_none_before_it(world: World) -> None:
+    """The model alone would be another answer than what was asked for."""
+    await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    await switched(world, NEW)
+    world.runtime.replies[CHAT] = knowing("assistant", "legal")
+    response = await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})
+    assert response.status_code == 503
+    assert len(world.runtime.seen(CHAT)) == 1
+
+
+@pytest.mark.parametrize("name", ["legal", "assistant"])
+async def test_an_adapter_without_a_version_is_not_answered_for_by_the_model(
+    world: World, name: str
+) -> None:
+    """Not even one that is called as the model is."""
+    adapters = [{"name": name, "uri": "models:/default.job@champion"}]
+    await world.serve_model(
+        model={"uri": "hf://acme/model", "adapters": adapters}, runtime={"engine": "vllm"}
+    )
+    world.runtime.replies[CHAT] = answer
+    response = await world.http.post(CHAT, json={**HELLO, "model": f"assistant:{name}"})
+    assert response.status_code == 503
+    assert "no version of adapter" in response.text
+    assert not world.runtime.seen(CHAT)
 
 
 async def test_adapters_are_listed_beside_their_model(world: World) -> None:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import (
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    ProcessCollector,
+    generate_latest,
+)
 
 SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300)
 
@@ -11,10 +18,14 @@ RATINGS = {1: "up", -1: "down"}
 
 
 class Metrics:
-    """All metrics in one registry of their own; names begin with `nexus_gateway_`."""
+    """All metrics in one registry of their own.
+
+    Names begin with `nexus_gateway_`, those of the process itself with `process_`.
+    """
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.requests = Counter(
             "nexus_gateway_requests_total",
             "Requests answered.",

@@ -7,6 +7,7 @@ from typing import Any
 
 import orjson
 
+from nexus_api.vllm_command import GIVEN_UP
 from nexus_gateway.chat.citations import cite
 from nexus_gateway.chat.sse import DONE, event_of, payload_of
 from nexus_knowledge.prompting.prompt import Passage
@@ -16,6 +17,10 @@ Json = dict[str, Any]
 
 class MalformedAnswer(Exception):
     """What the runtime sent is no answer in OpenAI's form."""
+
+
+class AnswerGivenUp(Exception):
+    """The runtime ended an answer that is not complete: it is told to end, as a rule."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,10 @@ class Answer:
         choices = chunk["choices"]
         if not choices and usage and not self.usage_wanted:
             return b""  # we asked for it, the client did not
+        if _given_up(choices):
+            self.failed = True
+            detail = {"message": "the model gave up the answer", "code": "stream_interrupted"}
+            return event_of({"error": _openai_error(detail)})
         changed = False
         for choice in choices:
             number = choice.get("index", 0)
@@ -84,7 +93,8 @@ class Answer:
     def whole(self, data: bytes) -> bytes:
         """Take a whole (not streamed) answer and return the bytes to send.
 
-        Raises MalformedAnswer when it is not an answer in OpenAI's form.
+        Raises MalformedAnswer when it is not an answer in OpenAI's form, AnswerGivenUp when it
+        is not complete.
         """
         try:
             answer = orjson.loads(data)
@@ -92,6 +102,8 @@ class Answer:
             raise MalformedAnswer(f"it is not JSON: {error}") from None
         if not isinstance(answer, dict) or not isinstance(answer.get("choices"), list):
             raise MalformedAnswer("it has no choices")
+        if _given_up(answer["choices"]):
+            raise AnswerGivenUp
         self.response_id = str(answer.get("id", ""))
         self.usage = answer.get("usage") or {}
         self.done = True
@@ -114,6 +126,10 @@ class Answer:
             return [], []
         text = self.texts.get(number, "")
         return cite(text, self.grounding.passages, self.grounding.index)
+
+
+def _given_up(choices: list[Json]) -> bool:
+    return any(choice.get("finish_reason") == GIVEN_UP for choice in choices)
 
 
 def _openai_error(error: object) -> Json:

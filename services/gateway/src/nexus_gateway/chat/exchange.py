@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from nexus_gateway.chat import upstream_errors
-from nexus_gateway.chat.answer import Answer, MalformedAnswer
+from nexus_gateway.chat.answer import Answer, AnswerGivenUp, MalformedAnswer
 from nexus_gateway.chat.sse import EventBuffer, MalformedStream, event_of
 from nexus_gateway.engines import Reply
 from nexus_gateway.errors import GatewayError, NotReady, UpstreamError
@@ -89,6 +89,9 @@ async def _whole(
     if answer is not None:
         try:
             data = answer.whole(data)
+        except AnswerGivenUp:
+            message = f"model {call.name!r} gave up the answer; it may be restarting"
+            raise NotReady(message, retry_after=2) from None
         except (MalformedAnswer, TypeError, AttributeError) as error:
             raise UpstreamError(f"model {call.name!r} gave no usable answer: {error}") from error
         _count(services, call, answer)

@@ -9,7 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from pydantic import ValidationError
 
@@ -21,6 +21,8 @@ LOG = logging.getLogger(__name__)
 LONGEST_PAUSE = 10.0
 
 R = TypeVar("R")
+RouteOf: TypeAlias = Callable[[Manifest, R | None], R]
+"""From an object, and the route that was known of it before, to its route."""
 
 
 class Mirror:
@@ -52,9 +54,7 @@ class Mirror:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    async def _follow(
-        self, plural: str, table: dict[Key, R], route_of: Callable[[Manifest], R]
-    ) -> None:
+    async def _follow(self, plural: str, table: dict[Key, R], route_of: RouteOf[R]) -> None:
         version, pause = "", 0.1
         while True:
             try:
@@ -81,9 +81,7 @@ class Mirror:
             pause = min(LONGEST_PAUSE, pause * 2)
 
 
-def _replace(
-    table: dict[Key, R], manifests: Iterable[Manifest], route_of: Callable[[Manifest], R]
-) -> None:
+def _replace(table: dict[Key, R], manifests: Iterable[Manifest], route_of: RouteOf[R]) -> None:
     seen = {key_of(manifest): manifest for manifest in manifests}
     for key in table.keys() - seen.keys():
         del table[key]
@@ -91,10 +89,11 @@ def _replace(
         _set(table, manifest, route_of)
 
 
-def _set(table: dict[Key, R], manifest: Manifest, route_of: Callable[[Manifest], R]) -> None:
+def _set(table: dict[Key, R], manifest: Manifest, route_of: RouteOf[R]) -> None:
     """Take one object; one that we cannot read leaves what was known before."""
+    key = key_of(manifest)
     try:
-        table[key_of(manifest)] = route_of(manifest)
+        table[key] = route_of(manifest, table.get(key))
     except (ValidationError, ValueError) as error:
-        namespace, name = key_of(manifest)
+        namespace, name = key
         LOG.warning("cannot read %s/%s: %s", namespace, name, error)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -10,6 +12,10 @@ from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import Engine, ServingModel
 from nexus_gateway.upstream.pool import Target
 
+LATE_SECONDS = 150.0
+"""How long after a switch a pod may not have heard of it: a kubelet's minute and a half, and a
+margin."""
+
 Key: TypeAlias = tuple[str, str]
 
 
@@ -17,7 +23,9 @@ Key: TypeAlias = tuple[str, str]
 class ModelRoute:
     """One ServingModel as a place to send requests to; `target` is None while it cannot serve.
 
-    `adapter` is the LoRA adapter that was asked for, "" for the model itself.
+    `adapter` is the LoRA adapter that was asked for, "" for the model itself.  `before` has, by
+    adapter, the name that the runtime had for the version before the one that counts now, and until
+    when it may be asked for by it, as of `time.monotonic`.
     """
 
     tenant: str
@@ -28,6 +36,7 @@ class ModelRoute:
     created: int = 0
     engine: Engine = "llamacpp"
     adapter: str = ""
+    before: Mapping[str, tuple[str, float]] = field(default_factory=dict)
 
     @property
     def asked_as(self) -> str:
@@ -36,8 +45,29 @@ class ModelRoute:
 
     @property
     def served_as(self) -> str:
-        """The name that the runtime knows."""
-        return self.adapter or self.name
+        """The name that the runtime knows: of an adapter, that of the version that counts now."""
+        return self.versions.get(self.adapter) or self.adapter or self.name
+
+    @property
+    def served_before(self) -> str:
+        """The name of the version before that one, "" when none was seen or it is long ago."""
+        name, until = self.before.get(self.adapter, ("", 0.0))
+        return name if time.monotonic() < until else ""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """By adapter the name of the version that counts, where it has one of its own."""
+        served = self.resource.status.adapters
+        return {one.name: one.served_as for one in served if one.served_as}
+
+    def after(self, earlier: ModelRoute | None) -> ModelRoute:
+        """Return this route with what is to be remembered of the one that it replaces."""
+        if earlier is None:
+            return self
+        then, now = earlier.versions, self.versions
+        until = time.monotonic() + LATE_SECONDS
+        replaced = {name: (one, until) for name, one in then.items() if now.get(name, one) != one}
+        return replace(self, before={**earlier.before, **replaced})
 
     @property
     def adapters(self) -> list[str]:
@@ -55,8 +85,8 @@ class ModelRoute:
 
     @property
     def ready(self) -> bool:
-        """Whether it answers now; vLLM knows its adapters itself."""
-        loaded = not self.adapter or self.engine == "vllm" or self.adapter in self.served_adapters
+        """Whether it answers now."""
+        loaded = not self.adapter or self.adapter in self.served_adapters
         return self.target is not None and loaded
 
     @property
@@ -115,14 +145,17 @@ def key_of(manifest: Manifest) -> Key:
     return metadata.get("namespace", "default"), metadata["name"]
 
 
-def index_route(manifest: Manifest) -> IndexRoute:
+def index_route(manifest: Manifest, _earlier: IndexRoute | None = None) -> IndexRoute:
     """Return the route of one RagIndex."""
     tenant, name = key_of(manifest)
     return IndexRoute(tenant, name, RagIndex.model_validate(manifest))
 
 
-def model_route(manifest: Manifest) -> ModelRoute:
-    """Return the route of one ServingModel: where it serves, or why it does not."""
+def model_route(manifest: Manifest, earlier: ModelRoute | None = None) -> ModelRoute:
+    """Return the route of one ServingModel: where it serves, or why it does not.
+
+    `earlier` is the route that it replaces.
+    """
     tenant, name = key_of(manifest)
     resource = ServingModel.model_validate(manifest)
     status: dict[str, Any] = manifest.get("status") or {}
@@ -134,4 +167,4 @@ def model_route(manifest: Manifest) -> ModelRoute:
     stamp = resource.metadata.creation_timestamp
     created = int(stamp.timestamp()) if stamp else 0
     engine = resource.status.engine or resource.spec.engine()
-    return ModelRoute(tenant, name, resource, target, why, created, engine)
+    return ModelRoute(tenant, name, resource, target, why, created, engine).after(earlier)

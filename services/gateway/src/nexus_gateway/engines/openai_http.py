@@ -44,7 +44,8 @@ VLLM = Dialect(_vllm_tokenize, frozenset({"chat_template", "kv_transfer_params",
 class OpenAiHttp:
     """One model of a server with OpenAI's routes; `model` is the name it has there.
 
-    `always` goes into every request, whatever the client says.
+    `always` goes into every request, whatever the client says.  `formerly` is the name of the
+    version before, "" for none: a server that has not been given the newer one yet answers by it.
     """
 
     pool: Pool
@@ -52,6 +53,7 @@ class OpenAiHttp:
     model: str
     dialect: Dialect
     always: Json = field(default_factory=dict)
+    formerly: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -62,12 +64,21 @@ class OpenAiHttp:
         """Pass the request on under the model's name there.  Raises as `Upstream.send`."""
         for name in self.dialect.refused & body.keys():
             raise BadRequest(f"{name} is not offered", param=name, code="not_offered")
+        response = await self._send(self.model, path, body, headers)
+        if response.status != 404 or not self.formerly:  # noqa: PLR2004 - HTTP Not Found
+            return response
+        response.close()
+        return await self._send(self.formerly, path, body, headers)
+
+    async def _send(
+        self, model: str, path: str, body: Json, headers: Mapping[str, str]
+    ) -> Response:
         return await self.pool.request(
             "POST",
             self.target,
             path,
             headers={**JSON_TYPE, **headers},
-            body=orjson.dumps({**body, **self.always, "model": self.model}),
+            body=orjson.dumps({**body, **self.always, "model": model}),
             within=None,
         )
 

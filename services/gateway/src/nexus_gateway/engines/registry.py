@@ -28,11 +28,13 @@ class Engines:
         """Return how to reach a route's model.  Raises NotReady while it has no address."""
         if route.target is None:
             raise NotReady(f"model {route.asked_as!r} is not ready: {route.why_not}")
+        _check_adapter(route)
         if route.engine == "triton":
             servers = await self._servers()
-            return servers.upstream(route.target.origin, route.served_as)
+            return servers.upstream(route.target.origin, route.name, route.adapter)
         if route.engine == "vllm":
-            return OpenAiHttp(self._pool, route.target, route.served_as, VLLM)
+            formerly = route.served_before
+            return OpenAiHttp(self._pool, route.target, route.served_as, VLLM, formerly=formerly)
         return OpenAiHttp(self._pool, route.target, route.served_as, LLAMACPP, _scales(route))
 
     async def _servers(self) -> Triton:
@@ -51,18 +53,25 @@ class Engines:
             await self._triton.close()
 
 
-def _scales(route: ModelRoute) -> Json:
-    """Return what tells llama.cpp whether its adapter counts.  Raises NotReady.
+def _check_adapter(route: ModelRoute) -> None:
+    """Refuse an adapter that the status does not name.  Raises NotReady.
 
-    It knows adapters by number and answers without one that it does not have, so what the live
-    revision loaded is read from the status.  Prompts are not kept from one request to another:
-    what an adapter computed must not serve a request without it.
+    vLLM would take the name of an adapter that is called as its model for the model's.
     """
     if route.adapter and route.adapter not in route.served_adapters:
         raise NotReady(
             f"model {route.asked_as!r} is not ready: no version of adapter {route.adapter!r} is "
             "released and served yet"
         )
+
+
+def _scales(route: ModelRoute) -> Json:
+    """Return what tells llama.cpp whether its adapter counts.
+
+    It knows adapters by number and answers without one that it does not have, so what the live
+    revision loaded is read from the status.  Prompts are not kept from one request to another:
+    what an adapter computed must not serve a request without it.
+    """
     if not route.served_adapters:
         return {}
     scales = [

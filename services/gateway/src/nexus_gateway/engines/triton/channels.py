@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import deque
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import grpc
 from tritonclient.grpc.aio import InferenceServerClient
 
 from nexus_gateway.upstream.pool import LONGEST_USE, Origin
@@ -46,7 +45,7 @@ class Channels:
         idle, now = self._idle.get(origin), asyncio.get_running_loop().time()
         while idle:
             since, client = idle.pop()
-            if now - since < IDLE_SECONDS:
+            if now - since < IDLE_SECONDS and _connected(client):
                 return client
             self._drop(client)
         host = f"[{origin.host}]" if ":" in origin.host else origin.host
@@ -66,16 +65,6 @@ class Channels:
         else:
             idle.append((now, client))
 
-    @asynccontextmanager
-    async def one(self, origin: Origin) -> AsyncIterator[Any]:
-        """Lend a client for one short call."""
-        client, sound = self.take(origin), False
-        try:
-            yield client
-            sound = True
-        finally:
-            self.give(origin, client, sound=sound)
-
     async def close(self) -> None:
         """Close what is idle and keep nothing from now on."""
         self._closed = True
@@ -89,3 +78,12 @@ class Channels:
         task = asyncio.ensure_future(client.close())
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _connected(client: Any) -> bool:
+    """Tell whether a client still has the connection that it had.
+
+    gRPC would make another by itself, perhaps to a pod of another revision.
+    """
+    channel: grpc.aio.Channel = client._channel  # noqa: SLF001 - there is no other way to it
+    return channel.get_state() is grpc.ChannelConnectivity.READY

@@ -1,14 +1,17 @@
-"""What a Triton model takes and gives, read from its configuration once a minute."""
+"""What a Triton model takes and gives, read from its configuration once a minute.
+
+It is read over the very connection that is then asked: while one revision takes the place of
+another, a Service leads to either, and each is spoken to by its own template.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
-from nexus_gateway.engines.triton.channels import Channels
 from nexus_gateway.errors import UpstreamError
-from nexus_gateway.upstream.pool import Origin
 
 FRESH_SECONDS = 60.0
 CALL_SECONDS = 5.0
@@ -25,30 +28,26 @@ class Contract:
 
 
 class Contracts:
-    """The contracts of all models, remembered."""
+    """The contracts of all models, remembered for each connection."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Origin, str], tuple[float, Contract]] = {}
+        self._known: WeakKeyDictionary[Any, dict[str, tuple[float, Contract]]]
+        self._known = WeakKeyDictionary()
 
-    async def of(self, channels: Channels, origin: Origin, model: str) -> Contract:
-        """Return a model's contract.
+    async def of(self, client: Any, model: str) -> Contract:
+        """Return a model's contract as the server behind a connection has it.
 
         Raises grpc.RpcError and InferenceServerException (Triton does not answer or does not
         know the model), UpstreamError (the model is none that generates text).
         """
         now = asyncio.get_running_loop().time()
-        since, known = self._known.get((origin, model), (float("-inf"), None))
-        if known is not None and now - since < FRESH_SECONDS:
-            return known
-        async with channels.one(origin) as client:
-            answer = await client.get_model_config(model, client_timeout=CALL_SECONDS)
+        known = self._known.setdefault(client, {})
+        if model in known and now - known[model][0] < FRESH_SECONDS:
+            return known[model][1]
+        answer = await client.get_model_config(model, client_timeout=CALL_SECONDS)
         contract = _read(model, answer.config)
-        self._known[(origin, model)] = (now, contract)
+        known[model] = (now, contract)
         return contract
-
-    def forget(self, origin: Origin, model: str) -> None:
-        """Read the contract anew next time."""
-        self._known.pop((origin, model), None)
 
 
 def _read(model: str, config: Any) -> Contract:

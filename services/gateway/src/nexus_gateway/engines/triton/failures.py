@@ -7,7 +7,7 @@ import re
 import grpc
 from tritonclient.utils import InferenceServerException
 
-from nexus_gateway.errors import BadRequest, GatewayError, NotReady, UpstreamError
+from nexus_gateway.errors import BadRequest, GatewayError, NotReady, TooMany, UpstreamError
 from nexus_gateway.upstream import UpstreamBroken, UpstreamUnreachable
 
 Failure = (grpc.RpcError, InferenceServerException)
@@ -17,6 +17,10 @@ _TOO_LONG = re.compile(
     r"(prompt|input).{0,40}too long",
     re.IGNORECASE,
 )
+_ABSENT = re.compile(
+    r"unknown model|has no available versions|LoRA .* is not supported|LoRA feature is not enabled|"
+    r"Stub process .* is not healthy"  # until the container is restarted
+)
 
 
 def before_answer(model: str, error: Exception) -> Exception:
@@ -24,10 +28,12 @@ def before_answer(model: str, error: Exception) -> Exception:
     status, message = _read(error)
     if status == "DEADLINE_EXCEEDED":
         return TimeoutError(message)
-    if "unknown model" in message or "has no available versions" in message:
+    if _ABSENT.search(message):
         return NotReady(f"model {model!r} is not loaded: {message}", code="model_not_ready")
     if status == "UNAVAILABLE":
         return UpstreamUnreachable(message)
+    if status == "RESOURCE_EXHAUSTED":
+        return TooMany(f"model {model!r} is full: {message}", retry_after=2)
     if status in {"CANCELLED", "UNKNOWN", "INTERNAL"}:
         return UpstreamBroken(message, started=False)
     return _refusal(model, status, message)

@@ -2,7 +2,8 @@
 
 A model's configuration may carry its own template, as Hugging Face writes them (Jinja), in
 `parameters { key: "chat_template" value { string_value: "..." } }`, with `bos_token` and
-`eos_token` beside it.  Without one the text is ChatML:
+`eos_token` beside it, and `adds_bos` where the backend's tokenizer begins each text with the
+former: then the template's own is left out.  Without a template the text is ChatML:
 
     <|im_start|>user
     Hello<|im_end|>
@@ -12,19 +13,23 @@ A model's configuration may carry its own template, as Hugging Face writes them 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from functools import lru_cache
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-from nexus_gateway.errors import BadRequest, UpstreamError
+from nexus_gateway.engines.triton.templates import Templates
+from nexus_gateway.errors import BadRequest
 
 CHATML_END = "<|im_end|>"
 _MARKER = re.compile(r"<(\|[^|<>\s]{1,40}\|)>")
 
 
-def render(messages: Sequence[Mapping[str, Any]], parameters: Mapping[str, str]) -> str:
-    """Return the prompt, ending where the assistant is to speak.
+async def render(
+    messages: Sequence[Mapping[str, Any]],
+    parameters: Mapping[str, str],
+    templates: Templates,
+    whose: Hashable = "",
+) -> str:
+    """Return the prompt, ending where the assistant is to speak; `whose` names the model.
 
     What users write is data: a marker such as `<|im_end|>` within it is broken up by spaces, so
     that nobody can speak as the system.  Raises BadRequest (content that is not text, a role
@@ -37,7 +42,17 @@ def render(messages: Sequence[Mapping[str, Any]], parameters: Mapping[str, str])
     ]
     template = parameters.get("chat_template")
     if template:
-        return _by_template(template, turns, parameters)
+        values = {
+            "messages": turns,
+            "tools": None,
+            "documents": None,
+            "add_generation_prompt": True,
+            "bos_token": parameters.get("bos_token", ""),
+            "eos_token": parameters.get("eos_token", ""),
+        }
+        text = await templates.render(whose, template, values)
+        added = parameters.get("bos_token", "") if parameters.get("adds_bos") == "true" else ""
+        return text.removeprefix(added)
     lines = [f"<|im_start|>{_role(turn)}\n{turn['content']}{CHATML_END}\n" for turn in turns]
     return "".join(lines) + "<|im_start|>assistant\n"
 
@@ -66,40 +81,3 @@ def _disarmed(text: str, marks: Sequence[str]) -> str:
     for mark in marks:
         text = text.replace(mark, " ".join(mark))
     return text
-
-
-def _by_template(
-    template: str, turns: Sequence[Mapping[str, str]], parameters: Mapping[str, str]
-) -> str:
-    import jinja2
-
-    try:
-        rendered: str = _compiled(template).render(
-            messages=turns,
-            add_generation_prompt=True,
-            bos_token=parameters.get("bos_token", ""),
-            eos_token=parameters.get("eos_token", ""),
-        )
-    except jinja2.TemplateError as error:
-        raise UpstreamError(f"the model's chat template cannot be rendered: {error}") from error
-    return rendered
-
-
-@lru_cache(maxsize=32)
-def _compiled(template: str) -> Any:
-    from jinja2.ext import loopcontrols
-    from jinja2.sandbox import ImmutableSandboxedEnvironment
-
-    environment = ImmutableSandboxedEnvironment(
-        trim_blocks=True,
-        lstrip_blocks=True,
-        extensions=[loopcontrols],
-        autoescape=False,  # a prompt, never HTML
-    )
-    environment.globals["raise_exception"] = _refuse
-    environment.globals["strftime_now"] = lambda form: datetime.now(UTC).strftime(form)
-    return environment.from_string(template)
-
-
-def _refuse(message: str) -> None:
-    raise BadRequest(f"the model's chat template refuses the messages: {message}", param="messages")

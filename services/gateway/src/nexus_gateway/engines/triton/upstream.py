@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import codecs
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,6 +17,7 @@ from nexus_gateway.engines.triton.channels import Channels
 from nexus_gateway.engines.triton.contract import Contract, Contracts
 from nexus_gateway.engines.triton.events import StopCutter, Writer, usage_of
 from nexus_gateway.engines.triton.failures import Failure, amid_answer, before_answer
+from nexus_gateway.engines.triton.templates import Templates
 from nexus_gateway.upstream import UpstreamBroken
 from nexus_gateway.upstream.pool import Origin
 from nexus_knowledge.prompting.lengths import estimate
@@ -25,50 +27,60 @@ COUNTS = ("return_num_input_tokens", "return_num_output_tokens", "return_finish_
 
 
 class Triton:
-    """All Triton servers: connections to them, and what is known of their models."""
+    """All Triton servers: connections, what is known of their models, and who writes prompts."""
 
     def __init__(self) -> None:
         self.channels = Channels()
         self.contracts = Contracts()
+        self.templates = Templates()
 
-    def upstream(self, origin: Origin, model: str) -> TritonUpstream:
-        """Return one model of one server."""
-        return TritonUpstream(self, origin, model)
+    def upstream(self, origin: Origin, model: str, adapter: str = "") -> TritonUpstream:
+        """Return one model of one server, with one of its LoRA adapters or by itself."""
+        return TritonUpstream(self, origin, model, adapter)
 
     async def close(self) -> None:
         """Close what is idle and keep nothing from now on."""
+        await self.templates.close()
         await self.channels.close()
 
 
 @dataclass(frozen=True)
 class TritonUpstream:
-    """One model of one Triton server."""
+    """One model of one Triton server; `adapter` is the LoRA adapter that counts, "" for none."""
 
     servers: Triton
     origin: Origin
     model: str
+    adapter: str = ""
 
     @property
     def key(self) -> tuple[object, ...]:
         """What tells it from other models."""
-        return (self.origin, self.model)
+        return (self.origin, self.model, self.adapter)
+
+    @property
+    def name(self) -> str:
+        """The name that requests use: MODEL, or MODEL:ADAPTER."""
+        return f"{self.model}:{self.adapter}" if self.adapter else self.model
 
     async def send(self, path: str, body: Json, headers: Mapping[str, str]) -> Generated:
         """Start a generation and wait for its first piece.  Raises as `Upstream.send`."""
+        client = self.servers.channels.take(self.origin)
+        generation = Generation(self, client, metadata_of(headers))
         try:
-            contract = await self.servers.contracts.of(
-                self.servers.channels, self.origin, self.model
+            contract = await self.servers.contracts.of(client, self.model)
+            asking = await asking_of(
+                path,
+                body,
+                contract.parameters,
+                self.servers.templates,
+                adapter=self.adapter,
+                whose=(self.origin, self.model),
             )
-        except Failure as error:
-            raise before_answer(self.model, error) from error
-        asking = asking_of(path, body, contract.parameters)
-        generation = Generation(self, asking, contract, metadata_of(headers))
-        try:
-            await generation.begin()
+            await generation.begin(asking, contract)
         except Failure as error:
             generation.end(sound=False)
-            self.servers.contracts.forget(self.origin, self.model)
-            raise before_answer(self.model, error) from error
+            raise before_answer(self.name, error) from error
         except BaseException:
             generation.end(sound=True)
             raise
@@ -80,30 +92,40 @@ class TritonUpstream:
 
 
 def metadata_of(headers: Mapping[str, str]) -> dict[str, str]:
-    """Return the headers that go along as gRPC metadata: those that trace a request."""
-    return {name: value for name, value in headers.items() if name != "accept"}
+    """Return the headers that go along as gRPC metadata: those that trace a request.
+
+    gRPC refuses a whole call for a value that is not printable ASCII.
+    """
+    return {
+        name: value
+        for name, value in headers.items()
+        if name != "accept" and value.isascii() and value.isprintable()
+    }
 
 
 @dataclass
 class Generation:
-    """One answer as Triton produces it."""
+    """One answer as Triton produces it, over a channel that is its own until the end."""
 
     upstream: TritonUpstream
-    asking: Asking
-    contract: Contract
+    client: Any
     metadata: dict[str, str]
+    asking: Asking = field(init=False)
     prompt_tokens: int = 0
     completion_tokens: int = 0
     reason: str = ""
-    _client: Any = None
     _stream: Any = None
     _first: str | None = None
     _ended: bool = field(default=False)
+    _decoder: codecs.IncrementalDecoder = field(
+        default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
+    )
 
-    async def begin(self) -> None:
+    async def begin(self, asking: Asking, contract: Contract) -> None:
         """Send the request and wait until the first piece, or the end, has come."""
-        self._client = self.upstream.servers.channels.take(self.upstream.origin)
-        self._stream = self._client.stream_infer(self._requests(), headers=self.metadata)
+        self.asking = asking
+        requests = self._requests(contract)
+        self._stream = self.client.stream_infer(requests, headers=self.metadata)
         self._first = await self._next()
 
     async def pieces(self) -> AsyncIterator[str]:
@@ -121,8 +143,7 @@ class Generation:
         self._ended = True
         if self._stream is not None:
             self._stream.cancel()
-        if self._client is not None:
-            self.upstream.servers.channels.give(self.upstream.origin, self._client, sound=sound)
+        self.upstream.servers.channels.give(self.upstream.origin, self.client, sound=sound)
 
     async def _next(self) -> str | None:
         """Return the text of the next response, None after the last."""
@@ -130,18 +151,20 @@ class Generation:
             try:
                 result, error = await anext(self._stream)
             except StopAsyncIteration:
-                return None
+                return self._decoder.decode(b"", final=True) or None
             if error is not None:
                 raise error
             final = result.get_response().parameters["triton_final_response"].bool_param
             text = self._read(result)
+            if final:
+                text += self._decoder.decode(b"", final=True)
             if text or not final:
                 return text
             return None
 
     def _read(self, result: Any) -> str:
         """Take one response: its text, and what it says of counts and of the end."""
-        text = _text(result, "text_output")
+        text = self._decoder.decode(_bytes(result, "text_output"))
         given = result.as_numpy("num_input_tokens")
         if given is not None and given.size:
             self.prompt_tokens = int(given.flat[0])
@@ -150,12 +173,12 @@ class Generation:
             self.completion_tokens += int(made.sum())
         elif text:
             self.completion_tokens += 1  # a decoupled model sends a token at a time
-        reason = _text(result, "finish_reason")
+        reason = _bytes(result, "finish_reason").decode(errors="replace")
         if reason in {"stop", "length"}:
             self.reason = reason
         return text
 
-    async def _requests(self) -> AsyncIterator[Json]:
+    async def _requests(self, contract: Contract) -> AsyncIterator[Json]:
         asking = self.asking
         given: Json = {
             "text_input": ("BYTES", asking.prompt.encode()),
@@ -165,9 +188,9 @@ class Generation:
             **dict.fromkeys(COUNTS, ("BOOL", True)),
         }
         inputs = [
-            _input(name, kind, value, batched=self.contract.batched)
+            _input(name, kind, value, batched=contract.batched)
             for name, (kind, value) in given.items()
-            if name in self.contract.inputs
+            if name in contract.inputs
         ]
         yield {
             "model_name": self.upstream.model,
@@ -236,7 +259,7 @@ class Generated:
         yield self._writer().whole(text, self._reason(), self._usage())
 
     def _writer(self) -> Writer:
-        return Writer(self._generation.upstream.model, self._generation.asking.chat)
+        return Writer(self._generation.upstream.name, self._generation.asking.chat)
 
     def _reason(self) -> str:
         generation = self._generation
@@ -259,9 +282,9 @@ def _input(name: str, kind: str, value: Any, *, batched: bool) -> InferInput:
     return tensor
 
 
-def _text(result: Any, name: str) -> str:
+def _bytes(result: Any, name: str) -> bytes:
     tensor = result.as_numpy(name)
     if tensor is None or not tensor.size:
-        return ""
+        return b""
     value = tensor.flat[0]
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
+    return value if isinstance(value, bytes) else str(value).encode()

@@ -1,0 +1,1 @@
+"""One model of one Triton server in OpenAI's words on loopback, for a program beside it."""
