@@ -99,6 +99,16 @@ class HttpCluster:
         except NotFound:
             return
 
+    async def log(self, pod: Ref, *, container: str, lines: int) -> str:
+        query = {"container": container, "tailLines": str(lines)}
+        async with self._session.get(f"{path(*pod)}/log", params=query) as response:
+            if response.status >= 400:
+                raise_for(await response.json())
+            return await response.text()
+
+    async def ask(self, url: str) -> bytes:
+        raise AssertionError(f"the API is no way to a pod's own address: {url}")
+
     async def watch(
         self,
         api_version: str,

@@ -33,6 +33,11 @@ def ref(manifest: dict[str, Any]) -> Ref:
     return Ref(manifest["apiVersion"], manifest["kind"], metadata["namespace"], metadata["name"])
 
 
+async def test_a_pod_that_is_not_there_has_no_log(cluster: Cluster) -> None:
+    with pytest.raises(NotFound):
+        await cluster.log(Ref("v1", "Pod", "default", "nobody"), container="main", lines=5)
+
+
 async def test_created_object_is_read_back_with_an_identity(cluster: Cluster) -> None:
     made = await cluster.create(config_map("a"))
     assert made["metadata"]["uid"]

@@ -73,7 +73,9 @@ def test_official_client_works_unchanged(client: openai.OpenAI) -> None:
 
 def test_float_and_base64_hold_the_same_numbers(url: str) -> None:
     forms = [
-        httpx.post(f"{url}/v1/embeddings", json={"input": "a pump", "encoding_format": form})
+        httpx.post(
+            f"{url}/v1/embeddings", json={"input": "a pump", "encoding_format": form}, timeout=60
+        )
         for form in ("float", "base64")
     ]
     plain, packed = (form.json()["data"][0]["embedding"] for form in forms)
@@ -98,7 +100,7 @@ def test_tokens_and_text_give_the_same_vector(client: openai.OpenAI) -> None:
     ],
 )
 def test_bad_request_is_explained(url: str, body: object, status: int, words: str) -> None:
-    answer = httpx.post(f"{url}/v1/embeddings", json=body)
+    answer = httpx.post(f"{url}/v1/embeddings", json=body, timeout=60)
     assert answer.status_code == status
     error = answer.json()["error"]
     assert error["type"] == "invalid_request_error"
@@ -106,12 +108,14 @@ def test_bad_request_is_explained(url: str, body: object, status: int, words: st
 
 
 def test_body_that_is_no_json_is_explained(url: str) -> None:
-    assert httpx.post(f"{url}/v1/embeddings", content=b"{").status_code == 400
-    assert httpx.post(f"{url}/v1/embeddings", content=b"[" * 100_000).status_code == 400
+    assert httpx.post(f"{url}/v1/embeddings", content=b"{", timeout=60).status_code == 400
+    assert httpx.post(f"{url}/v1/embeddings", content=b"[" * 100_000, timeout=60).status_code == 400
 
 
 def test_long_input_is_cut_when_asked_for(url: str) -> None:
-    answer = httpx.post(f"{url}/v1/embeddings", json={"input": "pump " * 300, "truncate": True})
+    answer = httpx.post(
+        f"{url}/v1/embeddings", json={"input": "pump " * 300, "truncate": True}, timeout=60
+    )
     assert answer.json()["usage"]["prompt_tokens"] == 256
 
 
@@ -128,10 +132,10 @@ def test_many_callers_get_their_own_vectors(url: str) -> None:
 
 
 def test_info_and_metrics_tell_what_is_served(url: str) -> None:
-    info = httpx.get(f"{url}/info").json()
+    info = httpx.get(f"{url}/info", timeout=60).json()
     assert (info["model"], info["dimension"], info["max_tokens"]) == (NAME, 384, 256)
     assert len(info["digest"]) == 64
-    metrics = httpx.get(f"{url}/metrics").text
+    metrics = httpx.get(f"{url}/metrics", timeout=60).text
     assert 'nexus_embedder_requests_total{code="200"}' in metrics
     assert "nexus_embedder_tokens_total" in metrics
 

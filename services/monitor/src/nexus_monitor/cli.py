@@ -7,13 +7,9 @@ import threading
 from collections.abc import Sequence
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from nexus_monitor.errors import MonitorError, SettingsError
 from nexus_monitor.settings import Settings, parse
-
-if TYPE_CHECKING:
-    from nexus_monitor.metrics import Metrics
 
 LOG = logging.getLogger(__name__)
 AGAIN = timedelta(seconds=30)
@@ -49,11 +45,15 @@ def run(settings: Settings, stop: threading.Event) -> int:
     from nexus_monitor.control import Control
     from nexus_monitor.look import Monitor
     from nexus_monitor.metrics import Metrics
+    from nexus_monitor.serving import served
 
     metrics = Metrics()
+    wrong = "the first look has not ended yet"
     with ExitStack() as opened:
         if not settings.once:
-            opened.enter_context(_served(settings, metrics))
+            opened.enter_context(
+                served(settings.host, settings.port, metrics.registry, lambda: wrong)
+            )
         embedder = settings.embedder_url
         monitor = Monitor(
             ledger=opened.enter_context(Ledger(settings.ledger_url)),
@@ -76,26 +76,14 @@ def run(settings: Settings, stop: threading.Event) -> int:
             except (MonitorError, KnowledgeError) as error:
                 LOG.error("this look failed, the next one begins anew: %s", error)  # noqa: TRY400 - one line for a neighbour that is away
                 metrics.looks.labels("failed").inc()
-                failed = True
+                failed, wrong = True, "the last look failed: the log says why"
             else:
                 metrics.looks.labels("done").inc()
                 metrics.last_look.set_to_current_time()
-                failed = False
+                failed, wrong = False, ""
             pause = min(settings.interval, AGAIN) if failed else settings.interval
             if settings.once or stop.wait(pause.total_seconds()):
                 return int(failed and settings.once)
-
-
-def _served(settings: Settings, metrics: "Metrics") -> ExitStack:
-    """Serve /metrics until the stack is closed."""
-    from prometheus_client import start_http_server
-
-    server, thread = start_http_server(settings.port, addr=settings.host, registry=metrics.registry)
-    stack = ExitStack()
-    stack.callback(thread.join)
-    stack.callback(server.server_close)
-    stack.callback(server.shutdown)
-    return stack
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from typing import Protocol, TypeVar
 from pydantic import ValidationError
 
 from nexus_api.finetunejob import FineTuneJob
+from nexus_api.index_state import staleness
 from nexus_api.meta import Manifest, Resource
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
@@ -22,7 +23,6 @@ from nexus_monitor.bands import Bands
 from nexus_monitor.cells import Vectors
 from nexus_monitor.errors import ControlUnavailable
 from nexus_monitor.features import Labels, labels
-from nexus_monitor.index_state import staleness
 from nexus_monitor.metrics import Metrics
 from nexus_monitor.report import report
 from nexus_monitor.triage import too_few

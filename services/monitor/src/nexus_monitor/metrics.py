@@ -1,8 +1,11 @@
-"""What a look found, for Prometheus; names begin with `nexus_monitor_`."""
+"""What a look found, for Prometheus.
+
+Names begin with `nexus_monitor_`, those of the process itself with `process_`.
+"""
 
 from collections.abc import Mapping
 
-from prometheus_client import CollectorRegistry, Counter, Gauge
+from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 from nexus_monitor.assessment import Assessment
 
@@ -15,6 +18,7 @@ class Metrics:
     def __init__(self) -> None:
         """Make them."""
         self.registry = registry = CollectorRegistry()
+        ProcessCollector(registry=registry)
         self.looks = Counter(
             "nexus_monitor_looks_total",
             "Looks at all models, by how they ended: done or failed.",

@@ -4,25 +4,29 @@ import argparse
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 from nexus_api.uri import BadUri
 from nexus_models import ModelError
 from nexus_runtime.errors import LlamaRuntimeError
 from nexus_runtime.gguf_file import read_head
 from nexus_runtime.requantize import WeightType
-from nexus_runtime.server import drain, start
+from nexus_runtime.server import answer_first, drain, refuse_taken_port, start
 from nexus_runtime.settings import LlamaSettings, context_for
 from nexus_runtime.weights import adapter_for, gguf_for
 
 AS_IS = "asIs"
 GRACE = 20.0  # seconds that answers being written get after SIGTERM
 
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _log = logging.getLogger("nexus_runtime")
 
 
@@ -42,6 +46,7 @@ class Options:
     port: int
     adapter_uri: str = ""
     adapter_digest: str = ""
+    answers_port: int = 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -55,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for chatty in ("httpx", "httpcore", "huggingface_hub", "filelock"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     stop = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         signal.signal(number, _leave)  # nothing is served yet: a download may take an hour
     try:
         return _serve(options, stop, verbose=level == "DEBUG")
@@ -84,6 +89,10 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
     )
     parser.add_argument("--host", default=environ.get("NEXUS_HOST", "127.0.0.1"))
     parser.add_argument("--port", type=int, default=environ.get("NEXUS_PORT", "8080"))
+    parser.add_argument(
+        "--answers-port", type=int, default=environ.get("NEXUS_PORT_ANSWERS", "0"),
+        help="listened on once the model has answered a first question; 0: none",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     if given.cache is None:
         parser.error("--cache or NEXUS_MODEL_CACHE must name the directory for model files")
@@ -105,6 +114,7 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
         port=given.port,
         adapter_uri=given.adapter_uri,
         adapter_digest=given.adapter_digest,
+        answers_port=given.answers_port,
     )
 
 
@@ -129,20 +139,41 @@ def _serve(options: Options, stop: threading.Event, *, verbose: bool) -> int:
         threads=options.threads, host=options.host, port=options.port, verbose=verbose,
         adapter=adapter,
     )  # fmt: skip
+    if options.answers_port:
+        refuse_taken_port(options.host, options.answers_port)
     server = start(settings)
-    for number in (signal.SIGTERM, signal.SIGINT):
+    try:
+        answer_first(str(server.listening_address), settings)
+    except SystemExit:
+        stop.set()  # what somebody has begun already is finished all the same
+    except LlamaRuntimeError as error:
+        sys.stderr.write(f"nexus-runtime-llamacpp: {error}\n")
+        _end(1)
+    for number in _SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    _log.info(
-        "%s is ready: %s, %d slots of %d tokens, %d threads",
-        options.served_name, model.name, options.slots, context, options.threads,
-    )  # fmt: skip
-    stop.wait()
+    with _listening(options.host, options.answers_port):
+        _log.info(
+            "%s is ready: %s, %d slots of %d tokens, %d threads",
+            options.served_name, model.name, options.slots, context, options.threads,
+        )  # fmt: skip
+        stop.wait()
     if not drain(str(server.listening_address), deadline=GRACE):
         _log.warning("answers were still being written after %.0f s; they are cut off", GRACE)
-    # llama.cpp's own threads may wait on open connections: nothing is left to save, so end here.
+    _end(0)
+
+
+def _listening(host: str, port: int) -> AbstractContextManager[object]:
+    """Listen, and say nothing: a startup probe wants no more than its connection.  0: do not."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family) if port else nullcontext()
+
+
+def _end(status: int) -> NoReturn:
+    """End here: llama.cpp's own threads may wait on open connections; nothing is to be saved."""
     logging.shutdown()
     sys.stdout.flush()
-    os._exit(0)
+    sys.stderr.flush()
+    os._exit(status)
 
 
 if __name__ == "__main__":

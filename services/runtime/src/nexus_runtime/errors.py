@@ -15,3 +15,7 @@ class UnsupportedGguf(LlamaRuntimeError):
 
 class StartFailed(LlamaRuntimeError):
     """llama.cpp did not start; its own log lines above say why."""
+
+
+class NotAnswered(LlamaRuntimeError):
+    """llama.cpp started, and the model does not answer."""

@@ -6,9 +6,12 @@ import os
 import socket
 import time
 import urllib.request
+from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
-from nexus_runtime.errors import StartFailed
+from nexus_api import first_answer
+from nexus_runtime.errors import NotAnswered, StartFailed
 from nexus_runtime.settings import PROMPT_BATCH, PROMPT_CACHE_MIB, LlamaSettings
 
 if TYPE_CHECKING:
@@ -61,6 +64,27 @@ def refuse_taken_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise StartFailed(f"cannot listen on {host}:{port}: {error.strerror}") from error
+
+
+def answer_first(address: str, settings: LlamaSettings) -> None:
+    """Have the model answer a first question, and another one by its adapter.
+
+    Raises:
+        NotAnswered: there was no answer, or one without text or numbers, each time.
+    """
+    server = urlsplit(address)
+    post = first_answer.poster(server.hostname or settings.host, server.port or settings.port)
+    questions: list[tuple[str, dict[str, Any]]] = [(str(settings.model), {})]
+    if settings.adapter is not None:
+        off, on = ({"lora": [{"id": 0, "scale": scale}]} for scale in (0.0, 1.0))
+        questions = [(str(settings.model), off), (f"adapter {settings.adapter}", on)]
+    for what, extra in questions:
+        # What a question leaves in the caches is no more than any other one leaves there.
+        told = {"cache_prompt": False, **extra}
+        if found := first_answer.final_fault(
+            partial(first_answer.fault, post, settings.name, told)
+        ):
+            raise NotAnswered(f"{what}: the first question was not answered: {found}")
 
 
 def drain(address: str, *, deadline: float) -> bool:

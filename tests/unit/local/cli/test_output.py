@@ -1,10 +1,13 @@
+import json
 from datetime import UTC, datetime
+from io import StringIO
 
 import pytest
+from rich.console import Console
 
 from nexus_local.cli.errors import UsageError
 from nexus_local.cli.kinds import each_target, find_kind, kind_of, split_target
-from nexus_local.cli.output import age, cell, lookup, render_jsonpath
+from nexus_local.cli.output import age, cell, lookup, print_objects, render_jsonpath
 
 READY = {
     "metadata": {"name": "a", "labels": {"app.kubernetes.io/name": "x"}},
@@ -79,3 +82,23 @@ def test_targets_are_read_as_kubectl_reads_them() -> None:
     for wrong in ([], ["sm/a", "ri/b"], ["sm/"]):
         with pytest.raises(UsageError):
             split_target(wrong)
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_all_of_a_kind_are_a_list_however_many_there_are(count: int) -> None:
+    objects = [{**READY, "metadata": {"name": f"x{number}"}} for number in range(count)]
+    console = Console(file=StringIO())
+    kind = find_kind("ragindex")
+    print_objects(console, kind, objects, "json", everywhere=False, listed=True)
+    assert json.loads(told(console)) == {"apiVersion": "v1", "kind": "List", "items": objects}
+
+
+def test_one_by_name_is_itself() -> None:
+    console = Console(file=StringIO())
+    print_objects(console, find_kind("ragindex"), [READY], "json", everywhere=False)
+    assert json.loads(told(console)) == READY
+
+
+def told(console: Console) -> str:
+    assert isinstance(console.file, StringIO)
+    return console.file.getvalue()

@@ -2,11 +2,13 @@
 
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from nexus_local.node import logs
 from nexus_local.node.folders import Folders, rotated
+from nexus_operator.cluster.protocol import Ref
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -61,3 +63,31 @@ def test_logs_of_this_run_and_the_one_before_are_kept(tmp_path: Path) -> None:
     assert list(folders.known_pods()) == [("default", "a")]
     folders.forget("default", "a")
     assert list(folders.known_pods()) == []
+
+
+def test_what_a_pod_printed_is_that_of_its_last_start(tmp_path: Path) -> None:
+    folders, pod = Folders(tmp_path), Ref("v1", "Pod", "system", "train")
+    assert logs.printed(folders, pod, 5) is None
+    folders.new_log("system", "train").write_text("old\n")
+    folders.new_log("system", "train").write_bytes(b"one\ntwo \xff\n")
+    assert logs.printed(folders, pod, 1) == "two \ufffd\n"
+    folders.log_files("system", "train")[-1].write_text("x" * 200_000)
+    assert len(logs.printed(folders, pod, 1) or "") == 65536
+
+
+def test_log_of_a_pod_that_goes_away_meanwhile_is_as_one_that_was_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders = Folders(tmp_path)
+    folders.new_log("default", "a").write_text("progress\n")
+    listed = folders.log_files("default", "a")
+    monkeypatch.setattr(Folders, "log_files", lambda *_: listed)
+    looked = Path.exists
+
+    def look(path: Path) -> bool:
+        found = looked(path)
+        folders.forget("default", "a")
+        return found
+
+    monkeypatch.setattr(Path, "exists", look)
+    assert logs.printed(folders, Ref("v1", "Pod", "default", "a"), 3) is None

@@ -293,6 +293,7 @@ async def test_startup_probe_holds_the_others_back(site: Site, tmp_path: Path) -
         livenessProbe={
             "httpGet": {"path": "/ready", "port": "http"},
             "periodSeconds": 1,
+            "timeoutSeconds": 10,
             "failureThreshold": 1,
         },
     )
@@ -369,9 +370,13 @@ async def test_idle_node_does_not_wake_up(site: Site) -> None:
         pod("a", web_container(readinessProbe=None, image="step", args=["sleep"]))
     )
     await site.until(ref(made), is_ready)
-    before = await site.cluster.list("v1", "Pod")
-    used = psutil.Process().cpu_times()
-    await asyncio.sleep(1)  # the one thing to see here is that nothing happens
-    after = psutil.Process().cpu_times()
-    assert after.user + after.system - used.user - used.system < 0.1
-    assert await site.cluster.list("v1", "Pod") == before
+
+    async def rests() -> bool:
+        before = await site.cluster.list("v1", "Pod")
+        used = psutil.Process().cpu_times()
+        await asyncio.sleep(1)  # the one thing to see here is that nothing happens
+        after = psutil.Process().cpu_times()
+        quiet = after.user + after.system - used.user - used.system < 0.1
+        return quiet and await site.cluster.list("v1", "Pod") == before
+
+    await eventually(rests)  # what its start has left to do may take a while

@@ -1,11 +1,15 @@
 """The committed WorkflowTemplates: what they promise, and how they run."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+
+from nexus_local.workflows.nodes import Node, NodeType, Phase
+from nexus_local.workflows.retry import GiveUp, WaitUntil, next_attempt
 
 from .conftest import Platform, Script, named, phases
 
@@ -22,6 +26,7 @@ LOCKS = {
     "nexus-sync": "index.{{workflow.parameters.namespace}}.{{workflow.parameters.index}}",
     "nexus-teardown": "index.{{workflow.parameters.namespace}}.{{workflow.parameters.index}}",
     "nexus-finetune": "job.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
+    "nexus-count": "count.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
     "nexus-release": "release.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
 }
 
@@ -155,8 +160,10 @@ FINETUNE = {
     "production": '{"base":"pkg://x"}',
     "trainPod": '{"containers":[{"name":"main","resources":{"limits":{"nvidia.com/gpu":"1"}}}]}',
     "trainSeconds": "3600",
+    "evaluatePod": '{"containers":[{"name":"main","resources":{"limits":{"nvidia.com/gpu":"2"}}}]}',
+    "evaluateGpus": "2",
 }
-PROMOTED = ["select", "validate", "train", "evaluate", "gate", "register", "release"]
+PROMOTED = ["select", "validate", "train", "evaluate", "gate", "register"]
 
 
 def plays_a_run(site: Platform, verdict: str) -> None:
@@ -165,7 +172,6 @@ def plays_a_run(site: Platform, verdict: str) -> None:
         ("validate", "report"),
         ("train", "training"),
         ("evaluate", "evaluation"),
-        ("release", "release"),
     ):
         site.runner.plays(task, Script(outputs={f"/tmp/{file}.json": '{"of":"' + task + '"}'}))
     decision = json.dumps({"verdict": verdict})
@@ -183,7 +189,7 @@ def args_of(site: Platform, task: str) -> list[str]:
     return found
 
 
-async def test_a_run_that_passes_the_gate_is_registered_and_released_in_order(
+async def test_a_run_that_passes_the_gate_is_registered_and_releases_nothing_itself(
     site: Platform,
 ) -> None:
     plays_a_run(site, "Promote")
@@ -203,7 +209,6 @@ async def test_a_run_that_passes_the_gate_is_registered_and_released_in_order(
     created = site.found()["metadata"]["creationTimestamp"]
     assert f"--as-of={created}" in args_of(site, "select")
     assert f"--production={FINETUNE['production']}" in args_of(site, "evaluate")
-    assert {"--version=7", "--by=gate"} <= set(args_of(site, "release"))
     images = {
         task: next(
             pod["spec"]["containers"][0]["image"]
@@ -216,23 +221,47 @@ async def test_a_run_that_passes_the_gate_is_registered_and_released_in_order(
     assert trained == {"train", "evaluate"}
 
 
-@pytest.mark.parametrize(
-    ("verdict", "promotion", "registered", "released"),
-    [
-        ("Promote", "Manual", "Succeeded", "Skipped"),
-        ("AskPerson", "Auto", "Succeeded", "Skipped"),
-        ("Reject", "Auto", "Skipped", "Omitted"),
-        ("Underpowered", "Auto", "Skipped", "Omitted"),
-    ],
-)
-async def test_the_verdict_says_how_far_a_run_goes(
-    site: Platform, verdict: str, promotion: str, registered: str, released: str
-) -> None:
+@pytest.mark.parametrize("verdict", ["AskPerson", "Reject", "Underpowered"])
+async def test_whatever_the_verdict_a_gated_run_is_recorded(site: Platform, verdict: str) -> None:
     plays_a_run(site, verdict)
-    status = await site.outcome(run_of("nexus-finetune", {**FINETUNE, "promotion": promotion}))
+    told = {"/tmp/version.json": '{"mlflowRun":"r"}', "/tmp/number": ""}
+    site.runner.plays("register", Script(outputs=told))
+    status = await site.outcome(run_of("nexus-finetune", {**FINETUNE, "promotion": "Auto"}))
     assert status["phase"] == "Succeeded", status["message"]
-    shown = phases(status)
-    assert (shown["register"], shown["release"]) == (registered, released)
+    assert phases(status)["register"] == "Succeeded"
+    left = {one["name"]: one["value"] for one in named(status, "register")["outputs"]["parameters"]}
+    assert left == {"version": '{"mlflowRun":"r"}', "number": ""}
+
+
+def test_a_registry_that_is_away_for_an_hour_costs_no_training() -> None:
+    """And the waits go on in even steps: the registry is back long before a run is given up."""
+    spec = template("nexus-finetune")["spec"]
+    step = next(one for one in spec["templates"] if one["name"] == "register")
+    now = began = datetime(2026, 1, 1, tzinfo=UTC)
+    tries: list[Node] = []
+    waits: list[float] = []
+    while True:
+        tries.append(
+            Node(
+                id="wf-0",
+                name="wf(0)",
+                type=NodeType.POD,
+                phase=Phase.FAILED,
+                started_at=now,
+                finished_at=now,
+                outputs={"exitCode": "75"},
+            )
+        )
+        following = next_attempt(step["retryStrategy"], tries, now)
+        if not isinstance(following, WaitUntil):
+            break
+        waits.append((following.moment - now).total_seconds())
+        now = following.moment
+    assert following == GiveUp("No more retries left")
+    assert 3600 < (now - began).total_seconds() < 2 * 3600
+    assert max(waits) <= 300
+    # With every try as long as it may be, and the steps before it, it ends before the run does.
+    assert len(tries) * step["activeDeadlineSeconds"] + sum(waits) < spec["activeDeadlineSeconds"]
 
 
 async def test_data_that_fails_its_gates_ends_the_run(site: Platform) -> None:
@@ -262,3 +291,21 @@ async def test_a_person_moves_the_alias_one_way(site: Platform, action: str, oth
     assert given[0] == f"finetune-{action}"
     assert ("--version=3" in given) == (action == "release")
     assert "--by=ada" in given
+
+
+async def test_a_count_gives_what_it_found_and_asks_as_of_its_start(site: Platform) -> None:
+    found = '{"digest":"d","examples":3,"since":"run"}'
+    site.runner.plays("count", Script(outputs={"/tmp/new-data.json": found}))
+    parameters = {
+        "namespace": "team",
+        "job": "tuning",
+        "uid": "u-1",
+        "settings": "{}",
+        "number": "7",
+        "after": "run",
+    }
+    status = await site.outcome(run_of("nexus-count", parameters))
+    assert named(status, "count")["outputs"]["parameters"][0]["value"] == found
+    given = args_of(site, "count")
+    assert given[0] == "finetune-count"
+    assert any(one.startswith("--as-of=20") for one in given)

@@ -14,7 +14,7 @@ import typer
 import yaml
 from rich.console import Console
 
-from nexus_local.cli.errors import UsageError
+from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.experiments import short
 from nexus_local.cli.steps import run_step
 from nexus_local.cli.table import print_table
@@ -30,27 +30,38 @@ def evaluate(
     target: Target,
     matrix: Annotated[Path, typer.Option("--matrix", help="What is compared, YAML or JSON.")],
     name: Annotated[str, typer.Option(help="Name of the experiment; the file's by default.")] = "",
+    resume: Annotated[
+        str, typer.Option(help="Go on with an experiment that was interrupted, by its name.")
+    ] = "",
     output: Annotated[str, typer.Option("-o", help="json for all of it.")] = "",
 ) -> None:
     """Compare models, prompts and retrieval settings over one golden set, beside a baseline."""
     if output not in ("", "json"):
         raise UsageError(f"-o {output!r} is not known: use json, or leave it out")
-    group = group_name(name or matrix.stem, datetime.now(UTC))
+    if name and resume:
+        raise UsageError("--resume has the experiment's name already; leave --name out")
+    group = resume or group_name(name or matrix.stem, datetime.now(UTC))
     address = str(target.gateway().base_url) if target.context is None else ""
     with tempfile.TemporaryDirectory(prefix="nexus-") as scratch:
         copy = Path(scratch) / "matrix.json"
         copy.write_text(json.dumps(read_matrix(matrix)), encoding="utf-8")
-        found = run_step(
-            target,
-            "experiment",
-            f"--namespace={target.namespace}",
-            f"--gateway={address}",
-            f"--matrix={copy}",
-            f"--folder={matrix.resolve().parent}",
-            f"--group={group}",
-            out="--experiment-out",
-            keep=("NEXUS_API_KEY",),
-        )
+        try:
+            found = run_step(
+                target,
+                "experiment",
+                f"--namespace={target.namespace}",
+                f"--gateway={address}",
+                f"--matrix={copy}",
+                f"--folder={matrix.resolve().parent}",
+                f"--group={group}",
+                *(["--resume"] if resume else []),
+                out="--experiment-out",
+                keep=("NEXUS_API_KEY",),
+            )
+        except KeyboardInterrupt:
+            raise CliError(
+                f"interrupted; what is finished is kept: the same with --resume {group} goes on"
+            ) from None
     report = f"{address.rstrip('/')}{found['report']}" if found["report"] else ""
     if output == "json":
         whole = {**found, "experiment": group, "report": report}

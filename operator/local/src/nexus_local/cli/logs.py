@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Annotated
 
@@ -119,11 +120,17 @@ def runs(
 
 
 def verdict(run: Manifest) -> str:
-    """What a run of a FineTuneJob came to, for instance `Promote 3`; of a move, what it did."""
+    """What a run of a FineTuneJob came to, for instance `Promote 3`; of a move, what it did.
+
+    Of a count of new examples, how many it found, for instance `12 new`.
+    """
     found: dict[str, str] = {}
     for node in ((run.get("status") or {}).get("nodes") or {}).values():
         for one in (node.get("outputs") or {}).get("parameters") or ():
-            found[str(one.get("name"))] = str(one.get("value", ""))
+            if one.get("value"):  # Argo names what a failed pod was to write, without a value
+                found[str(one.get("name"))] = str(one["value"])
+    if "newData" in found:
+        return f"{json.loads(found['newData'])['examples']} new"
     given = (run["spec"].get("arguments") or {}).get("parameters") or ()
     asked = {str(one.get("name")): str(one.get("value", "")) for one in given}
     parts = (asked.get("action", ""), found.get("verdict", ""))

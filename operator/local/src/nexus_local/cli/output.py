@@ -109,9 +109,17 @@ def cell(manifest: Manifest, column: Column, now: datetime) -> str:
 
 
 def print_objects(
-    console: Console, kind: Kind, objects: Sequence[Manifest], output: str, *, everywhere: bool
+    console: Console,
+    kind: Kind,
+    objects: Sequence[Manifest],
+    output: str,
+    *,
+    everywhere: bool,
+    listed: bool = False,
 ) -> None:
     """Print objects in the form that `-o` names.
+
+    listed: whether they are all of their kind, which is a list however many there are.
 
     Raises:
         UsageError: the form is not known.
@@ -124,9 +132,8 @@ def print_objects(
             console.out(f"{kind.display}/{item['metadata']['name']}", highlight=False)
     elif form in ("json", "yaml"):
         whole: Any = list(objects)
-        payload = (
-            whole[0] if len(whole) == 1 else {"apiVersion": "v1", "kind": "List", "items": whole}
-        )
+        one = len(whole) == 1 and not listed
+        payload = whole[0] if one else {"apiVersion": "v1", "kind": "List", "items": whole}
         text = (
             json.dumps(payload, indent=2, ensure_ascii=False) if form == "json" else dump(payload)
         )

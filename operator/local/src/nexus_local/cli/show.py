@@ -45,7 +45,7 @@ def get(
         where = "any namespace" if all_namespaces else f"namespace {target.namespace}"
         Console(stderr=True).print(f"No {kind.plural} found in {where}.", highlight=False)
     elif objects or output:
-        print_objects(console, kind, objects, output, everywhere=all_namespaces)
+        print_objects(console, kind, objects, output, everywhere=all_namespaces, listed=not names)
     if watch:
         _follow(target, kube, kind, names, since, output, everywhere=all_namespaces)
 

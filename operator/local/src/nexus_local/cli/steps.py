@@ -84,8 +84,8 @@ def places(target: Target, step: str, keep: Sequence[str]) -> dict[str, str]:
     """
     if target.context is not None:
         raise UsageError(
-            f"{step} works on the stores of this machine's platform, not through --context: the "
-            "page on experiments says how it is done on a cluster"
+            f"{step} works on the stores of this machine's platform, not through --context: "
+            "docs/how-to/experiments.md#on-a-cluster says how it is done on a cluster"
         )
     tracking = {name: os.environ[name] for name in (_TRACKING,) if os.environ.get(name)}
     kept = {name: os.environ[name] for name in keep if name in os.environ}

@@ -6,7 +6,8 @@ import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
-from nexus_local.node.folders import rotated
+from nexus_local.node.folders import Folders, rotated
+from nexus_operator.cluster.protocol import Ref
 
 LARGEST_BYTES = 16 * 1024 * 1024
 _MESSAGE_LINES = 80
@@ -66,6 +67,21 @@ def _end_of(part: Path, lines: int | None, later: bytes, end: int | None) -> byt
             found += piece.count(b"\n")
             pieces.append(piece)
         return b"".join(reversed(pieces))
+
+
+def printed(folders: Folders, pod: Ref, lines: int) -> str | None:
+    """Return the last lines of what a pod's container printed since it started last.
+
+    At most 64 KiB; None when it has not started yet, or has just gone away.
+    """
+    files = folders.log_files(pod.namespace, pod.name)
+    if not files:
+        return None
+    try:
+        text, _ = tail(files[-1], lines)
+    except FileNotFoundError:
+        return None
+    return text[-_PIECE:].decode(errors="replace")
 
 
 def termination_message(log: Path) -> str:

@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
@@ -17,7 +18,8 @@ import yaml
 
 from nexus_api.meta import Manifest
 from nexus_local.api.server import ControlServer
-from nexus_local.node import Node, Preload
+from nexus_local.node import Node, Preload, logs
+from nexus_local.node.folders import Folders
 from nexus_local.platform import components, health, uploads
 from nexus_local.platform.layout import Layout, default_model_cache, registry, write_private
 from nexus_local.store.errors import StoreError
@@ -73,7 +75,8 @@ async def run(options: Options, stop: asyncio.Event, *, tell: Tell) -> None:
     options.layout.create()
     options.model_cache.mkdir(parents=True, exist_ok=True)
     try:
-        cluster = LocalCluster(options.layout.objects)
+        folders = Folders(options.layout.node)
+        cluster = LocalCluster(options.layout.objects, printed=partial(logs.printed, folders))
     except StoreError as error:
         raise PlatformError(str(error)) from error
     try:

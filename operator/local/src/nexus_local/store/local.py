@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self, TypeAlias, TypeVar
 
 from nexus_api.meta import Manifest
 from nexus_local.store import database
@@ -17,7 +17,7 @@ from nexus_local.store.kinds import kind_of
 from nexus_local.store.labels import Selector
 from nexus_local.store.lock import OwnerLock
 from nexus_local.store.requests import Requests
-from nexus_operator.cluster.errors import Gone, Invalid, Unavailable
+from nexus_operator.cluster.errors import Gone, Invalid, NotFound, Unavailable
 from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
 
 FIELD_MANAGER = "nexus-operator"
@@ -26,6 +26,10 @@ EXPIRY_LOOK = timedelta(minutes=1)
 """How often, at most, a write also looks for events that have expired."""
 
 _Result = TypeVar("_Result")
+
+
+Printed: TypeAlias = Callable[[Ref, int], str | None]
+"""The last lines that a pod's container printed; None when it printed nothing yet."""
 
 
 def _now() -> datetime:
@@ -40,13 +44,21 @@ class LocalCluster:
     the disk in a thread of their own, one after another, so that the event loop goes on.
     """
 
-    def __init__(self, path: Path, *, clock: Callable[[], datetime] = _now) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], datetime] = _now,
+        printed: Printed = lambda _pod, _lines: None,
+    ) -> None:
         """Open the store, making it when it is new.
 
+        `printed` has the logs of pods, which are the node's and not the store's.
         Raises StoreLockedError when another process has it, StoreDamagedError when unreadable.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
         self._clock = clock
+        self._printed = printed
         self._lock = OwnerLock(path)
         try:
             self._writer = database.connect(path)
@@ -119,6 +131,19 @@ class LocalCluster:
     async def delete(self, ref: Ref, *, uid: str | None = None) -> None:
         """Delete in the background; deleting what is not there is fine, another uid a Conflict."""
         await self._write(lambda requests: requests.delete(ref, uid=uid))
+
+    async def log(self, pod: Ref, *, container: str, lines: int) -> str:
+        """Return the last lines that a pod's only container printed; raises NotFound or Invalid."""
+        if await self.get(pod) is None:
+            raise NotFound(f"{pod} is not there")
+        found = await asyncio.to_thread(self._printed, pod, lines)
+        if found is None:
+            raise Invalid(f"container {container} of {pod} is waiting to start")
+        return found
+
+    async def ask(self, url: str) -> bytes:
+        """Ask nobody: processes here have no addresses of their own.  Raises Unavailable."""
+        raise Unavailable(f"{url}: pods of this platform are not asked")
 
     async def watch(
         self,
