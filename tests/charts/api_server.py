@@ -11,7 +11,7 @@ from rendering import NAMESPACE, Helm, Manifest
 from testcluster.control_plane import ControlPlane
 from testcluster.definitions import Project, definitions
 
-_SERVED_SECONDS = 60
+_SERVED_SECONDS = 180
 _POLL_SECONDS = 0.05
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _USED = frozenset(

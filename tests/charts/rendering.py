@@ -15,6 +15,8 @@ PLATFORM = CHARTS / "llmops-nexus"
 STACK = CHARTS / "nexus-stack"
 NAMESPACE = "nexus-system"
 KUBERNETES = "1.34.4"
+MONITORING = "monitoring.coreos.com/v1"
+"""What a cluster serves where the Prometheus operator is."""
 _SECONDS = 60
 
 OWN_CREDENTIALS = {
@@ -62,12 +64,20 @@ class Helm:
         return done.stdout
 
     def template(
-        self, chart: Path, values: Mapping[str, Any] | None = None, *, namespace: str = NAMESPACE
+        self,
+        chart: Path,
+        values: Mapping[str, Any] | None = None,
+        *,
+        namespace: str = NAMESPACE,
+        serves: str = MONITORING,
     ) -> list[Manifest]:
-        """Return the objects that a chart renders, hooks included.  Raises HelmRefused."""
+        """Return the objects that a chart renders, hooks included, for a cluster that `serves`.
+
+        Raises HelmRefused.
+        """
         text = self.run(
             "template", "nexus", str(chart), "--namespace", namespace, "--kube-version",
-            KUBERNETES, values=values or {},
+            KUBERNETES, *(["--api-versions", serves] if serves else []), values=values or {},
         )  # fmt: skip
         return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]
 

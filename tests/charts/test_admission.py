@@ -4,8 +4,9 @@ import base64
 from typing import Any
 
 import pytest
+import yaml
 from api_server import Cluster
-from rendering import NAMESPACE, PLATFORM, STACK, Manifest, of_kind, pod_specs
+from rendering import KUBERNETES, NAMESPACE, PLATFORM, STACK, Manifest, of_kind, pod_specs
 
 EVERYTHING: dict[str, Any] = {
     "credentials": {
@@ -37,6 +38,7 @@ EVERYTHING: dict[str, Any] = {
         "dashboards": {"enabled": True},
     },
 }
+STARTED_WITH = "llmops.nexus/platform-hash"
 # The name of the user of MinIO, which is `nexus`.
 PUBLIC = {"user", "NEXUS_S3_ACCESS_KEY"}
 CASES: dict[str, dict[str, Any]] = {
@@ -115,12 +117,50 @@ def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
     assert "kubectl -n nexus-system rollout status" in said
     keys = cluster.get("v1", "Secret", "nexus-gateway-keys")["data"]
     assert base64.b64decode(keys["admin-key"]).decode() not in said
-    cluster.helm.run("upgrade", "nexus", *arguments, "--set", "gateway.replicas=3")
+    changed = ("gateway.replicas=3", "metrics.serviceMonitor.enabled=true")
+    said = cluster.helm.run("upgrade", "nexus", *arguments, "--set", ",".join(changed))
+    assert "is left out" not in said
+    monitor = cluster.get("monitoring.coreos.com/v1", "ServiceMonitor", "nexus-gateway")
+    assert monitor["spec"]["endpoints"]
     assert cluster.get("v1", "Secret", "nexus-gateway-keys")["data"] == keys
     assert cluster.get("apps/v1", "Deployment", "nexus-gateway")["spec"]["replicas"] == 3
     cluster.helm.run("uninstall", "nexus", "--namespace", NAMESPACE)
     kept = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ragindexes.llmops.nexus"
     assert cluster.control_plane.client.get(kept).is_success
+
+
+@pytest.mark.apiserver
+def test_a_secret_that_changed_rolls_what_was_started_with_it(cluster: Cluster) -> None:
+    secret: Manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "own"}}
+    place = cluster.one(secret)
+    own = {"credentials": {"existingSecret": "own"}, "gateway": {"apiKeys": {"anonymous": True}}}
+
+    def hashes() -> list[str]:
+        asked = ("nexus", str(PLATFORM), "--namespace", NAMESPACE, "--kube-version", KUBERNETES)
+        said = cluster.helm.run("template", *asked, "--dry-run=server", values=own)
+        objects = yaml.load_all(said, yaml.CSafeLoader)
+        deployments = of_kind([one for one in objects if one], "Deployment")
+        notes = [one["spec"]["template"]["metadata"]["annotations"] for one in deployments]
+        return [one[STARTED_WITH] for one in notes if STARTED_WITH in one]
+
+    def put(password: str) -> None:
+        data = {"NEXUS_S3_SECRET_KEY": base64.b64encode(password.encode()).decode()}
+        answer = cluster.control_plane.client.patch(
+            place,
+            params={"fieldManager": "test", "force": "true"},
+            json={**secret, "data": data},
+            headers={"content-type": "application/apply-patch+yaml"},
+        )
+        assert answer.is_success, answer.text
+
+    put("first")
+    before, offline = hashes(), cluster.helm.template(PLATFORM, own)
+    assert len(before) == len(("gateway", "embedder", "monitor"))
+    assert hashes() == before
+    put("rotated")
+    assert not set(hashes()) & set(before)
+    assert cluster.helm.template(PLATFORM, own) == offline, "Argo CD would see a drift"
+    cluster.control_plane.client.delete(place)
 
 
 def _accounts(cluster: Cluster) -> None:

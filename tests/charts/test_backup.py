@@ -8,8 +8,10 @@ import json
 import os
 import re
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
@@ -131,6 +133,13 @@ def empty_site(folder: Path, minio: MinioServer, postgres: PostgresServer) -> Si
     return site
 
 
+@contextmanager
+def registry(site: Site) -> Iterator[sqlite3.Connection]:
+    """The database of MLflow, which may be open while it is saved."""
+    with closing(sqlite3.connect(site.folder / "registry" / "mlflow.db")) as database, database:
+        yield database
+
+
 def _fill(site: Site) -> None:
     for key, body in DOCUMENTS.items():
         site.client().put_object("nexus", key, BytesIO(body), len(body))
@@ -144,8 +153,11 @@ def _fill(site: Site) -> None:
             Response("r1", "default", "assistant", "When?", "On Mondays. ¿Sí? 世界")
         )
         ledger.add_feedback(Feedback("r1", "default", rating=1, comment="right"))
-    (site.folder / "registry").mkdir(exist_ok=True)
-    (site.folder / "registry" / "mlflow.db").write_bytes(b"registry of models")
+    (site.folder / "registry" / "artifacts").mkdir(parents=True, exist_ok=True)
+    (site.folder / "registry" / "artifacts" / "report.md").write_text("better")
+    with registry(site) as database:
+        database.execute("CREATE TABLE versions (name TEXT)")
+        database.execute("INSERT INTO versions VALUES ('support 3')")
     site.resources = [
         {
             "apiVersion": "llmops.nexus/v1alpha1",
@@ -168,7 +180,14 @@ def _fill(site: Site) -> None:
 
 def test_what_was_saved_comes_back(site: Site) -> None:
     _fill(site)
-    site.run(_commands("Save"))
+    with registry(site) as busy:
+        # what was committed lies beside the file for now, and half of something more
+        busy.execute("PRAGMA journal_mode=WAL")
+        busy.execute("INSERT INTO versions VALUES ('support 4')")
+        busy.commit()
+        busy.execute("INSERT INTO versions VALUES ('support 5')")
+        site.run(_commands("Save"))
+        busy.rollback()
 
     # the cluster is lost; another has new, empty stores with something in the way
     for key in DOCUMENTS:
@@ -176,7 +195,7 @@ def test_what_was_saved_comes_back(site: Site) -> None:
     for key in MODELS:
         site.client().remove_object("nexus-models", key)
     site.client().put_object("nexus", "default/handbook/late.txt", BytesIO(b"x"), 1)
-    (site.folder / "registry" / "mlflow.db").unlink()
+    shutil.rmtree(site.folder / "registry")
     site = empty_site(site.folder, site.minio, site.postgres)
     with Ledger(site.ledger_url) as ledger:
         assert ledger.responses("default") == []
@@ -190,9 +209,17 @@ def test_what_was_saved_comes_back(site: Site) -> None:
         assert [one.comment for one in ledger.feedback("default")] == ["right"]
         assert ledger.counts("default", "handbook").pending == 1
     upgrade(site.ledger_url)  # it knows its own release
-    assert (site.folder / "registry" / "mlflow.db").read_bytes() == b"registry of models"
-    order = [index for index, line in enumerate(asked) if "scale" in line or "helm" in line]
-    assert order == sorted(order)
+    names = [path.name for path in sorted((site.folder / "registry").rglob("*"))]
+    assert names == ["artifacts", "report.md", "mlflow.db"], "all of it, and no half of a file"
+    with registry(site) as database:
+        assert database.execute("SELECT name FROM versions").fetchall() == [
+            ("support 3",),
+            ("support 4",),
+        ]
+    order = [asked.index(one) for one in asked if re.search("scale|pg_restore|helm", one)]
+    assert len(order) == 4
+    for who in ("operator", "gateway", "monitor"):
+        assert re.search(rf"\b{who}\b", asked[order[0]]), f"{who} reads while tables are dropped"
     assert asked[-1] == "kubectl apply -f backup/resources.json"
 
 

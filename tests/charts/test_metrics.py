@@ -18,8 +18,8 @@ from rendering import NAMESPACE, PLATFORM, Helm, named, of_kind
 RULES = sorted((PLATFORM / "files" / "rules").glob("*.yaml"))
 DASHBOARDS = sorted((PLATFORM / "files" / "dashboards").glob("*.json"))
 CASES = Path(__file__).parent / "rules.yaml"
-_NAME = re.compile(r"\b(?:nexus|kube|argo)[_:][a-z_:]+\b")
-_SELECTOR = re.compile(r"\b((?:nexus|kube|argo)[_:][a-z_:]+)\{([^}]*)\}")
+_NAME = re.compile(r"\b(?:nexus|kube|argo|process)[_:][a-z_:]+\b")
+_SELECTOR = re.compile(r"\b((?:nexus|kube|argo|process)[_:][a-z_:]+)\{([^}]*)\}")
 _LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _GROUPING = re.compile(r"\bby \(([^)]*)\)")
 
@@ -44,16 +44,37 @@ _SERIES = {
 }
 
 
+PROCESS = {
+    "process_start_time_seconds",
+    "process_cpu_seconds_total",
+    "process_resident_memory_bytes",
+    "process_open_fds",
+}
+"""What each part says of its own process."""
+
+
 @pytest.fixture(scope="module")
-def exported() -> dict[str, set[str]]:
-    """The series that our processes export, each with its labels."""
+def registries() -> dict[str, CollectorRegistry]:
+    """What each part has its metrics in, as they are when it has just started."""
     import nexus_operator.cluster.metrics
     import nexus_operator.reconcile.metrics  # noqa: F401 - the operator's are made by importing
     from nexus_embedder.metrics import Metrics as Embedder
     from nexus_gateway.metrics import Metrics as Gateway
+    from nexus_monitor.metrics import Metrics as Monitor
 
-    registries = (Gateway().registry, Embedder().registry, REGISTRY)
-    return {name: labels for registry in registries for name, labels in _series(registry)}
+    return {
+        "gateway": Gateway().registry,
+        "embedder": Embedder().registry,
+        "monitor": Monitor().registry,
+        "operator": REGISTRY,
+    }
+
+
+@pytest.fixture(scope="module")
+def exported(registries: dict[str, CollectorRegistry]) -> dict[str, set[str]]:
+    """The series that our processes export, each with its labels."""
+    ours = {name: labels for one in registries.values() for name, labels in _series(one)}
+    return ours | {name: set() for name in PROCESS}
 
 
 def _series(registry: CollectorRegistry) -> Iterator[tuple[str, set[str]]]:
@@ -98,6 +119,22 @@ def test_a_query_reads_what_is_exported(
         by = {label.strip() for label in grouping.split(",")}
         for name in used:
             assert by <= known[name] | TARGET, where
+
+
+@pytest.mark.parametrize("part", ["gateway", "embedder", "monitor", "operator"])
+def test_each_part_tells_of_its_process(
+    registries: dict[str, CollectorRegistry], part: str
+) -> None:
+    figures = {
+        sample.name: sample.value for one in registries[part].collect() for sample in one.samples
+    }
+    assert figures.keys() >= PROCESS
+    assert all(figures[name] > 0 for name in PROCESS)
+
+
+def test_a_board_shows_how_long_and_at_what_cost_each_part_runs() -> None:
+    shown = {name for where, query in QUERIES for name in _NAME.findall(query) if ".json" in where}
+    assert shown >= PROCESS
 
 
 def test_the_reader_of_metrics_sees_them(exported: dict[str, set[str]]) -> None:
@@ -190,6 +227,13 @@ def test_prometheus_and_grafana_find_what_is_theirs(helm: Helm) -> None:
         selector = monitor["spec"]["selector"]["matchLabels"].items()
         assert selector <= service["metadata"]["labels"].items()
         assert monitor["spec"]["endpoints"][0]["port"] == service["spec"]["ports"][0]["name"]
+    for component in ("operator", "monitor"):
+        pods = named(objects, "PodMonitor", f"nexus-{component}")["spec"]
+        deployment = named(objects, "Deployment", f"nexus-{component}")["spec"]["template"]
+        selector = pods["selector"]["matchLabels"].items()
+        assert selector <= deployment["metadata"]["labels"].items()
+        (container,) = deployment["spec"]["containers"]
+        assert pods["podMetricsEndpoints"][0]["port"] == container["ports"][0]["name"]
     boards = [
         one for one in of_kind(objects, "ConfigMap") if "dashboard" in one["metadata"]["name"]
     ]

@@ -16,7 +16,7 @@ from needs import program
 from ports import free_port, listens
 from rendering import STACK, Helm, named
 
-_READY_SECONDS = 20.0
+_READY_SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.apiserver
 
 ROLES = {"ServiceAccount", "ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"}
 SAMPLES = ("handbook.yaml", "assistant.yaml")
-_SECONDS = 90.0
+_SECONDS = 180.0
 _FORBIDDEN = re.compile(r'^nexus_api_requests_total\{.*status="40[13]".*\} [1-9]', re.MULTILINE)
 
 
@@ -47,7 +47,8 @@ class Operator:
         return items
 
     def metrics(self) -> str:
-        return httpx.get(f"http://127.0.0.1:{self.port}/metrics", trust_env=False).text
+        url = f"http://127.0.0.1:{self.port}/metrics"
+        return httpx.get(url, trust_env=False, timeout=_SECONDS).text
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from nexus_operator.settings import Images
 
 
 def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
-    values = {
+    values: Manifest = {
         "images": {"pullSecrets": ["registry"]},
         "operator": {"watchNamespaces": ["a"], "engines": ["llamacpp", "vllm"]},
         "profiles": {
@@ -33,6 +33,7 @@ def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
         "modelCache": {"mode": "claim", "storageClass": "fast", "size": "80Gi"},
         "platform": {"s3": {"endpoint": "https://s3.example.org"}, "bucketUrl": "s3://papers"},
     }
+    values["platform"]["modelFileRoots"] = ["/weights"]
     config = named(helm.template(PLATFORM, values), "ConfigMap", "nexus-operator")
     file = tmp_path / "settings.yaml"
     file.write_text(config["data"]["settings.yaml"])
@@ -49,6 +50,7 @@ def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
     assert settings.events.bucket == "papers"
     assert (settings.events.endpoint, settings.events.insecure) == ("s3.example.org", False)
     assert settings.events.credentials_secret == "nexus-platform"
+    assert settings.model_file_roots == ("/weights",)
 
 
 def test_images_that_the_chart_does_not_build_are_those_of_the_operator(
@@ -56,6 +58,10 @@ def test_images_that_the_chart_does_not_build_are_those_of_the_operator(
 ) -> None:
     images = settings_of(platform)["images"]
     assert (images["vllm"], images["triton"]) == (Images().vllm, Images().triton)
+
+
+def test_as_shipped_a_model_opens_no_file_of_its_pod(platform: list[Manifest]) -> None:
+    assert settings_of(platform)["modelFileRoots"] == []
 
 
 def test_namespaces_of_the_operator_bound_its_rights(helm: Helm) -> None:

@@ -36,7 +36,9 @@ def test_names_that_others_rely_on(platform: list[Manifest], stack: list[Manifes
         "nexus-mlflow", "nexus-nats",
     }  # fmt: skip
     accounts = {one["metadata"]["name"] for one in of_kind(platform, "ServiceAccount")}
-    assert accounts == {"nexus-operator", "nexus-gateway", "nexus-pipelines", "nexus-events"}
+    assert accounts == {
+        "nexus-operator", "nexus-gateway", "nexus-monitor", "nexus-pipelines", "nexus-events",
+    }  # fmt: skip
     environment = named(platform, "ConfigMap", "nexus-platform")["data"]
     assert environment["NEXUS_EMBEDDER_URL"] == f"http://nexus-embedder.{NAMESPACE}.svc"
     assert environment["NEXUS_S3_ENDPOINT"] == "http://nexus-minio:9000"
@@ -224,7 +226,7 @@ def test_jobs_come_before_everything_and_need_nothing_of_it(helm: Helm) -> None:
 
 def test_what_a_pod_was_started_with_rolls_it(helm: Helm, platform: list[Manifest]) -> None:
     changed = helm.template(PLATFORM, {"platform": {"milvusUri": "http://elsewhere:19530"}})
-    for name in ("nexus-gateway", "nexus-embedder"):
+    for name in ("nexus-gateway", "nexus-embedder", "nexus-monitor"):
         assert _hashes(named(platform, "Deployment", name)) != _hashes(
             named(changed, "Deployment", name)
         )

@@ -67,5 +67,27 @@ def test_the_sensor_may_touch_indexes_only(granted: dict[str, list[str]]) -> Non
     assert granted["nexus-events"] == ["everywhere: get patch ragindexes.llmops.nexus"]
 
 
+def test_the_monitor_may_annotate_what_it_asks_of(granted: dict[str, list[str]]) -> None:
+    assert granted["nexus-monitor"] == [
+        "everywhere: list finetunejobs.llmops.nexus",
+        "everywhere: list ragindexes.llmops.nexus",
+        "everywhere: list servingmodels.llmops.nexus",
+        "everywhere: patch finetunejobs.llmops.nexus",
+        "everywhere: patch ragindexes.llmops.nexus",
+    ]
+
+
+def test_chosen_namespaces_limit_the_operator_alone(
+    helm: Helm, granted: dict[str, list[str]]
+) -> None:
+    limited = rights(helm.template(PLATFORM, {"operator": {"watchNamespaces": ["a"]}}))
+    assert [line for line in limited.pop("nexus-operator") if line.startswith("everywhere")] == [
+        "everywhere: list watch customresourcedefinitions.apiextensions.k8s.io",
+        "everywhere: list watch namespaces",
+    ]
+    assert limited == {name: lines for name, lines in granted.items() if name in limited}
+    assert limited.keys() == {"nexus-events", "nexus-gateway", "nexus-monitor", "nexus-pipelines"}
+
+
 def test_without_roles_there_are_none(helm: Helm) -> None:
     assert rights(helm.template(PLATFORM, {"rbac": {"create": False}})) == {}

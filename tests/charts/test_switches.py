@@ -1,5 +1,6 @@
 """Each part can be switched off or found elsewhere, and any switches go together."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -33,6 +34,16 @@ from rendering import (
             {"gateway": {"podDisruptionBudget": {"enabled": False}}},
             {"PodDisruptionBudget/nexus-gateway"},
         ),
+        (
+            {"monitor": {"enabled": False}},
+            {
+                "Deployment/nexus-monitor", "ServiceAccount/nexus-monitor",
+                "ClusterRole/nexus-system-nexus-monitor", "NetworkPolicy/nexus-monitor",
+                "ClusterRoleBinding/nexus-system-nexus-monitor",
+                "ValidatingAdmissionPolicy/nexus-system-nexus-monitor",
+                "ValidatingAdmissionPolicyBinding/nexus-system-nexus-monitor",
+            },
+        ),
         ({"gateway": {"apiKeys": {"anonymous": True}}}, {"Secret/nexus-gateway-keys"}),
         ({"gateway": {"apiKeys": {"existingSecret": "x"}}}, {"Secret/nexus-gateway-keys"}),
         (
@@ -54,6 +65,22 @@ def test_what_is_switched_off_is_not_there(
     assert titles(platform) - titles(helm.template(PLATFORM, values)) == gone
 
 
+def test_without_the_monitor_nothing_reads_its_metrics(helm: Helm) -> None:
+    shown = {
+        "metrics": {
+            "serviceMonitor": {"enabled": True},
+            "prometheusRule": {"enabled": True},
+            "dashboards": {"enabled": True},
+        }
+    }
+    without = helm.template(PLATFORM, {**shown, "monitor": {"enabled": False}})
+    readers = {"PodMonitor/nexus-monitor", "PrometheusRule/nexus-drift"}
+    readers |= {"ConfigMap/nexus-dashboard-drift"}
+    assert readers <= titles(helm.template(PLATFORM, shown))
+    assert not readers & titles(without)
+    assert "nexus_monitor" not in json.dumps(without)
+
+
 SWITCHES: dict[str, Any] = {
     "crds.enabled": False,
     "crds.keep": False,
@@ -66,6 +93,8 @@ SWITCHES: dict[str, Any] = {
     "gateway.httpRoute": {"enabled": True, "parentRefs": [{"name": "public"}]},
     "gateway.podDisruptionBudget.enabled": False,
     "models.existingClaim": "models",
+    "monitor.enabled": False,
+    "monitor.topics": False,
     "operator.watchNamespaces": ["a"],
     "workflows.templateKind": "ClusterWorkflowTemplate",
     "jobs.migrate.enabled": False,

@@ -108,9 +108,18 @@ NEXUS_MILVUS_TOKEN: {{ . | quote }}
 {{- .Values.credentials.existingSecret | default "nexus-platform" -}}
 {{- end -}}
 
-{{- /* Annotations that roll a pod when what it was started with changes. */ -}}
+{{- /* Annotations that roll a pod when what it was started with changes: a Secret that is not ours by
+       what the cluster has now.  Argo CD and `helm template` ask no cluster, and see no change. */ -}}
 {{- define "nexus.platformHash" -}}
-llmops.nexus/platform-hash: {{ printf "%s %s" (include "nexus.platform" .) (.Values.credentials | toJson) | sha256sum | trunc 16 }}
+{{- $found := dict }}
+{{- with .Values.credentials.existingSecret }}{{ $found = (lookup "v1" "Secret" $.Release.Namespace .).data | default dict }}{{ end -}}
+llmops.nexus/platform-hash: {{ printf "%s %s %s" (include "nexus.platform" .) (.Values.credentials | toJson) ($found | toJson) | sha256sum | trunc 16 }}
+{{- end -}}
+
+{{- /* Not empty where the kinds of the Prometheus operator are: `helm template` is told by
+       --api-versions, as Argo CD tells it. */ -}}
+{{- define "nexus.monitored" -}}
+{{- if .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" }}true{{ end -}}
 {{- end -}}
 
 {{- define "nexus.modelsClaim" -}}

@@ -3,7 +3,7 @@
 - apiGroups: [llmops.nexus]
   resources: [ragindexes, servingmodels, finetunejobs]
   verbs: [get, list, watch]
-# the finalizer of an index, and of a job
+# the finalizer of an index, and of a job; the sync that an alert asks for first
 - apiGroups: [llmops.nexus]
   resources: [ragindexes, finetunejobs]
   verbs: [patch]
@@ -21,6 +21,12 @@
 - apiGroups: [""]
   resources: [services]
   verbs: [get, list, watch, create, patch]
+{{- if has "vllm" .Values.operator.engines }}
+# which adapters the pods of a model load; each is read by its name
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, create, patch]
+{{- end }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
   verbs: [get, list, watch, create]
@@ -55,6 +61,10 @@
   resources: [workflows]
   # patch: a run that somebody cancels is told to end
   verbs: [get, list, watch, create, patch, delete]
+# how far a training is, by the end of its log
+- apiGroups: [""]
+  resources: [pods/log]
+  verbs: [get]
 {{- if ne .Values.events.source "none" }}
 - apiGroups: [argoproj.io]
   resources: [eventsources, sensors]
@@ -76,10 +86,21 @@
 
 {{- define "nexus-gateway.rules" -}}
 - apiGroups: [llmops.nexus]
-  resources: [ragindexes, servingmodels, finetunejobs]
-  verbs: [get, list, watch]
+  resources: [ragindexes, servingmodels]
+  verbs: [list, watch]
+# a sync after an upload
 - apiGroups: [llmops.nexus]
   resources: [ragindexes]
+  verbs: [patch]
+{{- end -}}
+
+{{- define "nexus-monitor.rules" -}}
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes, servingmodels, finetunejobs]
+  verbs: [list]
+# a sync, a run, a stop of promotions: annotations, as the admission policy says
+- apiGroups: [llmops.nexus]
+  resources: [ragindexes, finetunejobs]
   verbs: [patch]
 {{- end -}}
 

@@ -6,6 +6,7 @@ images:
   {{- range $role := list "gateway" "embedder" "pipelines" "trainer" "llamacpp" }}
   {{ $role }}: {{ include "nexus.image" (dict "root" $ "image" $role) }}
   {{- end }}
+  evaluator: {{ .Values.images.evaluator | quote }}
   vllm: {{ .Values.images.vllm }}
   triton: {{ .Values.images.triton }}
 imagePullSecrets: {{ include "nexus.pullSecretNames" . }}
@@ -18,6 +19,7 @@ modelCache:
   storageClass: {{ .Values.modelCache.storageClass | quote }}
   size: {{ .Values.modelCache.size }}
 modelCredentials: {{ .Values.modelCache.credentialsSecret | quote }}
+modelFileRoots: {{ .Values.platform.modelFileRoots | toJson }}
 events:
   source: {{ .Values.events.source }}
   bucket: {{ trimPrefix "s3://" .Values.platform.bucketUrl }}

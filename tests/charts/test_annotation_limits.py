@@ -1,4 +1,4 @@
-"""The API server lets the Sensor's account set our annotations on an index, and nothing else."""
+"""The API server lets Sensor and gateway ask for a sync of an index, and change nothing else."""
 
 import itertools
 import time
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.apiserver
 
 INDEXES = "/apis/llmops.nexus/v1alpha1/namespaces/default/ragindexes"
 MERGE = {"content-type": "application/merge-patch+json"}
-AS_SENSOR = {"Impersonate-User": f"system:serviceaccount:{NAMESPACE}:nexus-events"}
-_SECONDS = 60
+ACCOUNTS = ("nexus-events", "nexus-gateway")
+_SECONDS = 180
 
 
 @pytest.fixture(scope="module")
@@ -41,30 +41,39 @@ def api(cluster: Cluster) -> Iterator[httpx.Client]:
         assert time.monotonic() < deadline, answer.text
         time.sleep(0.05)
     tries = itertools.count()  # a change each time: what stays as it is may stay
-    while _annotate(client, {"probe": str(next(tries))}).is_success:
-        assert time.monotonic() < deadline, "the policy is not in force"
-        time.sleep(0.05)
+    for account in ACCOUNTS:
+        while _annotate(client, account, {"probe": str(next(tries))}).is_success:
+            assert time.monotonic() < deadline, f"the policy of {account} is not in force"
+            time.sleep(0.05)
     yield client
     for url in [f"{INDEXES}/handbook", *made]:
         client.delete(url)
 
 
-def _annotate(api: httpx.Client, annotations: dict[str, Any]) -> httpx.Response:
-    return _patch(api, {"metadata": {"annotations": annotations}})
+def _annotate(api: httpx.Client, account: str, annotations: dict[str, Any]) -> httpx.Response:
+    return _patch(api, account, {"metadata": {"annotations": annotations}})
 
 
-def _patch(api: httpx.Client, change: dict[str, Any], path: str = "handbook") -> httpx.Response:
-    return api.patch(f"{INDEXES}/{path}", json=change, headers=MERGE | AS_SENSOR)
+def _patch(
+    api: httpx.Client, account: str, change: dict[str, Any], path: str = "handbook"
+) -> httpx.Response:
+    return api.patch(f"{INDEXES}/{path}", json=change, headers=MERGE | _as(account))
 
 
-def test_it_asks_for_a_sync(api: httpx.Client) -> None:
-    answer = _annotate(api, {"llmops.nexus/sync-requested-at": "2026-11-21T12:00:00Z"})
+def _as(account: str) -> dict[str, str]:
+    return {"Impersonate-User": f"system:serviceaccount:{NAMESPACE}:{account}"}
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_it_asks_for_a_sync(api: httpx.Client, account: str) -> None:
+    answer = _annotate(api, account, {"llmops.nexus/sync-requested-at": f"now, {account}"})
     assert answer.status_code == 200, answer.text
     notes = answer.json()["metadata"]["annotations"]
-    assert notes["llmops.nexus/sync-requested-at"] == "2026-11-21T12:00:00Z"
+    assert notes["llmops.nexus/sync-requested-at"] == f"now, {account}"
     assert notes["team"] == "a"
 
 
+@pytest.mark.parametrize("account", ACCOUNTS)
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -86,18 +95,33 @@ def test_it_asks_for_a_sync(api: httpx.Client) -> None:
     ],
     ids=str,
 )
-def test_it_changes_nothing_else(api: httpx.Client, change: dict[str, Any], why: str) -> None:
-    answer = _patch(api, change)
+def test_it_changes_nothing_else(
+    api: httpx.Client, change: dict[str, Any], why: str, account: str
+) -> None:
+    answer = _patch(api, account, change)
     assert answer.status_code == 422, answer.text
     assert why in answer.json()["message"]
 
 
-def test_it_makes_deletes_and_lists_nothing(api: httpx.Client) -> None:
-    missing = _patch(api, {"metadata": {"annotations": {"llmops.nexus/x": "1"}}}, "not-there")
-    assert missing.status_code == 404
-    assert api.delete(f"{INDEXES}/handbook", headers=AS_SENSOR).status_code == 403
-    assert api.get(INDEXES, headers=AS_SENSOR).status_code == 403
-    assert api.get(f"/api/v1/namespaces/{NAMESPACE}/secrets", headers=AS_SENSOR).status_code == 403
+def test_the_gateway_asks_for_no_run_as_an_alert_does(api: httpx.Client) -> None:
+    asked = {"llmops.nexus/alert-requested-at": "alert:f:2026"}
+    assert _annotate(api, "nexus-events", asked).is_success
+    answer = _annotate(api, "nexus-gateway", dict.fromkeys(asked, "g"))
+    assert "only set annotations that ask for a sync" in answer.json()["message"]
+
+
+@pytest.mark.parametrize("account", ACCOUNTS)
+def test_it_makes_and_deletes_nothing(api: httpx.Client, account: str) -> None:
+    change = {"metadata": {"annotations": {"llmops.nexus/x": "1"}}}
+    assert _patch(api, account, change, "not-there").status_code == 404
+    as_account = _as(account)
+    assert api.delete(f"{INDEXES}/handbook", headers=as_account).status_code == 403
+    secrets = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+    assert api.get(secrets, headers=as_account).status_code == 403
+
+
+def test_the_sensor_lists_nothing(api: httpx.Client) -> None:
+    assert api.get(INDEXES, headers=_as("nexus-events")).status_code == 403
 
 
 def test_others_are_not_bound_by_it(api: httpx.Client) -> None:
