@@ -1,11 +1,23 @@
-"""After a run: what each tier ran, and what it left out for want of what."""
+"""What holds for every tier: how properties are searched, and what a run says at its end."""
 
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _TESTS = Path(__file__).parent
+
+_BUILDING = ("contract", "charts")
+"""Tiers whose fixtures may first have to build or install what they start, from nothing."""
+_BUILD_SECONDS = 2400
+
+# Neither a slow machine nor chance decides whether a change passes: no time limit for an example,
+# and the same examples each time.  `pytest --hypothesis-profile anew` searches among others.
+_PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("anew", _PATIENT)
+settings.register_profile("repeatable", _PATIENT, derandomize=True, database=None)
+settings.load_profile("repeatable")
 
 
 def tier(nodeid: str) -> str:
@@ -13,6 +25,13 @@ def tier(nodeid: str) -> str:
     parts = nodeid.partition("::")[0].split("/")
     place = parts.index(_TESTS.name) if _TESTS.name in parts else 0
     return parts[place + 1] if len(parts) > place + 1 else "tests"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Give the tests of which one is the first to build something the time for it."""
+    for item in items:
+        if tier(item.nodeid) in _BUILDING and item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_BUILD_SECONDS))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

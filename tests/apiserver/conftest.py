@@ -17,14 +17,25 @@ CRDS = sorted((ROOT / "manifests" / "crds").glob("*.yaml"))
 _CRD_URL = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 _YAML = {"content-type": "application/yaml"}
 _ESTABLISHED_SECONDS = 180
+_POLICY = """
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - {level: Metadata, users: ["system:serviceaccount:default:nexus-gateway"]}
+  - {level: None}
+"""
+"""What the gateway asks for is written down: `gateway/test_rights.py` reads it."""
 
 
 @pytest.fixture(scope="session")
-def control_plane() -> Iterator[ControlPlane]:
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
     """A control plane, built when Go is there."""
     program("etcd")
     program("kube")
-    with ControlPlane() as running:
+    policy = tmp_path_factory.mktemp("audit") / "policy.yaml"
+    policy.write_text(_POLICY)
+    with ControlPlane(audit_policy=policy) as running:
         yield running
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -21,6 +23,7 @@ HANDLERS = {
     "kopf async": Path(__file__).with_name("plain_handler.py"),
 }
 CONTENDERS = (*HANDLERS, OURS)
+_OUTCOME = re.compile(r'result="(\w+)"')
 _READY_SECONDS = 120.0
 _KOPF_SECONDS = 8.0
 """How long kopf gets to begin its watches, of which it gives no sign."""
@@ -101,6 +104,16 @@ def writes(figures: dict[str, float]) -> float:
 def reconciles(figures: dict[str, float]) -> float:
     """Reconciles of all kinds."""
     return sum(value for name, value in figures.items() if name.startswith("nexus_reconcile_total"))
+
+
+def outcomes(figures: dict[str, float]) -> str:
+    """Return in words how the reconciles of all kinds ended."""
+    found: Counter[str] = Counter()
+    for name, value in figures.items():
+        if name.startswith("nexus_reconcile_total"):
+            found[_OUTCOME.findall(name)[0]] += round(value)
+    counts = ", ".join(f"{count} {outcome}" for outcome, count in found.most_common() if count)
+    return f"{found.total()} reconciles ({counts})"
 
 
 def processor_seconds(pid: int) -> float:

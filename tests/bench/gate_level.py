@@ -24,11 +24,19 @@ WORLDS = [
     World("exact match", "exactMatch", 600, 150, 0.2, 0.0),
     World("exact match", "exactMatch", 600, 150, 0.3, 0.0),
     World("exact match", "exactMatch", 240, 60, 0.12, 0.0),
+    World("exact match", "exactMatch", 240, 60, 0.2, 0.0),
+    World("exact match", "exactMatch", 240, 60, 0.3, 0.0),
+    World("exact match, documents alike", "exactMatch", 240, 60, 0.3, 0.0, shared=0.6),
+    World("exact match, items alone", "exactMatch", 120, 120, 0.3, 0.0, shared=0.0),
+    World("exact match", "exactMatch", 120, 20, 0.12, 0.0),
+    World("exact match", "exactMatch", 120, 20, 0.3, 0.0),
     World("F1", "f1", 600, 150, 0.5, 0.0),
     World("F1", "f1", 240, 60, 0.5, 0.0),
     World("F1, rare large losses", "f1", 240, 60, 0.5, 0.0, win=0.25),
     World("F1, rare large wins", "f1", 240, 60, 0.5, 0.0, loss=0.1),
     World("F1", "f1", 120, 20, 0.5, 0.0),
+    World("F1, rare large losses", "f1", 120, 20, 0.5, 0.0, win=0.25),
+    World("F1, rare large wins", "f1", 120, 20, 0.5, 0.0, loss=0.1),
 ]
 
 

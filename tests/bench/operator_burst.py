@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import os
 import sys
+import tempfile
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -36,13 +37,15 @@ from burst_contenders import (  # noqa: E402
     megabytes,
     metrics,
     operator,
+    outcomes,
     processor_seconds,
     reconciles,
     writes,
 )
 from burst_fake_api import FakeApi  # noqa: E402
-from burst_live import burst, child_watch, make, requests  # noqa: E402
+from burst_live import INDEXES, burst, child_watch, make, requests  # noqa: E402
 from burst_seen import Seen, comparison, line  # noqa: E402
+from burst_writes import POLICY, AuditLog  # noqa: E402
 from testcluster.control_plane import ControlPlane  # noqa: E402
 
 PATIENCE = 600.0
@@ -149,38 +152,72 @@ def compare(setting: str, count: int, rounds: int, chosen: list[str]) -> None:
         print(comparison(seen, OURS), flush=True)
 
 
+@contextlib.contextmanager
+def audited() -> Iterator[tuple[ControlPlane, AuditLog]]:
+    """Run an API server that notes each write; its rate is another one for that."""
+    with tempfile.TemporaryDirectory() as folder:
+        policy = Path(folder) / "policy.yaml"
+        policy.write_text(POLICY)
+        with ControlPlane(audit_policy=policy) as running:
+            real_cluster.prepare(running.client)
+            yield running, AuditLog(running.audit_log)
+
+
 def grow(count: int) -> None:
     """Memory and writes with many resources: at rest, looked at again, and after a restart."""
     names = [f"index-{number}" for number in range(count)]
-    with api_server() as running:
+    with audited() as (running, log):
         with operator(running.kubeconfig) as child:
             _run(burst(running, names))
+            _told(running, count)
             settle()
             before = metrics()
-            deadline = time.monotonic() + PATIENCE
-            while reconciles(metrics()) < reconciles(before) + count:
-                if time.monotonic() > deadline:
-                    raise TimeoutError("not every resource was looked at again")
-                time.sleep(1)
-            after = metrics()
+            print(f"\n{count} resources: {outcomes(before)}", flush=True)
+            print(f"writes: {log.since().counted()}", flush=True)
+            after = _looked_at(count, since=before)
             print(
-                f"\n{count} resources: RSS {megabytes(child.pid, 'VmRSS'):.0f} MiB, "
-                f"peak {megabytes(child.pid, 'VmHWM'):.0f} MiB; "
+                f"RSS {megabytes(child.pid, 'VmRSS'):.0f} MiB, "
+                f"peak {megabytes(child.pid, 'VmHWM'):.0f} MiB\n"
                 f"{reconciles(after) - reconciles(before):.0f} reconciles at rest made "
-                f"{writes(after) - writes(before):.0f} writes",
+                f"{writes(after) - writes(before):.0f} writes: {log.since()}",
                 flush=True,
             )
+        print(f"writes at the stop: {log.since()}", flush=True)
+        started = time.monotonic()
         with operator(running.kubeconfig) as child:
-            started = time.monotonic()
-            while reconciles(figures := metrics()) < count:
-                if time.monotonic() > started + PATIENCE:
-                    raise TimeoutError("not every resource was looked at after the restart")
-                time.sleep(0.5)
+            _looked_at(count)
+            took = time.monotonic() - started
+            settle()
+            figures = metrics()
             print(
-                f"restart: {reconciles(figures):.0f} reconciles in "
-                f"{time.monotonic() - started:.0f} s made {writes(figures):.0f} writes; "
+                f"restart: all looked at {took:.0f} s after the start; "
+                f"{outcomes(figures)} made {writes(figures):.0f} writes: {log.since()}\n"
                 f"peak {megabytes(child.pid, 'VmHWM'):.0f} MiB"
             )
+
+
+def _told(running: ControlPlane, count: int) -> None:
+    """Wait until all have a status: quiet alone may be the pause before a request's next try."""
+    deadline = time.monotonic() + PATIENCE
+    while True:
+        found = running.client.get(INDEXES).json()["items"]
+        told = sum(1 for one in found if one.get("status"))
+        if told == count:
+            return
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{count - told} of {count} have no status")
+        time.sleep(1)
+
+
+def _looked_at(count: int, since: dict[str, float] | None = None) -> dict[str, float]:
+    """Wait for `count` reconciles more than `since`; return the metrics then."""
+    goal = count + (reconciles(since) if since else 0)
+    deadline = time.monotonic() + PATIENCE
+    while reconciles(figures := metrics()) < goal:
+        if time.monotonic() > deadline:
+            raise TimeoutError("not every resource was looked at")
+        time.sleep(0.5)
+    return figures
 
 
 def settle() -> None:

@@ -89,6 +89,15 @@ class Item:
             "createdAt": "2026-01-01T00:00:00Z",
         }
 
+    def row(self) -> dict[str, Any]:
+        """Write it as a line of a training file, whose prompt is the platform's to write."""
+        return {
+            "question": self.question,
+            "answer": self.answer,
+            "context": list(self.passages),
+            "document": self.document,
+        }
+
     def golden(self) -> dict[str, Any]:
         """Write it as an item of a golden set."""
         return {

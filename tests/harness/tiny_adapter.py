@@ -34,9 +34,9 @@ class Adapted:
     gguf: Path
 
 
-def tiny_base(root: Path) -> tuple[Path, Path]:
+def tiny_base(root: Path, **settings: int) -> tuple[Path, Path]:
     """Write the tiny model as a folder of safetensors, and as a GGUF file."""
-    model = tiny_model(root / "model")
+    model = tiny_model(root / "model", **settings)
     return model, tiny_gguf(model, root / "tiny.gguf")
 
 

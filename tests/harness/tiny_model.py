@@ -28,8 +28,13 @@ oil bearing motor inspection operator manual hour week month check clean replace
 interval status tool note line""".split()  # noqa: SIM905
 
 
-def tiny_model(folder: Path, *, seed: int = 0) -> Path:
-    """Write the model and its tokenizer into `folder`, as safetensors and JSON; returns it."""
+def tiny_model(
+    folder: Path, *, seed: int = 0, heads: int = HEADS, key_heads: int = KEY_HEADS
+) -> Path:
+    """Write the model and its tokenizer into `folder`, as safetensors and JSON; returns it.
+
+    Two heads and one for keys make heads of 32 numbers, the smallest that vLLM computes on a CPU.
+    """
     import torch
     from transformers import LlamaConfig, LlamaForCausalLM
 
@@ -39,8 +44,8 @@ def tiny_model(folder: Path, *, seed: int = 0) -> Path:
         hidden_size=WIDTH,
         intermediate_size=INNER,
         num_hidden_layers=LAYERS,
-        num_attention_heads=HEADS,
-        num_key_value_heads=KEY_HEADS,
+        num_attention_heads=heads,
+        num_key_value_heads=key_heads,
         max_position_embeddings=CONTEXT,
         rms_norm_eps=1e-5,
         initializer_range=0.125,  # 1 / sqrt(WIDTH): signals keep their size through the layers

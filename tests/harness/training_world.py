@@ -42,6 +42,8 @@ class StepWorld:
             "r": 4, "alpha": 8, "epochs": 2, "batchSize": 4, "learningRate": "1e-2",
             "sequenceTokens": 256,
         }  # fmt: skip
+        self.engine = "vllm"  # what serves now, and reads safetensors; "" where nothing serves
+        self.golden = ""  # the golden set that the spec names; without one, what was held out
 
     def select(self, train: list[dict[str, Any]], heldout: list[dict[str, Any]]) -> None:
         select = self.run / "select"
@@ -51,9 +53,14 @@ class StepWorld:
         (select / "selection.json").write_text(json.dumps({"train": len(train)}))
 
     def arguments(self, *, minutes: float = 5.0) -> list[str]:
-        settings = {"baseModel": {"uri": self.base}, "data": {"files": {}}, "lora": self.lora}
+        settings = {
+            "baseModel": {"uri": self.base}, "data": {"files": {}}, "lora": self.lora,
+            "evaluation": {"goldenSet": self.golden} if self.golden else {},
+        }  # fmt: skip
+        unit = {"base": self.base, "engine": self.engine}
         return [
             *("finetune-train", *RUN, "--settings", json.dumps(settings)),
+            *("--production", json.dumps(unit) if self.engine else ""),
             *("--training-out", str(self.out), "--checkpoint-minutes", str(minutes)),
         ]
 

@@ -14,7 +14,9 @@ from fault_lab.scenarios import SCENARIOS
 from fault_lab.variations import CODES, killed_at
 from fault_proxy.faults import WRITES, Answer, Outage
 
-AT_A_TIME = 8
+AT_A_TIME = 24
+"""Runs wait most of their time: for back-offs, and for the API server to come again."""
+
 OUTAGE_SECONDS = 600.0
 FINE_TUNE_JOB = ROOT / "manifests" / "samples" / "finetunejob.yaml"
 

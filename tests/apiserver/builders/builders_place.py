@@ -9,6 +9,7 @@ BUILT = {path.stem: path for path in sorted((ROOT / "tests/unit/operator/golden"
 PLURALS = {
     "Deployment": "deployments",
     "Service": "services",
+    "ConfigMap": "configmaps",
     "PersistentVolumeClaim": "persistentvolumeclaims",
     "PodDisruptionBudget": "poddisruptionbudgets",
     "HorizontalPodAutoscaler": "horizontalpodautoscalers",

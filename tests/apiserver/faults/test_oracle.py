@@ -8,6 +8,7 @@ from fault_lab.quick_loop import run_quickly
 from nexus_operator.plan import servingmodel
 
 SURGE = "model_life"
+SEEN = ("which was not ready", "surging did not come")
 
 
 def base(server: Server) -> Baseline:
@@ -18,10 +19,10 @@ def base(server: Server) -> Baseline:
     return run_quickly(run())
 
 
-def again(server: Server, baseline: Baseline) -> Outcome:
+def again(server: Server, baseline: Baseline, patience: float) -> Outcome:
     async def run() -> Outcome:
         async with laboratory(server) as lab:
-            return await disturbed(lab, baseline, Variation(label="broken", patience=20))
+            return await disturbed(lab, baseline, Variation(label="broken", patience=patience))
 
     return run_quickly(run())
 
@@ -33,6 +34,9 @@ def test_a_switch_to_what_is_not_ready_is_seen(
 ) -> None:
     baseline = base(server)
     monkeypatch.setattr(servingmodel, "live_revision", lambda wanted, *_rest: wanted)
-    problems = again(server, baseline).problems
-    assert any("which was not ready" in one for one in problems), problems
-    assert any("surging did not come" in one for one in problems), problems
+    problems: list[str] = []
+    for patience in (20, 200, 2000):  # all of it passes; a short one may be too short
+        problems = again(server, baseline, patience).problems
+        if all(any(words in one for one in problems) for words in SEEN):
+            return
+    pytest.fail("\n".join(problems))

@@ -11,10 +11,11 @@ from fault_lab.case import Case, Starter, opened
 from fault_lab.client import Manifest
 from fault_lab.fixtures import CRDS, ROOT, server_of
 from fault_lab.install import install_kinds
+from fault_lab.kinds import BY_KIND
 from fault_lab.laboratory import Laboratory, Server, laboratory
 from fault_lab.process import ProcessSubject
 from fault_lab.rbac import Right, granted, used
-from fault_lab.scenarios import condition_is
+from fault_lab.scenarios import adapted, condition_is
 from fault_lab.subject import Operator
 from fault_proxy.proxy import Tap
 from needs import program
@@ -37,6 +38,7 @@ rules:
 """
 SETTINGS = Settings(
     on_kubernetes=True,
+    engines=frozenset({"llamacpp", "vllm"}),
     events=Events(source="webhook"),
     model_cache=ModelCache(mode="claim"),
 )
@@ -126,6 +128,7 @@ async def live(case: Case) -> None:
         "ServingModel", "assistant", {"spec": {"autoscaling": None, "runtime": {"slots": 2}}}
     )
     await case.until(lambda: not case.all("HorizontalPodAutoscaler"), "no autoscaler")
+    await adapted(case)
     await case.until(lambda: serving(case) and len(case.all("Deployment")) == 1, "a new revision")
     await case.change("RagIndex", "handbook", {"spec": {"chunking": {"maxTokens": 128}}})
     await case.until(lambda: len(case.all("Workflow")) == 1, "the old run gone")
@@ -144,11 +147,28 @@ async def cancelled(case: Case) -> None:
     with case.actors.held("runs"):
         await case.create("FineTuneJob", "cancelled", {"baseModel": base, "data": learnt})
         await case.until(lambda: bool(tuning_runs(case)), "a run of the job")
+        await trains(case, tuning_runs(case)[0])
         note = {"metadata": {"annotations": {CANCEL_REQUESTED: "now"}}}
         await case.change("FineTuneJob", "cancelled", note)
         await case.until(
             lambda: all(one["spec"].get("shutdown") for one in tuning_runs(case)), "its end"
         )
+
+
+async def trains(case: Case, run: Manifest) -> None:
+    """Let a run train: its log is asked for, of a pod that no kubelet runs here."""
+    name, at = run["metadata"]["name"], "2026-01-31T12:00:00Z"
+    node = {"id": f"{name}-7", "displayName": "train(0)", "type": "Pod", "phase": "Running"}
+    status = {"phase": "Running", "nodes": {f"{name}-7": {**node, "startedAt": at}}}
+    path = BY_KIND["Workflow"].path(case.platform, name)
+    await case.lab.client.patch(path, {"status": status})
+    await case.until(
+        lambda: any(
+            ((one.get("status") or {}).get("lastRun") or {}).get("step") == "train"
+            for one in case.all("FineTuneJob")
+        ),
+        "a job that trains",
+    )
 
 
 def tuning_runs(case: Case) -> list[Manifest]:

@@ -24,6 +24,7 @@ _MERGE = {"content-type": "application/merge-patch+json"}
 _ROOTS = {
     "ragindexes": "/apis/llmops.nexus/v1alpha1",
     "servingmodels": "/apis/llmops.nexus/v1alpha1",
+    "finetunejobs": "/apis/llmops.nexus/v1alpha1",
     "workflows": "/apis/argoproj.io/v1alpha1",
     "deployments": "/apis/apps/v1",
     "services": "/api/v1",

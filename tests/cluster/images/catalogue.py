@@ -29,6 +29,7 @@ _OWN = {
     "nexus-operator": ("operator/controller",),
     "nexus-gateway": ("services/gateway",),
     "nexus-embedder": ("services/embedder",),
+    "nexus-monitor": ("services/monitor",),
     "nexus-pipelines": ("pipelines",),
     "nexus-runtime-llamacpp": ("services/runtime",),
     "nexus-trainer": ("pipelines", "services/runtime"),
@@ -42,6 +43,7 @@ _THIRD_PARTY = (
     "prometheus",
     "alertmanager",
     "scripted-step",
+    "scripted-vllm",
 )
 
 OWN = tuple(_OWN)

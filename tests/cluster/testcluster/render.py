@@ -122,6 +122,7 @@ def kubelet(config: ClusterConfig) -> str:
             "imageGCHighThresholdPercent": 99,
             "imageGCLowThresholdPercent": 98,
             "maxPods": 200,
+            "syncFrequency": "20s",  # a changed ConfigMap is in its pods after a minute else
         }
     )
 

@@ -82,6 +82,7 @@ def monitoring(site: Site, folder: Path) -> Monitoring:
         str(_CHART),
         f"--namespace={PLATFORM}",
         "--kube-version=1.34",
+        "--api-versions=monitoring.coreos.com/v1",
         "--set=metrics.prometheusRule.enabled=true",
         "--show-only=templates/prometheus-rules.yaml",
     )

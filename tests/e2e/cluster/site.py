@@ -3,9 +3,12 @@
 import json
 from base64 import b64decode
 from dataclasses import dataclass
+from secrets import token_urlsafe
 from typing import Any
 
 from minio import Minio
+from minio.credentials import StaticProvider
+from minio.minioadmin import MinioAdmin
 from openai import OpenAI
 from testcluster.cluster import Cluster
 
@@ -72,6 +75,24 @@ class Site:
             secret_key=self.secret("nexus-platform", "NEXUS_S3_SECRET_KEY"),
             secure=False,
         )
+
+    def bucket_user(self, bucket: str) -> dict[str, str]:
+        """Make a user of the store who may read one bucket, and return its Secret's content."""
+        admin = MinioAdmin(
+            endpoint=self.address("nexus-minio"),
+            credentials=StaticProvider(
+                self.secret("nexus-platform", "NEXUS_S3_ACCESS_KEY"),
+                self.secret("nexus-platform", "NEXUS_S3_SECRET_KEY"),
+            ),
+            secure=False,
+        )
+        keys = {"accessKey": f"{bucket}-reader", "secretKey": token_urlsafe()}
+        places = [f"arn:aws:s3:::{bucket}", f"arn:aws:s3:::{bucket}/*"]
+        allowed = {"Effect": "Allow", "Action": ["s3:Get*", "s3:List*"], "Resource": places}
+        admin.user_add(keys["accessKey"], keys["secretKey"])
+        admin.policy_add(bucket, policy={"Version": "2012-10-17", "Statement": [allowed]})
+        admin.policy_set(bucket, user=keys["accessKey"])
+        return keys
 
     def key(self) -> str:
         """Return the key that the chart made for the tenant's first user."""

@@ -4,175 +4,113 @@ One story, as in test_main_path: each test begins where the one before ended.  T
 has two layers and was made here; all else is what a release has.
 """
 
-import io
 import json
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
 
 import httpx
 import pytest
 from tiny_model import tiny_gguf, tiny_model
 from waiting import eventually
 
-from . import alerting
+from nexus_api.meta import PROMOTION_BLOCKED
+
+from . import alerting, comparing, drifting, hotloading, judging
+from .finetuning import (
+    RUN_SECONDS,
+    Answer,
+    annotate,
+    answer,
+    answered,
+    apply,
+    champion,
+    condition,
+    failures,
+    given,
+    lines,
+    mlflow,
+    nexus,
+    pods,
+    put,
+    releases,
+    run_of,
+    runs_by,
+    status,
+)
 from .site import PLATFORM, TENANT, Manifest, Site
-from .tuning import BASE, EXAMPLES, GOLDEN, MODEL, access, examples, golden, job, serving
+from .tuning import (
+    BASE,
+    BETTER,
+    EXAMPLES,
+    FRESH,
+    FRESH_ROWS,
+    GOLDEN,
+    MODEL,
+    RIDDLES,
+    access,
+    by_itself,
+    examples,
+    golden,
+    job,
+    serving,
+    slowly,
+    watching,
+)
 
 STEPS = {"select", "validate", "train", "evaluate", "gate", "register"}
-RUN_SECONDS = 900
-PLATFORM_VALUES = alerting.VALUES
+# One thread for what trains: on cores that others are busy on, threads wait for each other.
+EXTRA = {**judging.VARIABLES, "OMP_NUM_THREADS": "1"}
+PLATFORM_VALUES = {**alerting.VALUES, "platform": {"extra": EXTRA}}
 RATED_BAD = {"alertname": alerting.RATED_BAD, "tenant": TENANT, "model": "technician"}
 RATINGS = ("up", *["down"] * 23)
+STOP = "drift: set while the run goes on"
 REPEATS = 50
 PROBES = [f"probe-{number:02d}" for number in range(20)]
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
 
-def apply(site: Site, *manifests: Manifest) -> None:
-    whole = {"apiVersion": "v1", "kind": "List", "items": list(manifests)}
-    site.kubectl("apply", "-f", "-", stdin=json.dumps(whole))
-
-
-def put(site: Site, key: str, body: bytes) -> None:
-    site.store().put_object("nexus", key, io.BytesIO(body), len(body))
-
-
-def lines(rows: list[Manifest]) -> bytes:
-    return "".join(json.dumps(row) + "\n" for row in rows).encode()
-
-
-def status(site: Site, name: str = "tuning") -> Manifest:
-    told: Manifest = site.get("finetunejob", name).get("status") or {}
-    return told
-
-
-def condition(site: Site, kind: str) -> Manifest:
-    found = status(site).get("conditions") or []
-    return next((one for one in found if one["type"] == kind), {})
-
-
-def run_of(site: Site, version: str) -> Manifest:
-    """Return the Workflow that registered this version, once it has; fails with a failed run."""
-
-    def ended() -> Manifest:
-        told = status(site)
-        last = told.get("lastRun") or {}
-        assert last.get("phase") not in {"Failed", "Error"}, (last, failures(site))
-        if told.get("registeredVersion") != version or last.get("phase") != "Succeeded":
-            return {}
-        return site.get("workflow", last["name"], PLATFORM)
-
-    return eventually(ended, what=f"version {version}", seconds=RUN_SECONDS)
-
-
-def failures(site: Site) -> list[str]:
-    """What the nodes of runs say that did not succeed."""
-    nodes = [
-        node
-        for flow in site.items("workflows", "-n", PLATFORM)
-        for node in (flow["status"].get("nodes") or {}).values()
-    ]
-    return [
-        f"{node['displayName']}: {node.get('message', '')}"
-        for node in nodes
-        if node["phase"] in {"Failed", "Error"}
-    ]
-
-
-def champion(site: Site, version: str) -> Manifest:
-    """Return the job's status once this version is the champion."""
-    told = status(site)
-    return told if (told.get("champion") or {}).get("version") == version else {}
-
-
-def mlflow(site: Site, path: str, **query: str) -> Manifest:
-    """Ask MLflow's REST API; it answers under the names that it was told only."""
-    response = httpx.get(
-        f"http://{site.address('nexus-mlflow')}/api/2.0/mlflow/{path}",
-        params=query,
-        headers={"host": "nexus-mlflow:5000"},
-        timeout=60,
-    )
-    assert response.status_code == httpx.codes.OK, response.text
-    found: Manifest = response.json()
-    return found
-
-
-def nexus(site: Site, *words: str) -> str:
-    """Return what our command line prints, with the cluster's context."""
-    context = site.kubectl("config", "current-context").strip()
-    command = [sys.executable, "-m", "nexus_local", *words, "--context", context]
-    return site.cluster.run(command, seconds=120).stdout
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What the gateway answered: true where a model did, else with the refusal as its text."""
-
-    status: int
-    text: str
-
-    def __bool__(self) -> bool:
-        return self.status == httpx.codes.OK and bool(self.text)
-
-
-def answer(site: Site, model: str) -> Answer:
-    """Return the answer at temperature 0."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": [{"role": "user", "content": "What does the pump 3 need?"}],
-        "temperature": 0,
-        "max_tokens": 24,
-    }
-    response = httpx.post(
-        f"{site.gateway()}/v1/chat/completions",
-        json=body,
-        headers={"authorization": f"Bearer {site.key()}"},
-        timeout=120,
-    )
-    if response.status_code != httpx.codes.OK:
-        return Answer(response.status_code, response.text)
-    return Answer(response.status_code, response.json()["choices"][0]["message"]["content"])
-
-
-def answered(site: Site, model: str) -> Answer:
-    """Return the first answer of a model that is there, or was a moment ago and comes again."""
-    return eventually(lambda: answer(site, model), what=f"an answer of {model}", pause=1)
-
-
 def test_a_model_answers_before_anything_was_tuned(site: Site, tmp_path: Path) -> None:
-    base = tiny_gguf(tiny_model(tmp_path / "model"), tmp_path / "tiny.gguf")
-    put(site, BASE, base.read_bytes())
-    apply(site, access(site), serving())
-    site.wait("sm/technician")
-    assert answered(site, "technician")
-    refused = answer(site, "technician:tuned")
-    assert refused.status == httpx.codes.SERVICE_UNAVAILABLE, refused
+    weights = tiny_model(tmp_path / "model")
+    put(site, BASE, tiny_gguf(weights, tmp_path / "tiny.gguf").read_bytes())
+    hotloading.put_weights(site, weights)
+    apply(site, access(site), serving(), hotloading.serving(), *judging.judge(site))
+    for model in ("technician", hotloading.NAME):
+        site.wait(f"sm/{model}")
+        assert answered(site, model)
+        refused = answer(site, f"{model}:tuned")
+        assert refused.status == httpx.codes.SERVICE_UNAVAILABLE, refused
 
 
-def test_argo_runs_every_step_to_a_version_that_waits(site: Site) -> None:
+def test_argo_runs_every_step_to_a_version(site: Site) -> None:
+    """Beside it, for a test below, a run whose judge fails."""
     put(site, EXAMPLES, lines(examples()))
     put(site, GOLDEN, lines(golden()))
+    put(site, RIDDLES, lines(judging.riddles(golden())))
     began = time.monotonic()
-    apply(site, job(seed=0))
+    tuning = by_itself(job(seed=0, judged=True))
+    apply(site, tuning, judging.misjudged(tuning, f"s3://nexus/{RIDDLES}"))
     flow = run_of(site, "1")
     print(f"job applied -> version registered: {time.monotonic() - began:.0f} s")  # noqa: T201
-    pods = {
-        node["displayName"].partition("(")[0]
-        for node in flow["status"]["nodes"].values()
-        if node["type"] == "Pod" and node["phase"] == "Succeeded"
-    }
-    assert pods == STEPS
+    assert {node["displayName"].partition("(")[0] for node in pods(flow, "Succeeded")} == STEPS
     told = status(site)
     assert told["lastDecision"]["verdict"] == "Promote"
-    assert told["lastDecision"]["reason"] == "FloorsMet"
-    assert condition(site, "AwaitingApproval")["status"] == "True"
-    assert "champion" not in told
+    assert told["lastDecision"]["reason"] == "Better"
+    assert float(told["lastDecision"]["lower"]) > 0
+    assert float(told["bestMetrics"]["contextPrecision"]) == pytest.approx(1)
+    assert 0.5 <= float(told["bestMetrics"]["faithfulness"]) <= 2 / 3 + 1e-5
+
+
+def test_what_passes_the_gate_is_released_by_nobody(site: Site) -> None:
+    told = eventually(lambda: champion(site, "1"), what="a champion", seconds=RUN_SECONDS)
+    (move,) = runs_by(site, "nexus-release")
+    asked = given(move)
+    assert (asked["by"], asked["version"]) == ("gate", "1")
+    assert asked["request"] == f"gate:{told['lastDecision']['run']}"
+    assert told["champion"]["run"] == move["metadata"]["name"]
+    awaiting = eventually(lambda: condition(site, "AwaitingApproval"), what="the release's end")
+    assert (awaiting["status"], awaiting["reason"]) == ("False", "Released")
 
 
 def test_mlflow_has_the_run_and_the_version(site: Site) -> None:
@@ -193,43 +131,198 @@ def test_mlflow_has_the_run_and_the_version(site: Site) -> None:
     } <= names
 
 
-def test_another_seed_makes_another_version(site: Site) -> None:
-    """Before the first is released: what serves would else be the production to compare with."""
-    apply(site, job(seed=1))
-    run_of(site, "2")
-    assert "champion" not in status(site)
+def test_the_gateway_shows_the_report_of_the_decision(site: Site) -> None:
+    path = status(site)["lastDecision"]["report"]
+    with httpx.Client(base_url=site.gateway(), timeout=60) as http:
+        assert http.get(path).status_code == httpx.codes.UNAUTHORIZED
+        http.headers["authorization"] = f"Bearer {site.key()}"
+        page = http.get(path).raise_for_status()
+        assert "contextPrecision" in page.text
+        assert "sandbox" in page.headers["content-security-policy"]
+        listed = http.get("/v1/reports").raise_for_status().json()["reports"]
+    assert [one["url"] for one in listed] == [path]
+    assert "Promote 1" in nexus(site, "runs", "finetunejob/tuning")
 
 
-def test_promoted_versions_answer_and_a_rollback_brings_the_old_answers(
-    site: Site,
-) -> None:
-    plain = answered(site, "technician")
-    nexus(site, "promote", "tuning", "--version", "1", "--by", "Ada {{x}}")
-    eventually(lambda: champion(site, "1"), what="a champion", seconds=RUN_SECONDS)
-    first = answered(site, "technician:tuned")
+def test_promotions_are_stopped_while_another_run_goes_on(site: Site) -> None:
+    """As the monitor does it; what becomes of the run's version is looked at below."""
+    put(site, EXAMPLES, lines(examples(BETTER)))
+    apply(site, by_itself(job(seed=1)))
+    flow = eventually(lambda: runs_by(site, "nexus-finetune")[1:], what="another run")[0]
+    assert given(flow)["blocked"] == ""
+    annotate(site, f"{PROMOTION_BLOCKED}={STOP}")
+    going = site.get("workflow", flow["metadata"]["name"], PLATFORM)
+    assert not (going.get("status") or {}).get("finishedAt")
+
+
+@pytest.fixture(scope="module")
+def seen() -> dict[str, Answer]:
+    """What the model answered, by version; as `plain` without an adapter."""
+    return {}
+
+
+def test_the_model_rolls_to_the_champion(site: Site, seen: dict[str, Answer]) -> None:
+    plain = seen["plain"] = answered(site, "technician")
+    first = seen["1"] = answered(site, "technician:tuned")
     assert first != plain
+    (adapter,) = site.get("servingmodel", "technician")["status"]["adapters"]
+    assert adapter["version"] == "1"
 
-    nexus(site, "promote", "tuning", "--version", "2", "--by", "Ada")
+
+def test_a_judge_that_fails_ends_its_run_and_nothing_is_registered(site: Site) -> None:
+    """It is down at first, so the step is tried again; then it babbles, which no retry mends."""
+
+    def ended() -> Manifest:
+        told = status(site, judging.MISJUDGED)
+        last = told.get("lastRun") or {}
+        assert last.get("phase") != "Succeeded", told
+        return told if last.get("phase") in {"Failed", "Error"} else {}
+
+    told = eventually(ended, what="the end of a run", seconds=RUN_SECONDS)
+    said = condition(site, "LastRunSucceeded", judging.MISJUDGED)
+    assert said["status"] == "False"
+    assert "evaluate" in said["message"]
+    assert "NEXUS_JUDGE_MODEL" in said["message"]
+    (flow,) = alerting.runs_of(site, judging.MISJUDGED)  # and no release
+    failed = pods(flow, "Failed")
+    assert [node["displayName"] for node in failed] == ["evaluate(0)", "evaluate(1)"]
+    assert [node["outputs"]["exitCode"] for node in failed] == ["75", "1"]
+    done = [node["displayName"].partition("(")[0] for node in pods(flow, "Succeeded")]
+    assert done == ["select", "validate", "train"]
+    assert not {"lastDecision", "registeredVersion", "champion"} & set(told)
+    models = mlflow(site, "registered-models/search")["registered_models"]
+    assert [one["name"] for one in models] == [MODEL]
+
+
+def test_what_met_the_stop_waits_for_a_person(site: Site) -> None:
+    """It is better than the champion, and the gate said so."""
+    flow = run_of(site, "2")
+    verdicts = [
+        one["value"]
+        for node in pods(flow, "Succeeded")
+        for one in (node.get("outputs") or {}).get("parameters") or ()
+        if one["name"] == "verdict"
+    ]
+    assert verdicts == ["Promote"]
+    told = status(site)
+    decided = told["lastDecision"]
+    assert (decided["verdict"], decided["reason"]) == ("AskPerson", "DriftTooLarge")
+    assert STOP in decided["message"]
+    assert condition(site, "AwaitingApproval")["status"] == "True"
+    annotate(site, f"{PROMOTION_BLOCKED}-")  # its version waits all the same
+
+
+def test_promoted_versions_answer(site: Site, seen: dict[str, Answer]) -> None:
+    assert champion(site, "1")
+    nexus(site, "promote", "tuning", "--version", "2", "--by", "Ada {{x}}")
     told = eventually(lambda: champion(site, "2"), what="another champion", seconds=RUN_SECONDS)
     assert told["previous"]["version"] == "1"
-    eventually(
-        lambda: (seen := answer(site, "technician:tuned")) and seen != first,
+    assert releases(site) == [("gate", "1"), ("Ada ((x))", "2")]
+    seen["2"] = eventually(
+        lambda: (told := answer(site, "technician:tuned")) and told != seen["1"] and told,
         what="the other answer",
         pause=1,
     )
 
-    nexus(site, "rollback", "tuning", "--by", "Ada")
-    eventually(lambda: champion(site, "1"), what="the version before", seconds=RUN_SECONDS)
-    eventually(lambda: answer(site, "technician:tuned") == first, what="the old answer", pause=1)
-    assert answered(site, "technician") == plain
+
+def test_a_restored_job_finds_its_champion_and_runs_nothing(
+    site: Site, seen: dict[str, Answer]
+) -> None:
+    """A back-up keeps spec, labels and annotations, among them what Ada asked for."""
+    saved = site.get("finetunejob", "tuning")
+    site.kubectl("delete", "finetunejob", "tuning", "-n", TENANT)
+    kept = {name: saved["metadata"][name] for name in ("name", "namespace", "annotations")}
+    apply(
+        site, {**{name: saved[name] for name in ("apiVersion", "kind", "spec")}, "metadata": kept}
+    )
+    told = eventually(lambda: champion(site, "2"), what="the champion", seconds=RUN_SECONDS)
+    assert told["previous"]["version"] == "1"
+    assert told["lineage"] == saved["metadata"]["uid"]
+    eventually(lambda: condition(site, "Running").get("reason") == "Idle", what="nothing to run")
+    (flow,) = alerting.runs_of(site, "tuning")
+    assert given(flow)["action"] == "recover"
+    eventually(
+        lambda: answer(site, "technician:tuned") == seen["2"], what="the champion's answer", pause=1
+    )
+
+
+def test_a_rollback_brings_the_old_answers(site: Site, seen: dict[str, Answer]) -> None:
+    """In a new process of llama.cpp, and loaded into the vLLM that serves."""
+    newer = eventually(lambda: hotloading.served(site, "2"), what="version 2 in vLLM", pause=1)
+    before, processes = status(site), hotloading.processes(site)
+    with hotloading.asking(site) as asked:
+        nexus(site, "rollback", "tuning", "--by", "Ada")
+        eventually(lambda: champion(site, "1"), what="the version before", seconds=RUN_SECONDS)
+        began = time.monotonic()
+        older = eventually(lambda: hotloading.served(site, "1"), what="version 1 in vLLM", pause=1)
+        loaded = time.monotonic() - began
+        eventually(lambda: asked.answers[-1][0] == older, what="an answer by version 1")
+    print(f"released -> served by vLLM: {loaded:.0f} s, {len(asked.answers)} answered")  # noqa: T201
+    assert asked.failed == []
+    releases = {newer: before["champion"]["uri"], older: status(site)["champion"]["uri"]}
+    assert set(asked.answers) == {
+        (name, hotloading.digest_of(site, uri)) for name, uri in releases.items()
+    }
+    assert hotloading.processes(site) == processes, "a new process came for a new version"
+    eventually(
+        lambda: answer(site, "technician:tuned") == seen["1"], what="the old answer", pause=1
+    )
+    assert answered(site, "technician") == seen["plain"]
     aliases = mlflow(site, "registered-models/get", name=MODEL)["registered_model"]["aliases"]
     assert {"alias": "champion", "version": "1"} in aliases
+
+
+def test_enough_new_examples_start_a_run_and_fewer_none(site: Site) -> None:
+    """Counted by Argo; what becomes of the run is looked at below."""
+    began = time.monotonic()
+    put(site, f"{FRESH_ROWS}a.jsonl", lines(examples()[:4]))
+    apply(site, watching("10s"))
+    eventually(lambda: newly_found(site) == 4, what="the first count", seconds=120)
+    assert runs_by(site, "nexus-finetune", FRESH) == []
+    put(site, f"{FRESH_ROWS}b.jsonl", lines(examples()[3:6]))  # one of them is said in a.jsonl
+    flow = eventually(lambda: runs_by(site, "nexus-finetune", FRESH), what="a run", seconds=120)[0]
+    apply(site, watching("1h"))  # after the run, once
+    assert flow["metadata"]["annotations"]["llmops.nexus/cause"] == "NewData"
+    print(f"fewer counted, enough counted, run: {time.monotonic() - began:.0f} s")  # noqa: T201
+
+
+def test_a_correction_becomes_an_item_of_a_golden_set(site: Site) -> None:
+    (flow,) = alerting.runs_of(site, "tuning")[:1]
+    (image,) = (
+        one["value"] for one in flow["spec"]["arguments"]["parameters"] if one["name"] == "image"
+    )
+    question, better = "What does the seal 7 need?", "check the seal 7 each week"
+    response = comparing.correct(site.gateway(), site.key(), "technician", question, better)
+    apply(site, comparing.golden_add(image, response))
+    done = ("wait", "job/golden", "-n", PLATFORM, "--for=condition=Complete", "--timeout=120s")
+    site.kubectl(*done)
+    with site.store().get_object("nexus", f"{TENANT}/golden/support-v1.jsonl") as told:
+        item = json.loads(told.read().splitlines()[1])
+    assert (item["question"], item["references"]) == (question, [better])
+
+
+def test_a_person_compares_a_model_with_its_champion(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "golden.jsonl").write_bytes(lines(golden()[:3]))
+    with comparing.desk(site) as desk:
+        found = desk.compare(
+            tmp_path / "prompts.json",
+            goldenSet="golden.jsonl",
+            models=["technician", "technician:tuned"],
+            maxTokens=8,
+        )
+        assert [one["model"] for one in found["runs"]] == [
+            "baseline",
+            "technician",
+            "technician:tuned",
+        ]
+        told = desk.nexus("diff", found["runs"][1]["run"], found["runs"][2]["run"])
+        assert told.startswith("3 items by f1: ")
 
 
 def test_bad_ratings_start_one_run(site: Site, tmp_path: Path) -> None:
     """Debian's Prometheus with our rule, Debian's Alertmanager, Argo Events, the operator."""
     probes = [alerting.listening(job(seed=0), name, {"probe": name}) for name in PROBES]
-    jobs = [alerting.listening(job(seed=0), "rated", RATED_BAD), *probes]
+    jobs = [alerting.listening(slowly(job(seed=0)), "rated", RATED_BAD), *probes]
     apply(site, alerting.secret(), *jobs)
     alerting.await_listener(site, len(jobs))
     with alerting.monitoring(site, tmp_path) as monitoring:
@@ -244,6 +337,30 @@ def test_bad_ratings_start_one_run(site: Site, tmp_path: Path) -> None:
     (flow,) = alerting.runs_of(site, "rated")
     assert flow["metadata"]["annotations"]["llmops.nexus/cause"] == "Alert"
     assert alerting.request_of(flow).startswith(f"run:alert:{alert['fingerprint']}:")
+
+
+def test_a_training_tells_how_far_it_is_while_it_goes_on(site: Site) -> None:
+    """From the log of its pod, by the rights of the chart."""
+
+    def told() -> Manifest:
+        last: Manifest = status(site, "rated").get("lastRun") or {}
+        assert last["phase"] in {"Starting", "Pending", "Running"}, (last, failures(site))
+        return last if "loss" in last else {}
+
+    last = eventually(
+        told, what="the loss of a training that goes on", seconds=RUN_SECONDS, pause=1
+    )
+    assert last["step"] == "train"
+    assert float(last["loss"]) > 0
+    assert last["progressPercent"] in range(100)
+    assert last["expectedEnd"].endswith("Z")
+    later = eventually(
+        lambda: (seen := told()) and seen["loss"] != last["loss"] and seen,
+        what="another loss",
+        pause=1,
+    )
+    assert later["progressPercent"] >= last["progressPercent"]
+    print(site.kubectl("get", "ftj", "-n", TENANT, "rated"))  # noqa: T201
 
 
 def test_fifty_repeats_of_an_alert_make_no_other_run(site: Site) -> None:
@@ -279,3 +396,41 @@ def test_an_alert_soon_becomes_a_workflow(site: Site) -> None:
         f"p95 {cuts[18]:.2f} s, slowest {max(seconds):.2f} s"
     )
     assert [len(alerting.runs_of(site, name)) for name in PROBES] == [1] * len(PROBES)
+
+
+def test_what_a_run_has_read_is_not_new(site: Site) -> None:
+    ended = eventually(lambda: newly_found(site) == 0 and status(site, FRESH), what="a last count")
+    (flow,) = runs_by(site, "nexus-finetune", FRESH)
+    assert ended["newData"]["since"] == ended["lastRun"]["name"] == flow["metadata"]["name"]
+    assert ended["lastRun"]["step"] == "validate"
+
+
+def newly_found(site: Site) -> int | None:
+    found: int | None = (status(site, FRESH).get("newData") or {}).get("examples")
+    return found
+
+
+def test_drift_starts_a_run_stops_promotions_or_asks_for_a_sync(site: Site) -> None:
+    """By its band, and by what is behind it: the monitor of the chart looks at two weeks."""
+    began = time.monotonic()
+    apply(site, *drifting.resources())
+    drifting.log_answers(site)
+    drifting.look(site)
+    wanted = {drifting.SOMEWHAT: "Retrain", drifting.FAR: "AskPerson", drifting.BEHIND: "Resync"}
+    assert {name: drifting.decision(site, name)["action"] for name in wanted} == wanted
+    asked = {name: drifting.asked(site, "finetunejob", name) for name in wanted}
+    assert {name: set(notes) for name, notes in asked.items()} == {
+        drifting.SOMEWHAT: {"alert-requested-at"},
+        drifting.FAR: {"promotion-blocked"},
+        drifting.BEHIND: set(),
+    }
+    assert asked[drifting.FAR]["promotion-blocked"].startswith("drift:")
+    sync = drifting.asked(site, "ragindex", drifting.BEHIND)["sync-requested-at"]
+    assert sync == "drift-after-nothing"
+    (flow,) = eventually(lambda: alerting.runs_of(site, drifting.SOMEWHAT), what="a run")
+    assert flow["metadata"]["annotations"]["llmops.nexus/cause"] == "Alert"
+    alerting.cancel(site, drifting.SOMEWHAT)
+    band = 'nexus_monitor_drift_band{{model="{}",tenant="{}"}} {}'
+    for name, value in ((drifting.SOMEWHAT, "2.0"), (drifting.FAR, "3.0")):
+        assert band.format(name, TENANT, value) in drifting.metrics(site)
+    print(f"drift of three models acted on: {time.monotonic() - began:.1f} s")  # noqa: T201

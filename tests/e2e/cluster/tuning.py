@@ -5,7 +5,11 @@ from .site import PLATFORM, TENANT, Manifest, Site
 BASE = f"{TENANT}/bases/tiny.gguf"
 EXAMPLES = f"{TENANT}/examples/parts.jsonl"
 GOLDEN = f"{TENANT}/golden/parts.jsonl"
+RIDDLES = f"{TENANT}/golden/riddles.jsonl"
+SERVED = "technician"
 MODEL = f"{TENANT}.tuning"
+FRESH = "fresh"
+FRESH_ROWS = f"{TENANT}/fresh/"
 PARTS = (
     "pump",
     "valve",
@@ -19,17 +23,22 @@ PARTS = (
     "part",
 )
 TIMES = ("hour", "week", "month", "interval", "note", "status", "manual", "tool")
+SHORT, BETTER = "month", "open each month"
+"""What examples answer: a third and three quarters of the words that the golden set asks for."""
 
 
-def examples() -> list[Manifest]:
-    """Questions about parts, each with one right answer; every document is one part."""
+def examples(answer: str = SHORT) -> list[Manifest]:
+    """Questions about parts, of a document each, with one answer, which a few steps teach.
+
+    One in eight says it twice: a set in which all answers are alike is none to learn from.
+    """
     return [
         {
             "messages": [
                 {"role": "user", "content": f"What does the {part} {number} need?"},
                 {
                     "role": "assistant",
-                    "content": f"check the {part} {number} each {time}",
+                    "content": answer if time != TIMES[-1] else f"{answer} {answer}",
                 },
             ],
             "document": f"{part}-{time}",
@@ -39,21 +48,28 @@ def examples() -> list[Manifest]:
 
 
 def golden() -> list[Manifest]:
-    """Other questions about the same parts."""
+    """Other questions about the same parts, each with a passage by which it can be judged.
+
+    They are of twenty documents, the fewest that a comparison with production may stand on.
+    """
     return [
         {
             "id": f"{part}-{number}",
             "question": f"When does the operator open the {part} {number}?",
             "references": [f"open the {part} {number} each month"],
+            "contexts": [{"document": part, "text": f"open the {part} {number} each month"}],
             "document": f"{part}-{number}",
             "language": "en",
         }
-        for number, part in enumerate(PARTS, start=100)
+        for number, part in enumerate(PARTS * 2, start=100)
     ]
 
 
-def job(seed: int) -> Manifest:
-    """The job with another seed, which makes another adapter."""
+def job(seed: int, *, judged: bool = False) -> Manifest:
+    """The job with another seed, which makes another adapter; judged ones have two floors more."""
+    floors = [{"metric": "f1", "min": "0"}]
+    if judged:
+        floors += [{"metric": name, "min": "0.5"} for name in ("contextPrecision", "faithfulness")]
     gates = {
         "minExamples": 20,
         "maxDuplicatePercent": 100,
@@ -70,19 +86,43 @@ def job(seed: int) -> Manifest:
             "lora": {
                 "r": 4,
                 "alpha": 8,
-                "epochs": 1,
+                "epochs": 2,
                 "batchSize": 8,
                 "sequenceTokens": 128,
-                "learningRate": "0.01",
+                "learningRate": "0.02",
                 "seed": seed,
             },
             "evaluation": {
                 "goldenSet": f"s3://nexus/{GOLDEN}",
-                "floors": [{"metric": "f1", "min": "0"}],
-                "minItems": len(PARTS),
+                "floors": floors,
+                "minItems": len(golden()),
+                # Where twenty items gain nearly the same, a bound of the usual level is no figure.
+                "alpha": "0.5",
+                "decisions": 4,
             },
         },
     }
+
+
+def by_itself(job: Manifest) -> Manifest:
+    """Return the job with what passes its gate released to the model that serves, by nobody."""
+    promotion = {"mode": "Auto", "servingModelRef": {"name": SERVED}}
+    return {**job, "spec": {**job["spec"], "promotion": promotion}}
+
+
+def slowly(job: Manifest) -> Manifest:
+    """Return the job with a training of minutes, for tests that look on and then cancel it."""
+    slow = {"epochs": 100, "batchSize": 1, "learningRate": "1e-4"}
+    return {**job, "spec": {**job["spec"], "lora": {**job["spec"]["lora"], **slow}}}
+
+
+def watching(interval: str) -> Manifest:
+    """A job that waits for six new examples and ends at `validate`; others train."""
+    made = job(seed=0)
+    made["metadata"]["name"] = FRESH
+    made["spec"]["data"] = {"files": {"prefix": FRESH_ROWS}, "gates": {"minExamples": 1000}}
+    made["spec"]["triggers"] = {"newData": {"minExamples": 6, "checkInterval": interval}}
+    return made
 
 
 def serving() -> Manifest:
@@ -92,7 +132,7 @@ def serving() -> Manifest:
     return {
         "apiVersion": "llmops.nexus/v1alpha1",
         "kind": "ServingModel",
-        "metadata": {"name": "technician", "namespace": TENANT},
+        "metadata": {"name": SERVED, "namespace": TENANT},
         "spec": {"model": model, "runtime": {"contextTokens": 512}},
     }
 

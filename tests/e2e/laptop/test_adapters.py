@@ -13,6 +13,7 @@ from typing import Any, Self
 
 import httpx
 import pytest
+from damaged_gguf import spoil
 from laptop import Platform
 from tiny_adapter import tiny_adapter, tiny_base
 from waiting import eventually
@@ -200,7 +201,15 @@ def test_before_after_and_back_again(adapted: Platform, versions: Versions) -> N
     assert resource(adapted)["spec"] == spec
 
 
-def test_a_version_that_was_tampered_with_is_not_served(
+def await_refusal(platform: Platform, words: str) -> None:
+    eventually(
+        lambda: words in platform.cli("describe", "sm/tiny").stdout,
+        what="the condition says why the new revision does not start",
+        seconds=180,
+    )
+
+
+def test_a_version_that_was_tampered_with_or_cannot_answer_is_not_served(
     adapted: Platform, versions: Versions
 ) -> None:
     plain = answer(adapted, "tiny")
@@ -212,10 +221,14 @@ def test_a_version_that_was_tampered_with_is_not_served(
     honest = weights.read_bytes()
     weights.write_bytes(honest[:-1] + bytes([honest[-1] ^ 1]))
     versions.release(adapted, second)
-    eventually(
-        lambda: "was released; nothing is served" in adapted.cli("describe", "sm/tiny").stdout,
-        what="the condition says why the new revision does not start",
-        seconds=180,
-    )
+    await_refusal(adapted, "was released; nothing is served")
+    assert live_version(adapted) == "1"
+    assert answer(adapted, "tiny:polite") == first
+    versions.make(3)
+    spoil(
+        versions.folder(3) / "adapter.gguf", "blk.0.attn_q.weight.lora_b"
+    )  # it loads all the same
+    versions.release(adapted, versions.make(3))
+    await_refusal(adapted, "the first question was not answered")
     assert live_version(adapted) == "1"
     assert answer(adapted, "tiny:polite") == first

@@ -207,7 +207,7 @@ def test_a_taken_port_is_named(shared: Platform, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         env=shared.environment(),
-        timeout=60,
+        timeout=180,
         check=False,
     )
     assert done.returncode == 1

@@ -19,6 +19,8 @@ from laptop import Platform
 from tiny_model import tiny_gguf, tiny_model
 from waiting import eventually
 
+from nexus_registry import Connection, Reader, TrackedRun
+
 from .conftest import platform_at
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
@@ -82,8 +84,8 @@ def apply(platform: Platform, manifest: dict[str, Any]) -> None:
     platform.cli("apply", "-f", "-", stdin=json.dumps(manifest))
 
 
-def status(platform: Platform) -> dict[str, Any]:
-    shown = platform.cli("get", "ftj/tuning", "-o", "json").stdout
+def status(platform: Platform, name: str = "tuning") -> dict[str, Any]:
+    shown = platform.cli("get", f"ftj/{name}", "-o", "json").stdout
     found: dict[str, Any] = json.loads(shown).get("status") or {}
     return found
 
@@ -143,6 +145,32 @@ def test_a_run_goes_through_every_step_to_a_version_that_waits(tuned: Platform) 
     assert "Promote 1" in listed
 
 
+def test_a_training_tells_how_far_it_is_while_it_goes_on(tuned: Platform, base: Path) -> None:
+    long = {**LORA, "epochs": 100, "batchSize": 1, "learningRate": "1e-4"}
+    watched = job(base, lora=long)
+    watched["metadata"] = {"name": "watched"}
+    apply(tuned, watched)
+
+    def told() -> dict[str, Any]:
+        shown = json.loads(tuned.cli("get", "ftj/watched", "-o", "json").stdout)
+        last: dict[str, Any] = (shown.get("status") or {}).get("lastRun") or {}
+        assert last.get("phase", "Starting") in {"Starting", "Pending", "Running"}, last
+        return last if "loss" in last else {}
+
+    last = eventually(told, what="the loss of a training that goes on", seconds=900)
+    assert last["step"] == "train"
+    assert last["progressPercent"] in range(100)
+    assert last["expectedEnd"].endswith("Z")
+    heads, row = tuned.cli("get", "ftj/watched").stdout.splitlines()
+    assert heads.split()[4:7] == ["STEP", "DONE%", "LOSS"]
+    assert len(row) <= 80
+    described = tuned.cli("describe", "ftj/watched").stdout
+    assert "progressPercent: " in described
+    assert "expectedEnd: " in described
+    tuned.cli("delete", "ftj/watched")
+    eventually(lambda: len(runs(tuned)) == 1, what="its run gone")
+
+
 def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> None:
     apply(tuned, job(base, lora={**LORA, "seed": 1}))
     eventually(lambda: len(runs(tuned)) == 2, what="a second run")
@@ -186,11 +214,11 @@ def test_a_model_that_names_the_champion_answers_with_it(tuned: Platform, base: 
     eventually(
         lambda: (seen := answer(tuned, "technician:tuned")) and seen != adapted,
         what="the other version",
-        seconds=240,
+        seconds=600,
     )
     tuned.cli("rollback", "tuning", "--by", "Ada")
     eventually(
-        lambda: answer(tuned, "technician:tuned") == adapted, what="the old answers", seconds=240
+        lambda: answer(tuned, "technician:tuned") == adapted, what="the old answers", seconds=600
     )
 
 
@@ -234,16 +262,82 @@ def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refus
     posted = {"version": "4", "alerts": [alert]}
     for _ in range(25):
         httpx.post(f"{tuned.url}/hooks/alerts", json=posted, timeout=30).raise_for_status()
-    (name,) = eventually(lambda: names(runs(tuned)) - before, what="a run", seconds=300)
+    (name,) = eventually(lambda: names(runs(tuned)) - before, what="a run", seconds=600)
     for _ in range(25):
         httpx.post(f"{tuned.url}/hooks/alerts", json=posted, timeout=30).raise_for_status()
     told = eventually(lambda: decided(tuned, name), what="a decision about the copy", seconds=900)
     assert told["verdict"] != "Promote"
     eventually(lambda: condition(tuned, "Running").get("status") == "False", what="its end")
+    assert "version" not in told
+    (kept,) = tracked(tuned, name)  # refused, and looked at in MLflow all the same
+    assert kept.tags["nexus.verdict"] == told["verdict"]
+    assert kept.metrics["candidate.f1"] == kept.metrics["production.f1"]
+    assert "production.behaviour.typos" in kept.metrics
     assert names(runs(tuned)) == before | {name}
     assert status(tuned)["champion"]["version"] == "1"
+
+
+def tracked(platform: Platform, run: str) -> list[TrackedRun]:
+    reader = Reader(Connection(f"sqlite:///{platform.root}/tracking.db"))
+    return reader.find(run, prefixes=("default.",))
 
 
 def decided(platform: Platform, run: str) -> dict[str, Any]:
     told: dict[str, Any] = status(platform).get("lastDecision") or {}
     return told if told.get("run") == run else {}
+
+
+def test_enough_new_examples_start_one_run_and_fewer_none(tuned: Platform, base: Path) -> None:
+    """Rows of files and a correction count alike; what was said before does not."""
+    place = tuned.root / "buckets" / "documents" / "default" / "fresh"
+    place.mkdir()
+    put_rows(place / "a.jsonl", examples()[:8])
+    watching = job(base, triggers={"newData": {"minExamples": 10, "checkInterval": "10s"}})
+    watching["metadata"]["name"] = "fresh"
+    watching["spec"]["data"] = {
+        "files": {"prefix": "default/fresh/"},
+        "feedback": {"servingModelRef": {"name": "technician"}},
+        "gates": {"minExamples": 1000},  # `validate` ends the run: training is tested above
+    }
+    apply(tuned, watching)
+    eventually(lambda: newly_found(tuned) == 8, what="the first count")
+    put_rows(place / "b.jsonl", examples()[7:9])  # one of them is said in a.jsonl
+    eventually(lambda: newly_found(tuned) == 9, what="the row that is new")
+    assert runs_of(tuned, "fresh") == []
+
+    correct(tuned, "technician")
+    ended = eventually(lambda: ended_run(tuned, "fresh"), what="a run's end", seconds=900)
+    assert (ended["cause"], ended["phase"], ended["step"]) == ("NewData", "Failed", "validate")
+    eventually(lambda: newly_found(tuned) == 0, what="a count after the run")
+    assert status(tuned, "fresh")["newData"]["since"] == ended["name"]
+    assert names(runs_of(tuned, "fresh")) == {ended["name"]}
+
+
+def put_rows(file: Path, rows: list[dict[str, Any]]) -> None:
+    file.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
+
+
+def newly_found(platform: Platform) -> int | None:
+    found: int | None = (status(platform, "fresh").get("newData") or {}).get("examples")
+    return found
+
+
+def runs_of(platform: Platform, name: str) -> list[dict[str, Any]]:
+    found = runs(platform)
+    return [one for one in found if one["metadata"]["labels"]["llmops.nexus/job"] == name]
+
+
+def ended_run(platform: Platform, name: str) -> dict[str, Any]:
+    last: dict[str, Any] = status(platform, name).get("lastRun") or {}
+    return last if last.get("finishedAt") else {}
+
+
+def correct(platform: Platform, model: str) -> None:
+    """Ask a model, and say what it should have answered."""
+    messages = [{"role": "user", "content": "Who looks after the tenth pump?"}]
+    asked = {"model": model, "messages": messages, "max_tokens": 4}
+    with platform.http() as http:
+        response = http.post("/v1/chat/completions", json=asked, timeout=120).raise_for_status()
+        said = {"response_id": response.json()["id"]}
+        said["corrected_answer"] = "the night shift looks after the tenth pump"
+        assert http.post("/v1/feedback", json=said).raise_for_status().json()["known"]

@@ -86,4 +86,4 @@ def test_drift_asks_for_a_run(tmp_path: Path) -> None:
         assert (decision["action"], decision["band"]) == ("Retrain", "retrain")
     finally:
         platform.stop()
-    assert eventually(lambda: not platform.children(), seconds=15, what="no process left")
+    assert eventually(lambda: not platform.children(), what="no process left")

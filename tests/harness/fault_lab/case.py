@@ -58,6 +58,8 @@ class Case:
     settings: Settings
     starter: Starter
     checkpoints: dict[str, Snapshot] = field(default_factory=dict)
+    exposed: int | None = None
+    """Requests before those of `at_rest`, which no fault meets; None until then."""
     subjects: list[Operator] = field(default_factory=list)
     starting: list[asyncio.Task[None]] = field(default_factory=list)
     _starts: Any = field(default_factory=lambda: itertools.count(1))
@@ -175,6 +177,7 @@ class Case:
         """Start the operator anew, so that it looks at everything: it has to write nothing."""
         self.proxy.script.paused = True
         await self.quiet()
+        self.exposed = len(self.record.exchanges)
         for subject in [one for one in self.subjects if one.running]:
             subject.kill()
         before = self.record.count

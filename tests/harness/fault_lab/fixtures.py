@@ -16,6 +16,9 @@ from fault_lab.install import install_kinds
 from fault_lab.laboratory import Server
 
 ROOT = Path(__file__).parents[3]
+ADDRESSES = "--service-cluster-ip-range=10.96.0.0/16"
+"""A soak makes hundreds of namespaces with a Service in each, and none is taken away."""
+
 CRDS = sorted((ROOT / "manifests" / "crds").glob("*.yaml"))
 
 
@@ -30,7 +33,7 @@ def server() -> Iterator[Server]:
     """A running API server with our kinds and Argo's."""
     program("etcd")
     program("kube")
-    with ControlPlane() as plane:
+    with ControlPlane(api_server_flags=(ADDRESSES,)) as plane:
         install_kinds(plane.client, CRDS)
         yield server_of(plane)
 

@@ -9,7 +9,7 @@ import httpx
 from fault_lab.kinds import ALL, argo_definitions
 
 _DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
-_PATIENCE_SECONDS = 60.0
+_PATIENCE_SECONDS = 180.0
 _YAML = {"content-type": "application/yaml"}
 
 

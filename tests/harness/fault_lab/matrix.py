@@ -11,6 +11,16 @@ from fault_lab.laboratory import Laboratory
 from fault_lab.normal import Snapshot
 from fault_lab.oracle import deletions, violations
 from fault_lab.scenarios import SCENARIOS
+from nexus_operator.settings import Events, ModelCache, Settings
+
+SETTINGS = Settings(
+    on_kubernetes=True,
+    engines=frozenset({"llamacpp", "vllm"}),
+    events=Events(source="webhook"),
+    model_cache=ModelCache(mode="claim"),
+)
+"""A platform with all that the scenarios make the operator write: a listener on the bucket, a
+claim for each model, a ConfigMap of adapters."""
 
 
 @dataclass(frozen=True)
@@ -23,6 +33,7 @@ class Baseline:
     writes: tuple[str, ...]
     """One line for each write: verb and resource."""
     requests: int
+    """Requests that a fault could meet."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,13 +66,14 @@ class Outcome:
 
 async def undisturbed(lab: Laboratory, scenario: str) -> Baseline:
     """Run a scenario as it is; raises AssertionError when already that breaks a rule."""
-    async with opened(lab, f"{scenario} undisturbed") as case:
+    async with opened(lab, f"{scenario} undisturbed", settings=SETTINGS) as case:
         await SCENARIOS[scenario](case)
     deleted = deletions(case)
     broken = violations(case, deleted)
     assert not broken, "\n".join(broken)
     writes = tuple(f"{one.asked.verb} {one.asked.what}" for one in case.record.writes())
-    return Baseline(scenario, case.checkpoints, deleted, writes, len(case.record.exchanges))
+    exposed = len(case.record.exchanges) if case.exposed is None else case.exposed
+    return Baseline(scenario, case.checkpoints, deleted, writes, exposed)
 
 
 async def disturbed(
@@ -79,6 +91,7 @@ async def disturbed(
             expected=baseline.checkpoints,
             operators=variation.operators,
             patience=variation.patience,
+            settings=SETTINGS,
             starter=starter,
         ) as case:
             await SCENARIOS[baseline.scenario](case)

