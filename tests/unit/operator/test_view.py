@@ -133,6 +133,17 @@ async def test_a_listing_of_older_news_brings_nothing_back_that_was_deleted() ->
     assert await names(view) == []
 
 
+async def test_an_old_answer_to_a_read_does_not_bring_back_what_was_deleted() -> None:
+    """A read that the API server answers from the past, after its watch told of the deletion."""
+    view, cluster = viewed(workflow("a", 90))
+    view.feed(*WORKFLOW, WatchEvent("DELETED", workflow("a", 120)))
+    ref = Ref(*WORKFLOW, "platform", "a")
+    cluster.objects[ref] = workflow("a", 90)
+    assert await view.get(ref) is None
+    cluster.objects[ref] = workflow("a", 130)
+    assert await view.get(ref) == workflow("a", 130)
+
+
 async def test_an_older_deletion_takes_nothing_that_was_made_since() -> None:
     view, _ = viewed()
     view.feed(*WORKFLOW, WatchEvent("DELETED", workflow("a", 206)))

@@ -59,6 +59,10 @@ class _Shelf:
         while len(self.gone) > MOST_GONE:
             del self.gone[next(iter(self.gone))]
 
+    def buried(self, place: Place, version: int) -> bool:
+        """Return whether the object at that version is known to have been deleted since."""
+        return version <= self.gone.get(place, -1)
+
     def put(self, place: Place, kept: _Kept) -> None:
         self.take(place)
         self.objects[place] = kept
@@ -174,12 +178,15 @@ class View(Passing):
 
     async def get(self, ref: Ref) -> Manifest | None:
         """Return the object, or None when it is not there."""
-        kept = self._shelves[ref.api_version, ref.kind].objects.get((ref.namespace, ref.name))
+        shelf, place = self._shelves[ref.api_version, ref.kind], (ref.namespace, ref.name)
+        kept = shelf.objects.get(place)
         if kept is not None:
             return dict(orjson.loads(kept.body))
         found = await self._cluster.get(ref)
-        if found is not None and (ref.api_version, ref.kind) in self._single:
-            self._put(self._shelves[ref.api_version, ref.kind], found, _version(found))
+        if found is None or shelf.buried(place, _version(found)):
+            return None
+        if (ref.api_version, ref.kind) in self._single:
+            self._put(shelf, found, _version(found))
         return found
 
     async def list(
@@ -238,7 +245,7 @@ class View(Passing):
     def _put(self, shelf: _Shelf, manifest: Manifest, version: int, *, ours: bool = False) -> None:
         place = _place(manifest)
         before = shelf.objects.get(place)
-        if (before is None or before.version < version) and shelf.gone.get(place, -1) < version:
+        if (before is None or before.version < version) and not shelf.buried(place, version):
             slim = _projected(manifest)
             owners = tuple(_owners(labels_of(slim)))
             body = orjson.dumps(slim)
