@@ -99,6 +99,7 @@ def finished_run(
         served = {**base, "adapterDigest": adapter_digest(_digests(_files(champion)))}
     units = {"candidate": unit, "production": served if production else None}
     store.put_json("evaluate/units.json", units)
+    store.put_json("evaluate/evaluation.json", {"baseDigest": "ba" * 32})
     store.put_text("gate/report.html", "<p>report</p>")
     document = decision(ours, theirs).model_dump(mode="json", by_alias=True)
     store.put_text("gate/decision.json", compact(document))

@@ -16,6 +16,7 @@ from tiny_adapter import Adapted, tiny_adapter, tiny_base
 
 from nexus_api.release import ReleasableUnit
 from nexus_evaluation.results import ItemResult
+from nexus_models import fetch
 
 pytestmark = pytest.mark.timeout(1800)
 _SECONDS = 400.0
@@ -52,6 +53,7 @@ def test_candidate_and_production_answer_every_item(adapted: Adapted, run: Run) 
     assert run.store.has("train/adapter/adapter.gguf")
     evaluation = run.store.json("evaluate/evaluation.json")
     assert evaluation["golden"] == {"name": "pumps", "version": "1", "digest": GOLDEN.digest}
+    assert evaluation["baseDigest"] == fetch(run.base, cache=run.root / "fetched").digest
     assert evaluation["refused"] == {"candidate": {}, "production": {}}
     for side in ("candidate", "production"):
         told = {one["name"]: one for one in evaluation["behaviour"][side]}

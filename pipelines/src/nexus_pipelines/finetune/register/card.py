@@ -214,15 +214,16 @@ def _licence(candidate: Candidate) -> Sequence[str]:
 
 
 def _lineage(candidate: Candidate) -> Sequence[str]:
-    base = _map(candidate.training.get("base"))
+    base, unit = _map(candidate.training.get("base")), candidate.unit
     steps = (
         ("code", candidate.code),
         ("data", candidate.data_digest),
         ("golden set", candidate.decision.golden_digest),
         ("prompt", candidate.prompt_digest),
         (f"trained on {base.get('uri', '')} {base.get('revision', '')}", base.get("digest", "")),
-        ("adapter", candidate.unit.adapter_digest or ""),
-        ("unit", candidate.unit.digest()),
+        (f"serves with {unit.base} {unit.base_revision}", candidate.base_digest),
+        ("adapter", unit.adapter_digest or ""),
+        ("unit", unit.digest()),
         ("decision", candidate.decision_digest),
     )
     return ("## Lineage", *_table(("what", "version or sha256"), steps))

@@ -62,6 +62,7 @@ def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> c
     units = store.json(_UNITS)
     unit = ReleasableUnit.model_validate_json(compact(units["candidate"]))
     served = units.get("production")
+    evaluation = store.find_json(EVALUATION) or {}
     return core.Candidate(
         model=f"{key.tenant}.{key.name}",
         run=run_name(args),
@@ -72,7 +73,8 @@ def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> c
         decision_digest=hashlib.sha256(decision).hexdigest(),
         selection=store.json("select/selection.json"),
         training=store.json("train/training.json"),
-        observed=Observed.of(store.find_json(EVALUATION) or {}),
+        observed=Observed.of(evaluation),
+        base_digest=str(evaluation.get("baseDigest", "")),
         code=code_revision(),
         fingerprint=args.fingerprint,
     )

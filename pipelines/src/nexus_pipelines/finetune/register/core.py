@@ -37,6 +37,7 @@ class Candidate:
     training: Mapping[str, Any]
     observed: Observed
     code: str  # version of the code that ran
+    base_digest: str = ""  # of the base that was measured, "" where the evaluation did not say
     fingerprint: str = ""  # of the part of the spec that a run depends on, as the operator says
 
     @property
@@ -88,7 +89,7 @@ def lineage(candidate: Candidate) -> dict[str, str]:
     """Return the tags that lead from code through data and prompt to the adapter.
 
     What the adapter was trained on and what it serves with may differ (safetensors, and a GGUF of
-    the same model): a digest is told of the weights that training read, and beside their name.
+    the same model): each digest stands beside the name of the weights that it is of.
     """
     read = candidate.training.get("base", {})
     trained_on = {"": read.get("uri"), "Revision": read.get("revision"),
@@ -101,6 +102,7 @@ def lineage(candidate: Candidate) -> dict[str, str]:
         **{f"nexus.trainedOn{part}": str(value) for part, value in trained_on.items() if value},
         "nexus.base": str(candidate.unit.base),
         "nexus.baseRevision": candidate.unit.base_revision,
+        **({"nexus.baseDigest": candidate.base_digest} if candidate.base_digest else {}),
         ADAPTER_TAG: candidate.unit.adapter_digest or "",
         UNIT_TAG: candidate.unit.digest(),
         "nexus.decision": candidate.decision_digest,
