@@ -116,6 +116,8 @@ def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
     said = cluster.helm.run("install", "nexus", *arguments)
     assert "kubectl -n nexus-system rollout status" in said
     keys = cluster.get("v1", "Secret", "nexus-gateway-keys")["data"]
+    token = cluster.get("v1", "Secret", "nexus-notices")["data"]
+    assert base64.b64decode(token["token"]).decode() not in said
     assert base64.b64decode(keys["admin-key"]).decode() not in said
     changed = ("gateway.replicas=3", "metrics.serviceMonitor.enabled=true")
     said = cluster.helm.run("upgrade", "nexus", *arguments, "--set", ",".join(changed))
@@ -123,6 +125,7 @@ def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
     monitor = cluster.get("monitoring.coreos.com/v1", "ServiceMonitor", "nexus-gateway")
     assert monitor["spec"]["endpoints"]
     assert cluster.get("v1", "Secret", "nexus-gateway-keys")["data"] == keys
+    assert cluster.get("v1", "Secret", "nexus-notices")["data"] == token
     assert cluster.get("apps/v1", "Deployment", "nexus-gateway")["spec"]["replicas"] == 3
     cluster.helm.run("uninstall", "nexus", "--namespace", NAMESPACE)
     kept = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ragindexes.llmops.nexus"

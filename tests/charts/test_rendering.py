@@ -200,6 +200,25 @@ def test_the_gateway_sees_hashes_of_keys_only(platform: list[Manifest]) -> None:
     assert roles == [["admin"], ["metrics"]]
 
 
+def test_gateway_and_sensor_share_one_token(helm: Helm, platform: list[Manifest]) -> None:
+    for values, name in (({}, "nexus-notices"), ({"events": {"noticesSecret": "own"}}, "own")):
+        objects = helm.template(PLATFORM, values)
+        spec = dict(pod_specs(objects))["nexus-gateway"]
+        (volume,) = [one for one in spec["volumes"] if one["name"] == "notices"]
+        assert volume["secret"] == {"secretName": name, "optional": True}
+        (settings,) = [
+            yaml.safe_load(text)
+            for one in of_kind(objects, "ConfigMap")
+            for key, text in (one.get("data") or {}).items()
+            if "noticesSecret" in text
+        ]
+        assert settings["events"]["noticesSecret"] == name
+    token = named(platform, "Secret", "nexus-notices")["stringData"]["token"]
+    assert len(token) == 40
+    spoken = [one for one in platform if one["kind"] != "Secret"]
+    assert token not in json.dumps(spoken)
+
+
 def test_the_operator_has_no_credentials_of_stores(platform: list[Manifest]) -> None:
     (container,) = dict(pod_specs(platform))["nexus-operator"]["containers"]
     assert "envFrom" not in container

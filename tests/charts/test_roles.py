@@ -63,8 +63,12 @@ def test_a_step_may_report_its_results_only(granted: dict[str, list[str]]) -> No
     ]
 
 
-def test_the_sensor_may_touch_indexes_only(granted: dict[str, list[str]]) -> None:
-    assert granted["nexus-events"] == ["everywhere: get patch ragindexes.llmops.nexus"]
+def test_the_sensor_may_touch_jobs_only_and_only_where_alerts_are_taken(
+    helm: Helm, granted: dict[str, list[str]]
+) -> None:
+    assert "nexus-events" not in granted
+    listening = rights(helm.template(PLATFORM, {"events": {"alerts": True}}))
+    assert listening["nexus-events"] == ["everywhere: get patch finetunejobs.llmops.nexus"]
 
 
 def test_the_monitor_may_annotate_what_it_asks_of(granted: dict[str, list[str]]) -> None:
@@ -86,7 +90,7 @@ def test_chosen_namespaces_limit_the_operator_alone(
         "everywhere: list watch namespaces",
     ]
     assert limited == {name: lines for name, lines in granted.items() if name in limited}
-    assert limited.keys() == {"nexus-events", "nexus-gateway", "nexus-monitor", "nexus-pipelines"}
+    assert limited.keys() == {"nexus-gateway", "nexus-monitor", "nexus-pipelines"}
 
 
 def test_without_roles_there_are_none(helm: Helm) -> None:

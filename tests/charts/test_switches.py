@@ -46,12 +46,12 @@ from rendering import (
         ),
         ({"gateway": {"apiKeys": {"anonymous": True}}}, {"Secret/nexus-gateway-keys"}),
         ({"gateway": {"apiKeys": {"existingSecret": "x"}}}, {"Secret/nexus-gateway-keys"}),
+        ({"events": {"noticesSecret": "x"}}, {"Secret/nexus-notices"}),
         (
             {"events": {"source": "none"}},
             {
                 "Job/nexus-bucket-notify", "EventBus/default", "ServiceAccount/nexus-events",
-                "ClusterRole/nexus-system-nexus-events", "NetworkPolicy/nexus-bucket",
-                "ClusterRoleBinding/nexus-system-nexus-events",
+                "Secret/nexus-notices", "NetworkPolicy/nexus-bucket",
                 "ValidatingAdmissionPolicy/nexus-system-nexus-events",
                 "ValidatingAdmissionPolicyBinding/nexus-system-nexus-events",
             },

@@ -122,6 +122,10 @@ llmops.nexus/platform-hash: {{ printf "%s %s %s" (include "nexus.platform" .) (.
 {{- if .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" }}true{{ end -}}
 {{- end -}}
 
+{{- define "nexus.noticesSecret" -}}
+{{- .Values.events.noticesSecret | default "nexus-notices" -}}
+{{- end -}}
+
 {{- define "nexus.modelsClaim" -}}
 {{- .Values.models.existingClaim | default "nexus-models" -}}
 {{- end -}}

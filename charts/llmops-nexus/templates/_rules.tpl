@@ -88,10 +88,10 @@
 - apiGroups: [llmops.nexus]
   resources: [ragindexes, servingmodels]
   verbs: [list, watch]
-# a sync after an upload
+# a sync after an upload, or a notice of the bucket, unless one was asked for already
 - apiGroups: [llmops.nexus]
   resources: [ragindexes]
-  verbs: [patch]
+  verbs: [get, patch]
 {{- end -}}
 
 {{- define "nexus-monitor.rules" -}}
@@ -105,8 +105,8 @@
 {{- end -}}
 
 {{- define "nexus-events.rules" -}}
-# without create: a notice for an index that is not there makes none
+# without create: an alert for a job that is not there makes none
 - apiGroups: [llmops.nexus]
-  resources: [ragindexes{{ if .Values.events.alerts }}, finetunejobs{{ end }}]
+  resources: [finetunejobs]
   verbs: [get, patch]
 {{- end -}}

@@ -26,6 +26,7 @@ events:
   eventBus: default
   serviceAccount: nexus-events
   authSecret: {{ .Values.events.authSecret | quote }}
+  noticesSecret: {{ include "nexus.noticesSecret" . }}
   alerts: {{ and .Values.events.alerts (ne .Values.events.source "none") }}
   alertsSecret: {{ .Values.events.alertsSecret | quote }}
   endpoint: {{ regexReplaceAll "^https?://" .Values.platform.s3.endpoint "" }}

@@ -100,8 +100,9 @@ class ScriptedServer:
     url: str = ""
     _serving: list[asyncio.Future[None]] = field(default_factory=list)
 
-    def seen(self, path: str) -> list[Request]:
-        return [r for r in self.requests if r.path.partition("?")[0] == path]
+    def seen(self, path: str, method: str = "") -> list[Request]:
+        asked = [r for r in self.requests if r.path.partition("?")[0] == path]
+        return [r for r in asked if r.method == (method or r.method)]
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -217,7 +218,7 @@ class Control:
         self.objects[plural][(meta["namespace"], meta["name"])] = manifest
         self.events[plural].append({"type": "MODIFIED", "object": manifest})
         path = f"{self.GROUP}/namespaces/{meta['namespace']}/{plural}/{meta['name']}"
-        self.server.replies[path] = self._patched
+        self.server.replies[path] = self._one
         self.changed.set()
 
     def remove(self, plural: str, namespace: str, name: str) -> None:
@@ -225,12 +226,23 @@ class Control:
         self.events[plural].append({"type": "DELETED", "object": manifest})
         self.changed.set()
 
-    async def _patched(self, request: Request, writer: asyncio.StreamWriter) -> None:
-        *_, namespace, plural, name = request.path.split("/")
-        metadata = self.objects[plural][(namespace, name)]["metadata"]
-        told = request.json()["metadata"]["annotations"]
-        metadata["annotations"] = {**metadata.get("annotations", {}), **told}
-        await send_json(writer, {})
+    async def _one(self, request: Request, writer: asyncio.StreamWriter) -> None:
+        """Give one object, or annotate it, if it is of the version that the patch names."""
+        namespace, plural, name = request.path.split("/")[-3:]
+        manifest = self.objects[plural].get((namespace, name))
+        if manifest is None:
+            await send_json(writer, {"message": "not found"}, 404)
+            return
+        metadata = manifest["metadata"]
+        if request.method == "PATCH":
+            told = request.json()["metadata"]
+            if told.get("resourceVersion") not in {None, metadata["resourceVersion"]}:
+                await send_json(writer, {"message": "the object has been modified"}, 409)
+                return
+            self.version += 1
+            metadata["resourceVersion"] = str(self.version)
+            metadata["annotations"] = {**metadata.get("annotations", {}), **told["annotations"]}
+        await send_json(writer, manifest)
 
     def _reply(self, plural: str) -> Reply:
         async def reply(request: Request, writer: asyncio.StreamWriter) -> None:

@@ -52,8 +52,8 @@ async def test_upload_is_202_and_seen_at_once(index: World) -> None:
     assert content.content == b"The pump."
     assert (index.bucket / "default" / "handbook" / "pump.txt").read_bytes() == b"The pump."
     patch = "/apis/llmops.nexus/v1alpha1/namespaces/default/ragindexes/handbook"
-    await index.until(lambda: bool(index.control.server.seen(patch)))
-    annotations = index.control.server.seen(patch)[0].json()["metadata"]["annotations"]
+    await index.until(lambda: bool(index.control.server.seen(patch, "PATCH")))
+    annotations = index.control.server.seen(patch, "PATCH")[0].json()["metadata"]["annotations"]
     assert "llmops.nexus/sync-requested-at" in annotations
 
 
@@ -61,9 +61,9 @@ async def test_many_uploads_ask_for_one_sync(index: World) -> None:
     for number in range(5):
         await send(index, {f"{number}.txt": b"x"})
     patch = "/apis/llmops.nexus/v1alpha1/namespaces/default/ragindexes/handbook"
-    await index.until(lambda: bool(index.control.server.seen(patch)))
+    await index.until(lambda: bool(index.control.server.seen(patch, "PATCH")))
     await index.services.syncs.stop()
-    assert len(index.control.server.seen(patch)) <= 2
+    assert len(index.control.server.seen(patch, "PATCH")) <= 2
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -12,11 +12,11 @@ from nexus_gateway import errors
 from nexus_gateway.app import HOT
 from nexus_gateway.metrics import Metrics
 from nexus_gateway.page import route as page
-from nexus_gateway.rest import alerts, documents, feedback, health, models, reports, search
+from nexus_gateway.rest import alerts, documents, feedback, health, models, notices, reports, search
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "http.md").read_text(encoding="utf-8")
 ROW = re.compile(r"^\| \[?`([A-Z]+ /[^`]*)`(?:\]\((#[a-z-]+)\))? \| (\w+) \|", re.MULTILINE)
-ROUTERS = (alerts, documents, feedback, health, models, reports, search, page)
+ROUTERS = (alerts, documents, feedback, health, models, notices, reports, search, page)
 
 
 def routes() -> Iterator[tuple[str, Any]]:

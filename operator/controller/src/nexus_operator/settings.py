@@ -86,7 +86,9 @@ class Events:
     """The platform's bucket: where the documents of an index without a bucket of its own lie."""
     event_bus: str = "default"
     service_account: str = "nexus-events"
-    """May get and patch our kinds, nothing else."""
+    """May get and patch FineTuneJobs where alerts are taken, nothing else."""
+    notices_secret: str = "nexus-notices"  # noqa: S105 - the name of a Secret, not one
+    """Secret of the platform's namespace whose key `token` the gateway asks the Sensor for."""
     auth_secret: str = ""
     """webhook: Secret of the platform's namespace whose key `token` a caller has to send."""
     endpoint: str = "nexus-minio:9000"

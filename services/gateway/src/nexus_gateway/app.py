@@ -16,6 +16,7 @@ from nexus_gateway.auth import Principal
 from nexus_gateway.chat.routes import chat, completions, embeddings
 from nexus_gateway.errors import GatewayError, MethodNotAllowed
 from nexus_gateway.origin import check_origin
+from nexus_gateway.rest import notices
 from nexus_gateway.rest.app import build_app
 from nexus_gateway.services import Services
 from nexus_gateway.wire import (
@@ -41,7 +42,8 @@ HOT: dict[str, Handler] = {
     "/v1/completions": completions,
     "/v1/embeddings": embeddings,
 }
-OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico"})
+OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico", notices.PATH})
+"""Paths without an API key; that of notices asks for a token of its own."""
 
 
 class Gateway:

@@ -39,6 +39,7 @@ class Settings:
     drain_seconds: float = 0.0
     grace_seconds: int = 20
     alert_hook: int = 0
+    notices_token_file: Path | None = None
     work_url: str = ""
 
     @property
@@ -88,6 +89,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Sett
         drain_seconds=given.drain_seconds,
         grace_seconds=given.grace_seconds,
         alert_hook=given.alert_hook,
+        notices_token_file=Path(given.notices_token_file) if given.notices_token_file else None,
         work_url=given.work_url,
     )
 
@@ -132,4 +134,5 @@ def _parser(env: Mapping[str, str]) -> argparse.ArgumentParser:
     )
     option("grace_seconds", "seconds then left to answers under way", Settings.grace_seconds)
     option("alert_hook", "1 to take alerts at /hooks/alerts", Settings.alert_hook)
+    option("notices_token_file", "token of whoever posts notices of the bucket to /hooks/notices")
     return parser

@@ -8,11 +8,10 @@ an alert was told before is the plan's to know: a record that a job has answered
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from nexus_api.meta import ALERT_REQUESTED, Manifest
+from nexus_api.meta import ALERT_REQUESTED, API_VERSION, Manifest
 from nexus_operator.build.events import (
     EVENT_SOURCE,
     SENSOR,
-    asking,
     listener,
     pod_template,
     webhook,
@@ -111,9 +110,39 @@ def _dependency(job: Alerted) -> Manifest:
 
 
 def _trigger(job: Alerted) -> Manifest:
+    """Build the patch that asks a job for a run: the records go into its annotation."""
     name = _trigger_name(job)
-    source = {"dependencyName": name, "dataTemplate": picking(job, ".Input.body.alerts")}
-    return asking(name, "FineTuneJob", job.namespace, job.name, ALERT_REQUESTED, source)
+    asked = ALERT_REQUESTED.replace(".", "\\.")
+    metadata = {"namespace": job.namespace, "name": job.name, "annotations": {}}
+    return {
+        # Short, since other alerts wait meanwhile; what is lost Alertmanager tells again.
+        "atLeastOnce": True,
+        "retryStrategy": {"steps": 4, "duration": "1s", "factor": 2, "jitter": 0.2},
+        "template": {
+            "name": name,
+            "conditions": name,
+            "k8s": {
+                "operation": "patch",
+                "patchStrategy": "application/merge-patch+json",
+                "source": {
+                    "resource": {
+                        "apiVersion": API_VERSION,
+                        "kind": "FineTuneJob",
+                        "metadata": metadata,
+                    }
+                },
+                "parameters": [
+                    {
+                        "src": {
+                            "dependencyName": name,
+                            "dataTemplate": picking(job, ".Input.body.alerts"),
+                        },
+                        "dest": f"metadata.annotations.{asked}",
+                    },
+                ],
+            },
+        },
+    }
 
 
 def _trigger_name(job: Alerted) -> str:

@@ -1,16 +1,19 @@
 """The shared listener on the bucket: one EventSource and one Sensor for all indexes.
 
+The Sensor tells the gateway of each notice, which asks for one sync for many: a Sensor may send
+the API server five requests a second, and a patch takes two.
+
 A Sensor's pod gets its whole specification in one environment variable, and restarts when that
 changes.  So indexes at their usual place, `<namespace>/<index>/`, share one trigger, which reads
 from the object's key whom to tell; an index with a prefix of its own has a trigger of its own.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
-from nexus_api.meta import API_VERSION, GROUP, MANAGED_BY, PART_OF, SYNC_REQUESTED, Manifest
+from nexus_api.meta import GROUP, MANAGED_BY, PART_OF, Manifest
 from nexus_operator.build.container import restricted
 from nexus_operator.naming import short_hash
 from nexus_operator.settings import Settings
@@ -22,6 +25,11 @@ SENSOR = ("argoproj.io/v1alpha1", "Sensor")
 WEBHOOK_PORT = 12000
 WEBHOOK_PATH = "/bucket"
 """The store posts to `http://nexus-bucket-eventsource-svc.<namespace>.svc:12000/bucket`."""
+
+GATEWAY = "http://nexus-gateway.{namespace}.svc/hooks/notices"
+TOKEN_HEADER = "x-nexus-token"  # noqa: S105 - the name of a header
+TAKEN = (202, 400, 404)
+"""Answers after which a notice is done with: it was noted, or nobody can make anything of it."""
 
 _EVENT = "bucket"
 _USER = 65532
@@ -85,12 +93,13 @@ def sensor(settings: Settings, elsewhere: Iterable[Watched]) -> Manifest:
         *({**_matches(key, _begins(one.prefix)), "comparator": "!="} for one in placed),
     ]
     dependencies = [_dependency("usual", settings, notice, usual)]
-    triggers = [_trigger("usual", notice, _named_by_key(notice))]
+    triggers = [_trigger("usual", settings, notice, *_named_by_key(notice))]
     for one in placed:
         name = f"own-{short_hash(*one)}"
         filters = [_matches(key, _begins(one.prefix))]
         dependencies.append(_dependency(name, settings, notice, filters))
-        triggers.append(_trigger(name, notice, [], namespace=one.namespace, index=one.name))
+        named = {"value": one.namespace}, {"value": one.name}
+        triggers.append(_trigger(name, settings, notice, *named))
     account = {"serviceAccountName": settings.events.service_account}
     spec = {
         "eventBusName": settings.events.event_bus,
@@ -120,26 +129,45 @@ def _dependency(
 
 
 def _trigger(
-    name: str,
-    notice: _Notice,
-    parameters: list[Manifest],
-    *,
-    namespace: str = "unknown",
-    index: str = "unknown",
+    name: str, settings: Settings, notice: _Notice, namespace: Manifest, index: Manifest
 ) -> Manifest:
-    """Build the patch that asks one index for a sync, by the time at which the object changed."""
-    when = {"dependencyName": name, "dataKey": f"{notice.record}.eventTime"}
-    named = [{**one, "src": {**one["src"], "dependencyName": name}} for one in parameters]
-    return asking(name, "RagIndex", namespace, index, SYNC_REQUESTED, when, parameters=named)
+    """Build the request that tells the gateway when an object of an index changed.
+
+    namespace, index: where their values come from.
+    """
+    # What is not in a notice is told as nothing, which the gateway refuses, once.
+    when = {"dataKey": f"{notice.record}.eventTime", "value": ""}
+    told = {"namespace": namespace, "index": index, "eventTime": when}
+    token = {"name": settings.events.notices_secret, "key": "token"}
+    return {
+        "atLeastOnce": True,
+        # For five minutes: without the gateway no notice gets on, and the bus keeps the others.
+        "retryStrategy": {"steps": 150, "duration": "2s", "factor": 1, "jitter": 0.2},
+        "policy": {"status": {"allow": list(TAKEN)}},
+        "template": {
+            "name": name,
+            "conditions": name,
+            "http": {
+                "url": GATEWAY.format(namespace=settings.platform_namespace),
+                "method": "POST",
+                "timeout": 10,
+                "headers": {"Content-Type": "application/json"},
+                "secureHeaders": [{"name": TOKEN_HEADER, "valueFrom": {"secretKeyRef": token}}],
+                "payload": [
+                    {"src": {"dependencyName": name, **source}, "dest": dest}
+                    for dest, source in told.items()
+                ],
+            },
+        },
+    }
 
 
 def _named_by_key(notice: _Notice) -> list[Manifest]:
-    """Return the parameters that take namespace and name from the first two parts of the key."""
+    """Return where namespace and name come from: the first two parts of the key."""
     key = f'{notice.record_template}.s3.object.key | replace "%2F" "/"'
-    parts = {"metadata.namespace": 0, "metadata.name": 1}
     return [
-        {"src": {"dataTemplate": f'{{{{ index (splitList "/" ({key})) {at} }}}}'}, "dest": dest}
-        for dest, at in parts.items()
+        {"dataTemplate": f'{{{{ index (splitList "/" ({key})) {at} }}}}', "value": ""}
+        for at in (0, 1)
     ]
 
 
@@ -160,44 +188,6 @@ def webhook(event: str, port: int, path: str, *, secret: str) -> Manifest:
     return {
         "service": {"ports": [{"port": port, "targetPort": port}]},
         "webhook": {event: hook},
-    }
-
-
-def asking(
-    name: str,
-    kind: str,
-    namespace: str,
-    resource: str,
-    annotation: str,
-    source: Manifest,
-    *,
-    parameters: Sequence[Manifest] = (),
-) -> Manifest:
-    """Build the trigger that patches a resource of ours: `source` goes into the annotation."""
-    asked = annotation.replace(".", "\\.")
-    return {
-        # Short, since other notices wait meanwhile; what is lost the next look finds.
-        "atLeastOnce": True,
-        "retryStrategy": {"steps": 4, "duration": "1s", "factor": 2, "jitter": 0.2},
-        "template": {
-            "name": name,
-            "conditions": name,
-            "k8s": {
-                "operation": "patch",
-                "patchStrategy": "application/merge-patch+json",
-                "source": {
-                    "resource": {
-                        "apiVersion": API_VERSION,
-                        "kind": kind,
-                        "metadata": {"namespace": namespace, "name": resource, "annotations": {}},
-                    }
-                },
-                "parameters": [
-                    *parameters,
-                    {"src": source, "dest": f"metadata.annotations.{asked}"},
-                ],
-            },
-        },
     }
 
 

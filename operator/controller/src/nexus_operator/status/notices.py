@@ -40,7 +40,8 @@ def notified_finding(
 def _mentions(sensor: Manifest, index: RagIndex) -> bool:
     wanted = (index.metadata.namespace, index.metadata.name)
     for trigger in (sensor.get("spec") or {}).get("triggers") or []:
-        resource = trigger["template"]["k8s"]["source"]["resource"]["metadata"]
-        if (resource.get("namespace"), resource.get("name")) == wanted:
+        payload = (trigger["template"].get("http") or {}).get("payload") or []
+        told = {one["dest"]: one["src"].get("value") for one in payload}
+        if (told.get("namespace"), told.get("index")) == wanted:
             return True
     return False

@@ -25,8 +25,19 @@ class ControlUnavailable(Exception):
     """The API does not answer, or refuses; the message says which call and why."""
 
 
+class ControlMissing(ControlUnavailable):
+    """The object is not there."""
+
+
+class ControlConflict(ControlUnavailable):
+    """The object is of another version than was asked for."""
+
+
 class ControlGone(Exception):
     """The version asked for is no longer kept: list anew."""
+
+
+_REFUSALS = {404: ControlMissing, 409: ControlConflict}
 
 
 class Event(NamedTuple):
@@ -85,16 +96,31 @@ class ControlClient:
         finally:
             response.close()
 
+    async def get(self, plural: str, namespace: str, name: str) -> Manifest:
+        """Return one object.  Raises ControlMissing, ControlUnavailable."""
+        found: Manifest = await self._json("GET", _path(plural, namespace, name), b"", {})
+        return found
+
     async def annotate(
-        self, plural: str, namespace: str, name: str, annotations: dict[str, str]
+        self,
+        plural: str,
+        namespace: str,
+        name: str,
+        annotations: dict[str, str],
+        *,
+        version: str = "",
     ) -> None:
-        """Set annotations on an object by a merge patch.  Raises ControlUnavailable."""
-        path = (
-            f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace, safe='')}"
-            f"/{plural}/{quote(name, safe='')}"
-        )
-        body = orjson.dumps({"metadata": {"annotations": annotations}})
-        await self._json("PATCH", path, body, {"content-type": "application/merge-patch+json"})
+        """Set annotations on an object by a merge patch.
+
+        `version`: the only one that is changed; empty for any.  Raises ControlConflict when it has
+        another, ControlMissing, ControlUnavailable.
+        """
+        metadata: Manifest = {"annotations": annotations}
+        if version:
+            metadata["resourceVersion"] = version
+        body = orjson.dumps({"metadata": metadata})
+        merge = {"content-type": "application/merge-patch+json"}
+        await self._json("PATCH", _path(plural, namespace, name), body, merge)
 
     def close(self) -> None:
         """Close idle connections."""
@@ -139,8 +165,9 @@ class ControlClient:
             response.close()
         if response.status == 410:  # noqa: PLR2004 - HTTP Gone
             raise ControlGone(detail.decode(errors="replace"))
+        kind = _REFUSALS.get(response.status, ControlUnavailable)
         text = detail.decode(errors="replace")
-        raise ControlUnavailable(f"{method} {path}: HTTP {response.status} {text}")
+        raise kind(f"{method} {path}: HTTP {response.status} {text}")
 
     def _trust(self) -> None:
         """Read the authority's certificates anew when their file has changed."""
@@ -163,3 +190,10 @@ async def _lines(response: Response) -> AsyncIterator[bytes]:
         for line in lines:
             if line.strip():
                 yield line
+
+
+def _path(plural: str, namespace: str, name: str) -> str:
+    return (
+        f"/apis/{GROUP}/{VERSION}/namespaces/{quote(namespace, safe='')}"
+        f"/{plural}/{quote(name, safe='')}"
+    )

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from nexus_gateway.errors import BadRequest, GatewayError, MethodNotAllowed, NotFound, TooLarge
 from nexus_gateway.page.route import router as page
-from nexus_gateway.rest import alerts, documents, feedback, health, models, reports, search
+from nexus_gateway.rest import alerts, documents, feedback, health, models, notices, reports, search
 from nexus_gateway.rest.openapi import add_hot_path
 from nexus_gateway.services import Services
 
@@ -26,7 +26,7 @@ def build_app(services: Services) -> FastAPI:
         redoc_url=None,
     )
     app.state.services = services
-    for part in (models, search, documents, feedback, reports, alerts, health):
+    for part in (models, search, documents, feedback, reports, alerts, notices, health):
         app.include_router(part.router)
     app.include_router(page)
     app.add_exception_handler(GatewayError, _refused)
