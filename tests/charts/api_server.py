@@ -47,18 +47,6 @@ class Cluster:
         answer = self.control_plane.client.post(self.url(one), params=_DRY, json=one)
         return "" if answer.is_success else str(answer.json()["message"])
 
-    def stored(self, one: Manifest) -> Manifest:
-        """Return an object as the API server would keep it, defaults and all."""
-        answer = self.control_plane.client.patch(
-            self.one(one),
-            params={"dryRun": "All", "fieldManager": "argocd-controller", "force": "true"},
-            json=one,
-            headers={"content-type": "application/apply-patch+yaml"},
-        )
-        assert answer.is_success, answer.text
-        kept: Manifest = answer.json()
-        return kept
-
     def serve(self, ours: list[Manifest]) -> None:
         """Install definitions of ours, and learn where their kinds are."""
         client = self.control_plane.client

@@ -155,6 +155,11 @@ def test_a_store_elsewhere_needs_its_credentials(helm: Helm) -> None:
         helm.template(PLATFORM, {"credentials": {"existingSecret": ""}})
 
 
+def test_a_route_of_no_gateway_is_refused(helm: Helm) -> None:
+    with pytest.raises(HelmRefused, match="must name a Gateway"):
+        helm.template(PLATFORM, {"gateway": {"httpRoute": {"enabled": True}}})
+
+
 def test_secrets_of_the_stack_can_be_brought(helm: Helm, stack: list[Manifest]) -> None:
     objects = helm.template(STACK, {"secrets": {"generate": False}})
     assert not of_kind(objects, "Secret")
