@@ -13,6 +13,7 @@ from rendering import (
     titles,
 )
 
+from nexus_models.sources.package import KNOWN
 from nexus_operator.process.settings_file import read_settings
 from nexus_operator.settings import Images
 
@@ -62,6 +63,14 @@ def test_images_that_the_chart_does_not_build_are_those_of_the_operator(
 
 def test_as_shipped_a_model_opens_no_file_of_its_pod(platform: list[Manifest]) -> None:
     assert settings_of(platform)["modelFileRoots"] == []
+
+
+def test_as_shipped_a_model_comes_from_no_package_but_those_that_are_pinned(
+    platform: list[Manifest],
+) -> None:
+    assert set(settings_of(platform)["modelPackages"]) == KNOWN.keys()
+    told = named(platform, "ConfigMap", "nexus-platform")["data"]["NEXUS_MODEL_PACKAGES"]
+    assert set(told.split(",")) == KNOWN.keys()
 
 
 def test_namespaces_of_the_operator_bound_its_rights(helm: Helm) -> None:

@@ -80,6 +80,7 @@ NEXUS_MILVUS_URI: {{ .Values.platform.milvusUri | quote }}
 NEXUS_EMBEDDER_URL: "http://nexus-embedder.{{ .Release.Namespace }}.svc"
 NEXUS_MODEL_CACHE: "/models"
 NEXUS_MODEL_FILE_ROOTS: {{ join ":" .Values.platform.modelFileRoots | quote }}
+NEXUS_MODEL_PACKAGES: {{ join "," .Values.platform.modelPackages | quote }}
 NEXUS_LOG_LEVEL: {{ .Values.platform.logLevel | quote }}
 {{- range $name, $value := .Values.platform.extra }}
 {{ $name }}: {{ $value | quote }}

@@ -20,6 +20,7 @@ modelCache:
   size: {{ .Values.modelCache.size }}
 modelCredentials: {{ .Values.modelCache.credentialsSecret | quote }}
 modelFileRoots: {{ .Values.platform.modelFileRoots | toJson }}
+modelPackages: {{ .Values.platform.modelPackages | toJson }}
 events:
   source: {{ .Values.events.source }}
   bucket: {{ trimPrefix "s3://" .Values.platform.bucketUrl }}

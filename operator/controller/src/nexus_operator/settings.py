@@ -127,6 +127,8 @@ class Settings:
     model_file_roots: tuple[str, ...] | None = None
     """Directories of runtimes' pods that `file://` models may name; the chart says none.  Left out
     it is not told to them: on a laptop their own environment says it."""
+    model_packages: tuple[str, ...] | None = None
+    """Packages that `pkg://` models may name; left out it is not told, as above."""
     events: Events = field(default_factory=Events)
     workflow_template_kind: Literal["WorkflowTemplate", "ClusterWorkflowTemplate"] = (
         "WorkflowTemplate"

@@ -32,12 +32,15 @@ def fetch(
     Raises:
         nexus_api.uri.BadUri: the text is no address.
         UnsupportedUri: the address is of a kind that cannot be fetched yet.
+        NotAllowed: this machine does not open that directory or package to models.
         ModelError: its other children say what was wrong with the model or the way to it.
     """
     address = parse_uri(uri)
     store = Cache(cache)
     if address.scheme == "file":
         return store.in_place(str(address), local.resolve(address.path))
+    if address.scheme == "pkg":
+        package.check_open(address.name)
     if address.scheme == "hf" and revision and not address.revision:
         address = Uri(address.scheme, address.name, revision, address.path)
 

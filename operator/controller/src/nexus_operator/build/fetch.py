@@ -6,8 +6,8 @@ from nexus_operator.build.container import (
     TMP,
     credentials,
     environment,
-    file_roots,
     flags,
+    open_places,
     restricted,
 )
 from nexus_operator.naming import short_hash
@@ -54,7 +54,7 @@ def pipelines_container(
         "env": environment(
             NEXUS_MODEL_CACHE=cache,
             HOME="/tmp",  # noqa: S108 - an emptyDir of this pod
-            **file_roots(settings),
+            **open_places(settings),
         ),
         "terminationMessagePolicy": "FallbackToLogsOnError",
         "securityContext": restricted(),

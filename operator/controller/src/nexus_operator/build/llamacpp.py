@@ -8,8 +8,8 @@ from nexus_operator.build.container import (
     Runtime,
     credentials,
     environment,
-    file_roots,
     flags,
+    open_places,
     probe,
     restricted,
 )
@@ -45,7 +45,7 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
             NEXUS_PORT=str(PORT),
             NEXUS_PORT_ANSWERS=str(ANSWERS_PORT),
             NEXUS_MODEL_CACHE=settings.model_cache.path,
-            **file_roots(settings),
+            **open_places(settings),
         ),
         "ports": [
             {"name": "http", "containerPort": PORT, "protocol": "TCP"},

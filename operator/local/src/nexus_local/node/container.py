@@ -34,6 +34,7 @@ _PASSED_ON = frozenset(
         "NO_PROXY",
         "ALL_PROXY",
         "NEXUS_MODEL_FILE_ROOTS",
+        "NEXUS_MODEL_PACKAGES",
     }
 )
 _PASSED_ON_PREFIXES = ("PIP_", "UV_", "HF_")  # package indexes and the model hub, with their keys

