@@ -16,6 +16,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
+def on_the_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Equal bytes are promised on CPUs alone, and a forked child cannot use its parent's GPU."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.fixture(autouse=True)
 def one_thread() -> Iterator[None]:
     """Tiny products gain nothing from threads, and a forked child has one."""
     import torch

@@ -7,7 +7,22 @@ from contextlib import contextmanager
 from nexus_pipelines.errors import StepError, Transient
 
 _NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "bad_alloc")
+_NO_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "bad_alloc",
+    "cublas_status_alloc_failed",
+)
+# CUDA's own words for what another GPU, or this one later, would not say.
+# https://docs.nvidia.com/cuda/cuda-runtime-api/group__CUDART__TYPES.html
+_GPU_FAILED = (
+    "uncorrectable ecc error",
+    "uncorrectable nvlink error",
+    "busy or unavailable",
+    "system not yet initialized",
+)
+_GPU_UNKNOWN = "no kernel image is available"
 _NO_PRODUCT = "could not create a primitive"  # all that oneDNN says when it finds no memory
 
 
@@ -31,6 +46,14 @@ class OutOfMemory(StepError):
     """The model, its examples and their gradients do not fit into memory."""
 
 
+class GpuUnusable(StepError):
+    """The GPU is none that this build of torch computes on."""
+
+
+class GpuFailed(Transient):
+    """The GPU broke, or another process holds it; the step may run elsewhere or later."""
+
+
 class LibraryMissing(StepError):
     """Training's libraries are not installed beside this program."""
 
@@ -41,7 +64,7 @@ class Interrupted(Transient):
 
 @contextmanager
 def readable_failures() -> Iterator[None]:
-    """Turn a full disk, memory or libraries that lack into errors that say what to do."""
+    """Turn a full disk, a broken GPU, and what lacks into errors that say what to do."""
     try:
         yield
     except StepError:
@@ -61,9 +84,11 @@ def readable_failures() -> Iterator[None]:
         if _no_memory(error):
             raise OutOfMemory(
                 f"out of memory ({_first_line(error)}); use a resource profile with more memory "
-                "(spec.lora.profile), shorter examples (spec.lora.sequenceTokens) or a smaller "
-                "base model"
+                "(spec.lora.profile), shorter examples (spec.lora.sequenceTokens), a base in 4 "
+                "bits (spec.lora.quantization) or a smaller base model"
             ) from error
+        if (of_gpu := _gpu(error)) is not None:
+            raise of_gpu from error
         raise
 
 
@@ -88,6 +113,23 @@ def _no_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and (
         said == _NO_PRODUCT or any(words in said for words in _NO_MEMORY)
     )
+
+
+def _gpu(error: Exception) -> StepError | None:
+    """Say what a GPU's failure means; None for a mistake of the program, and all else."""
+    if not isinstance(error, RuntimeError):
+        return None
+    said, first = str(error).lower(), _first_line(error)
+    if _GPU_UNKNOWN in said:
+        return GpuUnusable(
+            f"the installed torch cannot compute on this GPU ({first}); use a resource profile "
+            "with another GPU or none (spec.lora.profile)"
+        )
+    if any(words in said for words in _GPU_FAILED):
+        return GpuFailed(
+            f"the GPU failed ({first}); run again, the step goes on from its checkpoint"
+        )
+    return None
 
 
 def _first_line(error: BaseException) -> str:
