@@ -1,10 +1,11 @@
 """Training tokens a second, beside TRL's SFTTrainer with its defaults.
 
     python tests/bench/train.py [--examples 64] [--seeds 3] [--dtype bfloat16] [--threads 2]
+    python tests/bench/train.py --device cuda --examples 2048 --batch 32 [--budget 16384]
 
-Both tune the same model on the same conversations, one epoch, 8 a step, with the same LoRA (r 16,
-alpha 32, dropout 0.05, all linear layers) from the same start, rate, schedule (linear), number
-format of the base, and loss (answers only).  All else is SFTTrainer's own: padded batches,
+Both tune the same model on the same conversations, one epoch, 8 a step (`--batch`), with the same
+LoRA (r 16, alpha 32, dropout 0.05, all linear layers) from the same start, rate, schedule (linear),
+number format of the base, and loss (answers only).  All else is SFTTrainer's own: padded batches,
 activations computed again, logits at every position, its order, its masks of dropout, and the line
 break after the answer, which it learns too.  A process each, in turn, so that other work on the
 machine meets both.  Tokens are those of the conversations, padding not counted; the seconds are
@@ -12,27 +13,31 @@ those of the training loop, and the CPU's seconds beside them hold on a busy mac
 held-out loss is taken of both adapters by one program.  That both take the same steps where order
 and dropout are the same too is tests/contract/training/test_parity.py.
 
+On a GPU both take a few steps before the clock starts, so that what CUDA loads is loaded, and the
+most memory that PyTorch held while the clock ran is told too, the model counted in.  `--budget`
+is how many tokens ours computes at once; `--quantization NF4` keeps the base of both in 4 bits.
+
 `--tiny` uses the tests' model of two layers, for the losses alone.
 """
 
 import argparse
-import contextlib
+import gc
 import json
 import os
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from support_task import items
+from train_contest import Contest
 
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile")
-R, ALPHA, DROPOUT, BATCH, HELDOUT = 16, 32, 0.05, 8, 32
+HELDOUT = 32
 CONTENDERS = ("ours", "trl")
+WARMING = 4  # steps that a GPU takes before the clock starts
 
 
 def main() -> None:
@@ -42,6 +47,10 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rate", type=float, default=5e-4)
     parser.add_argument("--dtype", choices=("bfloat16", "float32"), default="bfloat16")
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
+    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--budget", type=int, default=2048)
+    parser.add_argument("--quantization", choices=("asIs", "NF4"), default="asIs")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--tiny", action="store_true")
     parser.add_argument("--contender", choices=CONTENDERS)
@@ -62,21 +71,23 @@ def main() -> None:
 def compare(given: argparse.Namespace) -> None:
     """Run the contenders in turn; print the table."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name in CONTENDERS}
-    flags = Path("/proc/cpuinfo").read_text()
     print(
-        f"{given.examples} examples, {given.dtype}, {given.threads} threads,",
-        " ".join(flag for flag in FLAGS if f" {flag}" in flags),
+        f"{given.examples} examples, {given.batch} a step, {given.dtype}, base"
+        f" {given.quantization}, {given.threads} threads, {machine(given.device)}"
     )
     for seed in range(given.seeds):
         for name in CONTENDERS if seed % 2 == 0 else CONTENDERS[::-1]:
             found[name].append(started(given, name, seed))
             print(f"  seed {seed} {name}: {found[name][-1]}", flush=True)
-    print("| | tokens/s | tokens/CPU s | held-out loss |\n| --- | --- | --- | --- |")
+    print("| | tokens/s | tokens/CPU s | GPU memory | held-out loss |")
+    print("| --- | --- | --- | --- | --- |")
     for name, runs in found.items():
         wall = statistics.median(run["tokens"] / run["wall"] for run in runs)
         busy = statistics.median(run["tokens"] / run["cpu"] for run in runs)
         losses = " ".join(f"{run['heldout']:.4f}" for run in runs)
-        print(f"| {name} | {wall:.1f} | {busy:.1f} | {losses} |")
+        most = max(run["memory"] for run in runs)
+        held = f"{most / 2**20:.0f} MiB" if most else "-"
+        print(f"| {name} | {wall:.1f} | {busy:.1f} | {held} | {losses} |")
     pairs = list(zip(found["ours"], found["trl"], strict=True))
     for clock in ("wall", "cpu"):
         ratios = [b[clock] / a[clock] for a, b in pairs]
@@ -84,20 +95,40 @@ def compare(given: argparse.Namespace) -> None:
             f"{clock}: {statistics.median(ratios):.2f} times TRL"
             f" ({min(ratios):.2f} to {max(ratios):.2f})"
         )
-    above = [a["heldout"] / b["heldout"] - 1 for a, b in pairs]
-    print(f"held-out loss beside TRL's, by seed: {' '.join(f'{one:+.2%}' for one in above)}")
+    above = " ".join(f"{a['heldout'] / b['heldout'] - 1:+.2%}" for a, b in pairs)
+    print(f"held-out loss beside TRL's, by seed: {above}")
     ours, theirs = (statistics.mean(run["heldout"] for run in found[name]) for name in CONTENDERS)
     print(f"held-out loss, mean of the seeds: {ours / theirs - 1:+.2%} beside TRL's")
 
 
+def machine(device: str) -> str:
+    """Name the GPU, or what the CPU has for bfloat16."""
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            sys.exit("torch finds no GPU that it can use here")
+        return f"{torch.cuda.get_device_name()}, torch {torch.__version__}"
+    flags = Path("/proc/cpuinfo").read_text()
+    return " ".join(flag for flag in FLAGS if f" {flag}" in flags)
+
+
 def started(given: argparse.Namespace, contender: str, seed: int) -> dict[str, float]:
     """Run one contender in a process of its own."""
+    told = (
+        "uri",
+        "examples",
+        "rate",
+        "dtype",
+        "threads",
+        "device",
+        "batch",
+        "budget",
+        "quantization",
+    )
+    options = [f"--{name}={getattr(given, name)}" for name in told]
     done = subprocess.run(
-        [
-            *(sys.executable, __file__, "--contender", contender, "--seed", str(seed)),
-            *("--uri", given.uri, "--examples", str(given.examples), "--rate", str(given.rate)),
-            *("--dtype", given.dtype, "--threads", str(given.threads)),
-        ],
+        [sys.executable, __file__, f"--contender={contender}", f"--seed={seed}", *options],
         check=True,
         stdout=subprocess.PIPE,
         env={**os.environ, "OMP_NUM_THREADS": str(given.threads)},
@@ -106,111 +137,33 @@ def started(given: argparse.Namespace, contender: str, seed: int) -> dict[str, f
 
 
 def contend(given: argparse.Namespace) -> dict[str, float]:
-    """Train with one contender; returns tokens, seconds, and the held-out loss."""
+    """Train with one contender; returns tokens, seconds, memory, and the held-out loss."""
     import torch
 
     from nexus_pipelines.finetune.train.base import open_base
     from nexus_pipelines.finetune.train.examples import encode_all
-    from nexus_pipelines.finetune.train.loop import Recipe, Training
-    from nexus_pipelines.finetune.train.model import Tuned
-    from nexus_pipelines.finetune.train.progress import Progress
+    from nexus_pipelines.finetune.train.loop import Training
 
     torch.set_num_threads(given.threads)
     cache = Path(os.environ.get("NEXUS_MODEL_CACHE", Path.home() / ".cache/llmops-nexus/models"))
     base = open_base(given.uri, revision="", cache=cache, say=lambda _: None)
-    tokenizer = base.tokenizer()
-    dtype = getattr(torch, given.dtype)
     train = items(given.examples, seed=0)
-    encoded = encode_all([item.example() for item in train], tokenizer, longest=1024)
+    encoded = encode_all([item.example() for item in train], base.tokenizer(), longest=1024)
     rows = [item.example() for item in items(HELDOUT, seed=1, new=True)]
-    heldout = encode_all(rows, tokenizer, longest=1024).examples
-    tuned = Tuned.open(
-        base, r=R, alpha=ALPHA, dropout=DROPOUT, target="all", dtype=dtype, where="cpu"
-    )
-    recipe = Recipe(
-        batch_size=BATCH,
-        epochs=1,
-        rate=given.rate,
-        seed=given.seed,
-        hours=24,
-        kind="linear",
-        warmup=0.0,
-    )
+    heldout = encode_all(rows, base.tokenizer(), longest=1024).examples
+    contest = Contest(given, base)
+
+    def run(count: int, clock: dict[str, float]) -> Any:
+        if given.contender == "ours":
+            return contest.ours(encoded.examples[:count], clock)
+        return contest.trl([item.messages() for item in train[:count]], clock)
+
+    if given.device == "cuda":
+        run(WARMING * given.batch, {})
+        gc.collect()
     clock: dict[str, float] = {}
-    if given.contender == "ours":
-        training = Training(tuned, encoded.examples, [], recipe)
-        with timed(clock):
-            training.run(Progress(len(training.steps)))
-    else:
-        tuned.adapter.start(given.seed)
-        named = tuned.adapter.named(tuned.adapter.weights)
-        by_trl(given, base, tokenizer, dtype, [item.messages() for item in train], named, clock)
-    judge = Training(tuned, encoded.examples, heldout, recipe)
+    judge = Training(run(given.examples, clock), [], heldout, contest.recipe())
     return {"tokens": encoded.tokens, **clock, "heldout": judge.heldout_loss()}
-
-
-def by_trl(
-    given: argparse.Namespace,
-    base: Any,
-    tokenizer: Any,
-    dtype: Any,
-    conversations: list[list[dict[str, str]]],
-    adapter: dict[str, Any],
-    clock: dict[str, float],
-) -> None:
-    """Train as TRL's documentation shows, from the adapter's tensors, which it replaces."""
-    import torch
-    from datasets import Dataset, disable_progress_bars
-    from peft import LoraConfig
-    from trl import SFTConfig, SFTTrainer
-
-    disable_progress_bars()
-    rows = [{"prompt": turns[:-1], "completion": turns[-1:]} for turns in conversations]
-    with tempfile.TemporaryDirectory() as scratch:
-        trainer = SFTTrainer(
-            model=base.model(dtype=dtype, attention="sdpa"),
-            args=SFTConfig(
-                output_dir=scratch,
-                num_train_epochs=1,
-                per_device_train_batch_size=BATCH,
-                learning_rate=given.rate,
-                seed=given.seed,
-                bf16=dtype == torch.bfloat16,
-                use_cpu=True,
-                save_strategy="no",
-                report_to="none",
-                disable_tqdm=True,
-            ),
-            train_dataset=Dataset.from_list(rows),
-            processing_class=tokenizer,
-            peft_config=LoraConfig(
-                r=R,
-                lora_alpha=ALPHA,
-                lora_dropout=DROPOUT,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            ),
-        )
-        tuned = {
-            name.replace(".default", ""): parameter.data
-            for name, parameter in trainer.model.named_parameters()
-            if parameter.requires_grad
-        }
-        for name, tensor in tuned.items():
-            tensor.copy_(adapter[name])
-        with timed(clock):
-            trainer.train()
-        for name, tensor in tuned.items():
-            adapter[name].copy_(tensor)
-
-
-@contextlib.contextmanager
-def timed(clock: dict[str, float]) -> Iterator[None]:
-    """Put the wall's and the CPU's seconds of a block into `clock`."""
-    wall, cpu = time.perf_counter(), time.process_time()
-    with contextlib.redirect_stdout(sys.stderr):
-        yield
-    clock.update(wall=time.perf_counter() - wall, cpu=time.process_time() - cpu)
 
 
 if __name__ == "__main__":
