@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from laptop import INDEX, MODEL, Platform
+from tiny_model import tiny_gguf, tiny_model
 from waiting import eventually
 
 
@@ -39,3 +40,9 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Platform]:
                 lambda: http.get("/v1/models/assistant").json().get("ready"), what="it is asked for"
             )
         yield platform
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("base")
+    return tiny_gguf(tiny_model(folder / "model"), folder / "tiny.gguf")

@@ -117,19 +117,25 @@ async def _serve(cluster: LocalCluster, options: Options, stop: asyncio.Event, t
     control = ControlServer(cluster, folders=node.folders, control_file=layout.control)
     async with control, _published(options):
         await _declare(cluster, options)
+        steps_ended = asyncio.Event()
         async with asyncio.TaskGroup() as group:
-            group.create_task(node.run(stop))
+            group.create_task(node.run(steps_ended))
             watching = [
                 group.create_task(_report(cluster, node, layout, tell)),
                 group.create_task(_announce(cluster, options, tell)),
             ]
+            driving = None
             if await _bring_up(cluster, node, options, control, stop):
-                group.create_task(engine.run(stop))
+                driving = group.create_task(engine.run(stop))
                 group.create_task(controller.run(stop))
                 group.create_task(uploads.watch_bucket(cluster, layout.bucket, stop))
             await stop.wait()
             for task in watching:
                 task.cancel()
+            # The node kills what runs when it ends: a training would lose what it has not kept yet.
+            if driving is not None:
+                await asyncio.wait([driving])
+            steps_ended.set()
 
 
 async def _declare(cluster: Cluster, options: Options) -> None:
