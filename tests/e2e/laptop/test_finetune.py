@@ -16,122 +16,44 @@ from typing import Any
 import httpx
 import pytest
 from laptop import Platform
-from tiny_model import tiny_gguf, tiny_model
 from waiting import eventually
 
-from nexus_registry import Connection, Reader, TrackedRun
+from nexus_models import fetch
 
 from .conftest import platform_at
+from .tuning import (
+    LORA,
+    apply,
+    condition,
+    examples,
+    first_end,
+    job,
+    learn,
+    names,
+    put_rows,
+    runs,
+    status,
+    tracked,
+    version,
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-LORA = {
-    "r": 4,
-    "alpha": 8,
-    "epochs": 1,
-    "batchSize": 8,
-    "sequenceTokens": 128,
-    "learningRate": "0.01",
-}
-QUESTIONS = ("What does the {0} need?", "When does the operator check the {0}?")
-PARTS = ("pump", "valve", "filter", "gate", "seal", "bearing", "motor", "oil", "line", "part")
-TIMES = ("hour", "week", "month", "interval", "note", "status", "manual", "tool")
-
-
-def examples() -> list[dict[str, Any]]:
-    """Questions about parts, each with one right answer; every document is one part."""
-    return [
-        {
-            "messages": [
-                {"role": "user", "content": QUESTIONS[number % 2].format(f"{part} {number}")},
-                {"role": "assistant", "content": f"check the {part} {number} each {time}"},
-            ],
-            "document": f"{part}-{time}",
-        }
-        for number, (part, time) in enumerate((part, time) for part in PARTS for time in TIMES)
-    ]
-
-
-def job(base: Path, **spec: Any) -> dict[str, Any]:
-    full = {
-        "baseModel": {"uri": base.as_uri()},
-        "data": {
-            "files": {"prefix": "default/examples/"},
-            "validationPercent": 25,
-            "gates": {
-                "minExamples": 20,
-                "maxDuplicatePercent": 100,
-                "maxDroppedPercent": 90,
-                "maxOtherLanguagePercent": 100,
-            },
-        },
-        "lora": LORA,
-        "evaluation": {
-            "primaryMetric": "f1",
-            "floors": [{"metric": "f1", "min": "0"}],
-            "minItems": 1,
-        },
-        **spec,
-    }
-    return {
-        "apiVersion": "llmops.nexus/v1alpha1",
-        "kind": "FineTuneJob",
-        "metadata": {"name": "tuning"},
-        "spec": full,
-    }
-
-
-def apply(platform: Platform, manifest: dict[str, Any]) -> None:
-    platform.cli("apply", "-f", "-", stdin=json.dumps(manifest))
-
-
-def status(platform: Platform, name: str = "tuning") -> dict[str, Any]:
-    shown = platform.cli("get", f"ftj/{name}", "-o", "json").stdout
-    found: dict[str, Any] = json.loads(shown).get("status") or {}
-    return found
-
-
-def condition(platform: Platform, kind: str) -> dict[str, Any]:
-    found = status(platform).get("conditions") or []
-    return next((one for one in found if one["type"] == kind), {})
-
-
-def first_end(platform: Platform) -> dict[str, Any]:
-    return eventually(
-        lambda: condition(platform, "LastRunSucceeded"), what="a run's end", seconds=900
-    )
-
-
-def runs(platform: Platform) -> list[dict[str, Any]]:
-    shown = platform.cli("get", "wf", "-n", "nexus-system", "-o", "json").stdout
-    items = json.loads(shown).get("items") or []
-    return [one for one in items if one["spec"]["workflowTemplateRef"]["name"] == "nexus-finetune"]
-
-
-def names(found: list[dict[str, Any]]) -> set[str]:
-    return {one["metadata"]["name"] for one in found}
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("base")
-    return tiny_gguf(tiny_model(folder / "model"), folder / "tiny.gguf")
 
 
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Platform]:
     """A platform on which the job has had its first run."""
     for platform in platform_at(tmp_path_factory.mktemp("tuning")):
-        place = platform.root / "buckets" / "documents" / "default" / "examples"
-        place.mkdir(parents=True)
-        lines = "".join(json.dumps(one) + "\n" for one in examples())
-        (place / "train.jsonl").write_text(lines, encoding="utf-8")
+        learn(platform)
         apply(platform, job(base))
         ended = first_end(platform)
         assert ended["status"] == "True", (ended, (platform.root.parent / "up.log").read_text())
         yield platform
 
 
-def test_a_run_goes_through_every_step_to_a_version_that_waits(tuned: Platform) -> None:
+def test_a_run_goes_through_every_step_to_a_version_that_waits(
+    tuned: Platform, base: Path, tmp_path: Path
+) -> None:
     told = status(tuned)
     assert told["lastRun"]["phase"] == "Succeeded"
     assert told["lastRun"]["progressPercent"] == 100
@@ -143,6 +65,10 @@ def test_a_run_goes_through_every_step_to_a_version_that_waits(tuned: Platform) 
     assert "champion" not in told
     listed = tuned.cli("runs", "finetunejob/tuning").stdout
     assert "Promote 1" in listed
+    tags = version(tuned, "1").tags
+    digest = fetch(base.as_uri(), cache=tmp_path).digest  # one GGUF, which trained and serves
+    assert (tags["nexus.base"], tags["nexus.baseDigest"]) == (base.as_uri(), digest)
+    assert tags["nexus.trainedOnDigest"] == digest
 
 
 def test_a_training_tells_how_far_it_is_while_it_goes_on(tuned: Platform, base: Path) -> None:
@@ -175,9 +101,9 @@ def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> No
     apply(tuned, job(base, lora={**LORA, "seed": 1}))
     eventually(lambda: len(runs(tuned)) == 2, what="a second run")
     eventually(lambda: status(tuned).get("registeredVersion") == "2", what="version 2", seconds=900)
-    for version, previous in (("1", None), ("2", "1")):
-        tuned.cli("promote", "tuning", "--version", version, "--by", "Ada {{x}}")
-        told = eventually(lambda v=version: champion(tuned, v), what="a champion")
+    for number, previous in (("1", None), ("2", "1")):
+        tuned.cli("promote", "tuning", "--version", number, "--by", "Ada {{x}}")
+        told = eventually(lambda v=number: champion(tuned, v), what="a champion")
         assert told.get("previous", {}).get("version") == previous
     folder = Path(httpx.URL(told["champion"]["uri"]).path)
     assert {"unit.json", "adapter_model.safetensors", "adapter.gguf"} <= {
@@ -277,11 +203,6 @@ def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refus
     assert status(tuned)["champion"]["version"] == "1"
 
 
-def tracked(platform: Platform, run: str) -> list[TrackedRun]:
-    reader = Reader(Connection(f"sqlite:///{platform.root}/tracking.db"))
-    return reader.find(run, prefixes=("default.",))
-
-
 def decided(platform: Platform, run: str) -> dict[str, Any]:
     told: dict[str, Any] = status(platform).get("lastDecision") or {}
     return told if told.get("run") == run else {}
@@ -311,10 +232,6 @@ def test_enough_new_examples_start_one_run_and_fewer_none(tuned: Platform, base:
     eventually(lambda: newly_found(tuned) == 0, what="a count after the run")
     assert status(tuned, "fresh")["newData"]["since"] == ended["name"]
     assert names(runs_of(tuned, "fresh")) == {ended["name"]}
-
-
-def put_rows(file: Path, rows: list[dict[str, Any]]) -> None:
-    file.write_text("".join(json.dumps(one) + "\n" for one in rows), encoding="utf-8")
 
 
 def newly_found(platform: Platform) -> int | None:
