@@ -6,6 +6,7 @@ from typing import TypeAlias
 from fault_lab.actors import Outcome
 from fault_lab.case import Case
 from fault_lab.client import Manifest
+from fault_lab.tuning import tuning_life
 
 Scenario: TypeAlias = Callable[[Case], Awaitable[None]]
 
@@ -186,6 +187,7 @@ SCENARIOS: Mapping[str, Scenario] = {
     "model_life": model_life,
     "model_by_hand": model_by_hand,
     "namespace_goes": namespace_goes,
+    "tuning_life": tuning_life,
 }
 
 
