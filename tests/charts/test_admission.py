@@ -136,7 +136,11 @@ def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
 def test_a_secret_that_changed_rolls_what_was_started_with_it(cluster: Cluster) -> None:
     secret: Manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "own"}}
     place = cluster.one(secret)
-    own = {"credentials": {"existingSecret": "own"}, "gateway": {"apiKeys": {"anonymous": True}}}
+    own = {
+        "credentials": {"existingSecret": "own"},
+        "gateway": {"apiKeys": {"anonymous": True}},
+        "events": {"noticesSecret": "own"},
+    }
 
     def hashes() -> list[str]:
         asked = ("nexus", str(PLATFORM), "--namespace", NAMESPACE, "--kube-version", KUBERNETES)

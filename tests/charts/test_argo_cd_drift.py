@@ -57,7 +57,7 @@ def kubeconfig(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture
 def to_delete(cluster: Cluster) -> Iterator[list[Manifest]]:
-    """What lies in no namespace of the test's own, and is taken away after it."""
+    """What others would see, since it lies in no namespace or is of our kinds: removed after."""
     made: list[Manifest] = []
     yield made
     for one in made:
@@ -115,7 +115,9 @@ def test_nothing_of_a_chart_drifts_after_a_sync(
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_no_resource_drifts_after_a_sync(cluster: Cluster, kubeconfig: Path, way: str) -> None:
+def test_no_resource_drifts_after_a_sync(
+    cluster: Cluster, kubeconfig: Path, to_delete: list[Manifest], way: str
+) -> None:
     rendered = cluster.helm.template(PLATFORM)
     cluster.serve([one for one in rendered if one["kind"] == "CustomResourceDefinition"])
     namespace = f"drift-resources-{way}"
@@ -127,13 +129,16 @@ def test_no_resource_drifts_after_a_sync(cluster: Cluster, kubeconfig: Path, way
         for one in load_manifests(path.read_text())
     ]
     assert len(samples) >= 5
+    to_delete += samples
     argo_cd.sync(kubeconfig, application, samples)
     found = argo_cd.differences(kubeconfig, application, samples)
     assert {what: said for what, said in found.items() if said} == {}
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_a_trigger_is_no_drift_and_a_spec_is(cluster: Cluster, kubeconfig: Path, way: str) -> None:
+def test_a_trigger_is_no_drift_and_a_spec_is(
+    cluster: Cluster, kubeconfig: Path, to_delete: list[Manifest], way: str
+) -> None:
     rendered = cluster.helm.template(PLATFORM)
     cluster.serve([one for one in rendered if one["kind"] == "CustomResourceDefinition"])
     namespace = f"drift-trigger-{way}"
@@ -149,6 +154,7 @@ def test_a_trigger_is_no_drift_and_a_spec_is(cluster: Cluster, kubeconfig: Path,
         },
         "spec": {"sync": {"interval": "10m"}},
     }
+    to_delete.append(declared)
     argo_cd.sync(kubeconfig, application, [declared])
     changes: list[tuple[Manifest, bool]] = [
         ({"metadata": {"annotations": {TRIGGER: "2"}}}, False),
