@@ -18,7 +18,7 @@ from nexus_registry import NotFound
 from .tuning import LORA, apply, first_end, job, learn, names, runs, status, tracked, version
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(1800)]
-LONG = {**LORA, "epochs": 10, "batchSize": 1, "learningRate": "1e-4"}
+LONG = {**LORA, "epochs": 3, "batchSize": 1, "learningRate": "1e-4"}
 BEGUN = re.compile(r"progress step=(\d+)/")
 GONE_ON = re.compile(r"going on after step (\d+) of ")
 SECONDS = 600
