@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from nexus_api.meta import SYNC_REQUESTED
-from nexus_gateway.rest.notices import HEADER, Notice
+from nexus_api.notices import TOKEN_HEADER
+from nexus_gateway.rest.notices import Notice
 
 TOKEN = "s3cret-of-notices"
 HOOK = "/hooks/notices"
@@ -40,7 +41,7 @@ def notice(second: int = 0, **changed: Any) -> dict[str, Any]:
 
 async def tell(world: World, payload: object, token: str = TOKEN) -> httpx.Response:
     body = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
-    return await world.http.post(HOOK, content=body, headers={HEADER: token})
+    return await world.http.post(HOOK, content=body, headers={TOKEN_HEADER: token})
 
 
 def patches(world: World) -> list[str]:
@@ -87,7 +88,7 @@ async def test_what_is_noted_is_written_when_the_gateway_stops(tmp_path: Path) -
 
 @pytest.mark.parametrize("token", ["", "wrong", TOKEN[:-1], TOKEN + "x", "é"])
 async def test_another_token_is_401_and_asks_for_nothing(world: World, token: str) -> None:
-    headers = {HEADER.encode(): token.encode("latin-1")}
+    headers = {TOKEN_HEADER.encode(): token.encode("latin-1")}
     answer = await world.http.post(HOOK, json=notice(), headers=headers)
     assert answer.status_code == 401
     assert answer.json()["error"]["code"] == "invalid_token"

@@ -12,11 +12,11 @@ from collections.abc import Awaitable, Callable
 
 import orjson
 
+from nexus_api.notices import NOTICES_PATH
 from nexus_gateway.auth import Principal
 from nexus_gateway.chat.routes import chat, completions, embeddings
 from nexus_gateway.errors import GatewayError, MethodNotAllowed
 from nexus_gateway.origin import check_origin
-from nexus_gateway.rest import notices
 from nexus_gateway.rest.app import build_app
 from nexus_gateway.services import Services
 from nexus_gateway.wire import (
@@ -42,7 +42,7 @@ HOT: dict[str, Handler] = {
     "/v1/completions": completions,
     "/v1/embeddings": embeddings,
 }
-OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico", notices.PATH})
+OPEN = frozenset({"/", "/healthz", "/readyz", "/openapi.json", "/favicon.ico", NOTICES_PATH})
 """Paths without an API key; that of notices asks for a token of its own."""
 
 

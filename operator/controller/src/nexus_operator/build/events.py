@@ -14,6 +14,7 @@ from typing import NamedTuple
 from urllib.parse import quote_plus
 
 from nexus_api.meta import GROUP, MANAGED_BY, PART_OF, Manifest
+from nexus_api.notices import NOTICES_PATH, TOKEN_HEADER
 from nexus_operator.build.container import restricted
 from nexus_operator.naming import short_hash
 from nexus_operator.settings import Settings
@@ -26,8 +27,7 @@ WEBHOOK_PORT = 12000
 WEBHOOK_PATH = "/bucket"
 """The store posts to `http://nexus-bucket-eventsource-svc.<namespace>.svc:12000/bucket`."""
 
-GATEWAY = "http://nexus-gateway.{namespace}.svc/hooks/notices"
-TOKEN_HEADER = "x-nexus-token"  # noqa: S105 - the name of a header
+GATEWAY = f"http://nexus-gateway.{{namespace}}.svc{NOTICES_PATH}"
 TAKEN = (202, 400, 404)
 """Answers after which a notice is done with: it was noted, or nobody can make anything of it."""
 

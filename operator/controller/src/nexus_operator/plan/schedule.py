@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from nexus_api.duration import parse_duration
 from nexus_api.meta import SYNC_REQUESTED
+from nexus_api.notices import CLOCK_MARGIN
 from nexus_api.ragindex import RagIndex, RagIndexSpec
 from nexus_operator.naming import digest
 from nexus_operator.objects import moment
@@ -17,9 +18,6 @@ from nexus_operator.status.runs import Cause
 
 FIRST_BACK_OFF = timedelta(seconds=10)
 LONGEST_BACK_OFF = timedelta(minutes=10)
-
-CLOCK_MARGIN = timedelta(seconds=30)
-"""How far the clocks of the bucket's store and of the cluster may be apart."""
 
 _PLAIN_ID = re.compile(r"[-A-Za-z0-9._:+/]{0,200}")
 

@@ -10,6 +10,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 
 from nexus_api.meta import SYNC_REQUESTED
+from nexus_api.notices import CLOCK_MARGIN
 from nexus_gateway.control.client import (
     ControlClient,
     ControlConflict,
@@ -26,8 +27,6 @@ LONGEST_PAUSE = 10.0
 GIVE_UP_SECONDS = 600.0
 """How long the API may be away before a request is left to the index's interval."""
 
-CLOCK_MARGIN = timedelta(seconds=30)
-"""How far clocks of the store's nodes may be apart, as the operator takes it."""
 STEP = timedelta(milliseconds=1)
 
 

@@ -14,14 +14,13 @@ from typing import Annotated
 from fastapi import APIRouter, Request, Response
 from pydantic import AwareDatetime, BaseModel, StringConstraints, ValidationError
 
+from nexus_api.notices import NOTICES_PATH, TOKEN_HEADER
 from nexus_gateway.auth import Principal
 from nexus_gateway.errors import BadRequest, NotFound, NotReady, Unauthorized
 from nexus_gateway.rest.context import Shared
 
 LOG = logging.getLogger(__name__)
 router = APIRouter(tags=["notices"])
-PATH = "/hooks/notices"
-HEADER = "x-nexus-token"
 Name = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 
 
@@ -33,7 +32,7 @@ class Notice(BaseModel):
     eventTime: AwareDatetime  # noqa: N815 - S3's name for it
 
 
-@router.post(PATH, status_code=202, response_class=Response)
+@router.post(NOTICES_PATH, status_code=202, response_class=Response)
 async def take_notice(request: Request, services: Shared) -> Response:
     """Note that an index is to be synced.
 
@@ -43,7 +42,7 @@ async def take_notice(request: Request, services: Shared) -> Response:
     token_file = services.settings.notices_token_file
     if token_file is None:
         raise NotFound("this gateway takes no notices", code="not_offered")
-    _check(token_file, request.headers.get(HEADER, ""))
+    _check(token_file, request.headers.get(TOKEN_HEADER, ""))
     try:
         notice = Notice.model_validate_json(await request.body())
     except ValidationError as error:
