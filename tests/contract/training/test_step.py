@@ -247,6 +247,34 @@ def test_a_missing_base_is_said(world: StepWorld, capsys: pytest.CaptureFixture[
     failed(world, capsys, "file:///nowhere/at/all", "no such file")
 
 
+@pytest.mark.parametrize("by_environment", [True, False])
+def test_gpus_that_torch_cannot_see_end_the_step_before_anything_is_fetched(
+    world: StepWorld, by_environment: bool
+) -> None:
+    """The command itself: a training that was given a GPU never goes on without one, unseen."""
+    world.base = "file:///nowhere/at/all"
+    told = [] if by_environment else ["--gpus", "1"]
+    command = [str(Path(sys.executable).with_name("nexus-pipelines")), *world.arguments(), *told]
+    env = os.environ | ({"NEXUS_GPUS": "1"} if by_environment else {})
+    done = subprocess.run(command, env=env, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    (said,) = done.stderr.splitlines()
+    assert said.startswith("nexus-pipelines finetune-train: ")
+    for words in ("holds 1 GPU", "torch sees none", "spec.lora.profile"):
+        assert words in said
+    assert not (world.run / "train").exists()
+    assert not (world.root / "cache").exists()
+
+
+def test_a_step_that_is_done_asks_for_no_gpu(
+    world: StepWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.select(rows(4), [])
+    assert world.train() == 0
+    monkeypatch.setenv("NEXUS_GPUS", "1")
+    assert world.train() == 0
+
+
 def test_a_base_that_could_not_be_measured_is_not_trained(
     world: StepWorld, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

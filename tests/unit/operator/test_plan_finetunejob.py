@@ -853,14 +853,21 @@ def test_a_profile_reaches_the_pods_that_train() -> None:
     )
     world = World(Settings(profiles={"default": profile}))
     make(world)
-    patch = json.loads(parameters(the_run(world))["trainPod"])
+    told = parameters(the_run(world))
     world.close()
+    patch = json.loads(told["trainPod"])
     assert patch == {
         "containers": [{"name": "main", "resources": {"limits": {"nvidia.com/gpu": "1"}}}],
         "nodeSelector": {"pool": "gpu"},
         "tolerations": [{"key": "gpu", "operator": "Exists"}],
         "runtimeClassName": "nvidia",
     }
+    assert told["trainGpus"] == "1"
+
+
+def test_a_profile_without_gpus_lets_the_training_take_what_there_is(world: World) -> None:
+    make(world)
+    assert parameters(the_run(world))["trainGpus"] == "0"
 
 
 def test_production_has_the_champion_where_the_model_names_it(world: World) -> None:

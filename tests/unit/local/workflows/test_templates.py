@@ -221,6 +221,20 @@ async def test_a_run_that_passes_the_gate_is_registered_and_releases_nothing_its
     assert trained == {"train", "evaluate"}
 
 
+@pytest.mark.parametrize("told", [{"trainGpus": "2"}, {}])
+async def test_the_training_learns_how_many_gpus_its_pod_holds_and_by_no_argument(
+    site: Platform, told: dict[str, str]
+) -> None:
+    """An operator of an older release tells none, and names a trainer that takes no such one."""
+    plays_a_run(site, "Reject")
+    status = await site.outcome(run_of("nexus-finetune", {**FINETUNE, **told}))
+    assert status["phase"] == "Succeeded", status["message"]
+    [train] = [pod for name, pod in site.runner.pods.items() if ".train(0)" in name]
+    env = {one["name"]: one.get("value") for one in train["spec"]["containers"][0]["env"]}
+    assert env["NEXUS_GPUS"] == told.get("trainGpus", "0")
+    assert not any("gpus" in one for one in args_of(site, "train"))
+
+
 @pytest.mark.parametrize("verdict", ["AskPerson", "Reject", "Underpowered"])
 async def test_whatever_the_verdict_a_gated_run_is_recorded(site: Platform, verdict: str) -> None:
     plays_a_run(site, verdict)

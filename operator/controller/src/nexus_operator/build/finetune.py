@@ -67,6 +67,7 @@ def finetune_workflow(
     """
     hours = job.spec.lora.max_hours
     promotion = job.spec.promotion
+    profile = settings.profiles[job.spec.lora.profile]
     parameters = {
         "request": request,
         "settings": spec_json,
@@ -74,7 +75,8 @@ def finetune_workflow(
         "production": production,
         "blocked": blocked,
         "promotion": promotion.mode if promotion.pinned_version is None else "Manual",
-        "trainPod": _pod_patch(settings.profiles[job.spec.lora.profile]),
+        "trainPod": _pod_patch(profile),
+        "trainGpus": str(profile.gpus()),
         "trainSeconds": str((hours + _GRACE_HOURS) * 3600),
         "image": settings.images.pipelines,
         "trainer": settings.images.trainer,

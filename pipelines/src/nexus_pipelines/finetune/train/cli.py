@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import os
 import platform
 import signal
 import tempfile
@@ -23,12 +24,15 @@ from nexus_pipelines.finetune.arguments import (
 from nexus_pipelines.finetune.evaluate.bases import servable_base
 from nexus_pipelines.finetune.evaluate.core import candidate_unit
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
+from nexus_pipelines.finetune.train import machine
 from nexus_pipelines.finetune.train.errors import NothingToLearn, readable_failures
 from nexus_pipelines.finetune.train.progress import Progress
 
 _STEP = "train"
 _MAKER = 2
 """Rises when the same inputs would train another adapter."""
+_GPUS = "NEXUS_GPUS"
+"""Tells the GPUs where no argument does: a trainer of an older release would refuse an argument."""
 _LIBRARIES = ("torch", "transformers", "safetensors", "tokenizers", "numpy")
 
 
@@ -42,6 +46,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=float,
         default=5.0,
         help="minutes between checkpoints; 0 writes one after every step",
+    )
+    parser.add_argument(
+        "--gpus",
+        type=int,
+        default=os.environ.get(_GPUS, "0"),
+        help=f"that the pod holds: with any, nothing is trained on the CPU; ${_GPUS}, or 0",
     )
 
 
@@ -60,6 +70,7 @@ def run(args: argparse.Namespace) -> None:
         )
         outcome = store.outcome(_STEP, inputs)
         if outcome is None:
+            machine.expect_gpu(args.gpus)
             cache, minutes = environment.model_cache, args.checkpoint_minutes
             # What could not be measured afterwards need not be trained.
             servable_base(unit, cache, Progress(0, file="").say)
@@ -73,7 +84,6 @@ def _train(
 ) -> dict[str, Any]:
     import torch
 
-    from nexus_pipelines.finetune.train import machine
     from nexus_pipelines.finetune.train.base import open_base
     from nexus_pipelines.finetune.train.checkpoint import Checkpoints
     from nexus_pipelines.finetune.train.examples import encode_all

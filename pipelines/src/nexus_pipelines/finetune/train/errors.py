@@ -47,7 +47,7 @@ class OutOfMemory(StepError):
 
 
 class GpuUnusable(StepError):
-    """The GPU is none that this build of torch computes on."""
+    """The GPU is none that this build of torch computes on, or one that torch does not see."""
 
 
 class GpuFailed(Transient):
@@ -90,6 +90,15 @@ def readable_failures() -> Iterator[None]:
         if (of_gpu := _gpu(error)) is not None:
             raise of_gpu from error
         raise
+
+
+def gpu_unseen(gpus: int, error: Exception) -> StepError:
+    """Say what it means that torch found none of a pod's GPUs; `error` is what torch said."""
+    return _gpu(error) or GpuUnusable(
+        f"the pod holds {gpus} GPU{'s' if gpus > 1 else ''}, but torch sees none "
+        f"({_first_line(error)}); use a trainer image whose torch was built for this GPU, a node "
+        "whose driver is new enough for it, or a resource profile without GPUs (spec.lora.profile)"
+    )
 
 
 def _no_room(error: BaseException | None) -> str | None:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nexus_pipelines.finetune.train.errors import gpu_unseen
+
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -30,6 +32,26 @@ def _quota(cgroup: Path) -> float | None:
         return None if limit == "max" else int(limit) / int(period)
     except (OSError, ValueError):
         return None
+
+
+def expect_gpu(gpus: int) -> None:
+    """Fail where a pod was given GPUs and torch sees none; nobody would wait for its CPU.
+
+    gpus: how many the pod holds; 0: none was asked for, so any device will do.  One is used, and
+    time-slicing may show several as one, so fewer than the pod holds are enough.
+
+    Raises:
+        GpuUnusable: torch has no GPU.
+        GpuFailed: it has none yet.
+    """
+    if gpus <= 0:
+        return
+    import torch
+
+    try:
+        torch.cuda.init()  # is_available() would not say why there is none
+    except (AssertionError, RuntimeError) as error:  # builds without CUDA, and with it
+        raise gpu_unseen(gpus, error) from error
 
 
 def device() -> str:

@@ -7,6 +7,7 @@ import torch
 
 from nexus_pipelines.finetune.train import machine
 from nexus_pipelines.finetune.train.dropout import DeviceMasks, Dropout, HostMasks, Masks
+from nexus_pipelines.finetune.train.errors import GpuFailed, GpuUnusable
 
 
 @pytest.mark.parametrize(("there", "where"), [(True, "cuda"), (False, "cpu")])
@@ -15,6 +16,53 @@ def test_a_gpu_is_used_when_there_is_one(
 ) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: there)
     assert machine.device() == where
+
+
+def without_a_gpu(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    """Have torch say why it has none, as its builds for CUDA and for CPUs do."""
+
+    def init() -> None:
+        raise error
+
+    monkeypatch.setattr(torch.cuda, "init", init)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        AssertionError("Torch not compiled with CUDA enabled"),
+        RuntimeError("No CUDA GPUs are available"),
+        RuntimeError("The NVIDIA driver on your system is too old (found version 12020)."),
+    ],
+)
+def test_a_gpu_that_the_pod_holds_and_torch_cannot_see_is_final(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    without_a_gpu(monkeypatch, error)
+    with pytest.raises(GpuUnusable, match=r"torch sees none .*spec\.lora\.profile") as raised:
+        machine.expect_gpu(1)
+    assert str(error) in str(raised.value)
+    assert raised.value.exit_code == 1
+
+
+def test_a_gpu_that_is_not_ready_yet_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = "Unexpected error from cudaGetDeviceCount(). Error 802: system not yet initialized"
+    without_a_gpu(monkeypatch, RuntimeError(said))
+    with pytest.raises(GpuFailed, match="not yet initialized"):
+        machine.expect_gpu(1)
+
+
+def test_a_pod_with_several_gpus_needs_to_see_the_one_that_is_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch.cuda, "init", lambda: None)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    machine.expect_gpu(2)
+
+
+def test_where_no_gpu_is_told_none_is_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_a_gpu(monkeypatch, AssertionError("it was asked"))
+    machine.expect_gpu(0)
 
 
 @pytest.mark.parametrize(("real", "dtype"), [(True, torch.bfloat16), (False, torch.float32)])
