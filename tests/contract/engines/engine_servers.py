@@ -160,8 +160,22 @@ def llamacpp(folder: Path) -> Server:
 
 
 BASE = "hf://acme/assistant"
-ON_CPU = {"VLLM_CPU_KVCACHE_SPACE": "1", "TORCH_COMPILE_DISABLE": "1"}
-"""Environment of vLLM on a small machine without a GPU; the space is in GiB."""
+ON_CPU = {
+    "VLLM_CPU_KVCACHE_SPACE": "1", "TORCH_COMPILE_DISABLE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind", "OMP_NUM_THREADS": "1",
+}  # fmt: skip
+"""Environment of vLLM on a small machine without a GPU; the space is in GiB.
+
+Left to itself, every server binds its threads to the same core.
+"""
+IN_ONE_PROCESS = (
+    "--distributed-executor-backend", "vllm.v1.executor.uniproc_executor.UniProcExecutor",
+)  # fmt: skip
+"""Engine and worker together, as on one GPU.
+
+By itself the CPU build has a process for the worker, and where two such servers shared two cores,
+requests were seen that were neither answered nor counted for minutes.
+"""
 GRACE = 3
 """Seconds that an old version stays; a pod's are many more."""
 
@@ -189,6 +203,7 @@ def vllm(folder: Path, venv: Path, model: Path, adapter: ServedAdapter) -> Serve
         [
             str(venv / "bin" / program), *verbs, *container["args"], "--host", "127.0.0.1",
             "--port", str(port), "--enforce-eager",  # compiling takes minutes on a CPU
+            *IN_ONE_PROCESS,
         ],
         folder / "vllm.log",
         {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
@@ -37,6 +38,7 @@ class Service:
         self.to = to
         self.url = ""
         self._moved: dict[str, float] = {}
+        self._asked: dict[str, set[asyncio.StreamWriter]] = defaultdict(set)
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[Service]:
@@ -46,20 +48,30 @@ class Service:
             yield self
 
     def quiet(self, url: str) -> float:
-        """Return for how many seconds nothing has come from a server or gone to it."""
-        return time.monotonic() - self._moved.get(url, 0)
+        """Return for how many seconds nothing has come from a server or gone to it.
+
+        None, while it has said nothing since it was asked: two servers share a small machine, and
+        one that is slow is not one that is left alone.
+        """
+        return 0 if self._asked[url] else time.monotonic() - self._moved.get(url, 0)
 
     async def _connected(self, near: asyncio.StreamReader, back: asyncio.StreamWriter) -> None:
         to = self.to
         address = urlsplit(to)
         far, forth = await asyncio.open_connection(address.hostname, address.port)
 
-        def moved() -> None:
+        def asked() -> None:
             self._moved[to] = time.monotonic()
+            self._asked[to].add(forth)
+
+        def said() -> None:
+            self._moved[to] = time.monotonic()
+            self._asked[to].discard(forth)
 
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_pour(near, forth, moved))
-            tasks.create_task(_pour(far, back, moved))
+            tasks.create_task(_pour(near, forth, asked))
+            tasks.create_task(_pour(far, back, said))
+        self._asked[to].discard(forth)
 
 
 async def _pour(
