@@ -20,6 +20,7 @@ async def test_argo_and_the_laptop_agree_on_every_node(cluster: Cluster, tmp_pat
     chosen = [
         *cases.sync_cases(),
         *cases.job_cases(),
+        *cases.tuning_cases(),
         *(cases.random_case(number, image.reference) for number in range(RANDOM_DAGS)),
     ]
     templates = cases.templates(image.reference)

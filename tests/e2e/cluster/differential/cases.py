@@ -13,6 +13,7 @@ Manifest = dict[str, Any]
 ROOT = Path(__file__).parents[4]
 NAMESPACE = "differential"
 COMMAND = "nexus-pipelines"
+IMAGES = {"image", "trainer", "evaluator"}
 RESULTS = ("", ".Succeeded", ".Failed", ".Skipped", ".Omitted", ".Errored")
 
 
@@ -41,7 +42,9 @@ def templates(image: str) -> list[Manifest]:
         for template in yaml.safe_load_all(file.read_text(encoding="utf-8")):
             template["metadata"]["namespace"] = NAMESPACE
             parameters = template["spec"]["arguments"]["parameters"]
-            next(one for one in parameters if one["name"] == "image")["value"] = image
+            for one in parameters:
+                if one["name"] in IMAGES:
+                    one["value"] = image
             _share_state(template["spec"])
             found.append(template)
     return found
@@ -133,6 +136,39 @@ def job_cases() -> list[Case]:
         told = {**release, "action": action}
         cases.append(_from_template(f"move-{action}", "nexus-release", told, {step: script}))
     return cases
+
+
+def tuning_cases() -> list[Case]:
+    """Return runs of nexus-finetune: good, ended by a gate on the data, retried, without output."""
+    job = {"namespace": "team", "job": "j", "uid": "u", "settings": "{}"}
+    # As a profile does; what the template asks for at least would make runs wait for one another.
+    small = {"name": "main", "resources": {"requests": {"cpu": "50m", "memory": "64Mi"}}}
+    told = {
+        **job,
+        **dict.fromkeys(("trainPod", "evaluatePod"), json.dumps({"containers": [small]})),
+    }
+    good: dict[str, list[Manifest]] = {
+        "finetune-select": [{"write": {"--selection-out": '{"examples": 9}'}}],
+        "finetune-validate": [{"write": {"--report-out": '{"passed": true}'}}],
+        "finetune-train": [{"write": {"--training-out": '{"loss": 1.5}'}}],
+        "finetune-evaluate": [{"write": {"--evaluation-out": '{"items": 122}'}}],
+        "finetune-gate": [{"write": {"--decision-out": "{}", "--verdict-out": "Reject"}}],
+        "finetune-register": [{"write": {"--version-out": "{}", "--number-out": ""}}],
+    }
+    trained = good["finetune-train"][0]
+    scripts: dict[str, dict[str, list[Manifest]]] = {
+        "tune-good": good,
+        "tune-bad-data": {**good, "finetune-validate": [{"exit": 1}]},
+        "tune-interrupted": {
+            **good,
+            "finetune-train": [{"exit": 137}, {"exit": 75}, trained],
+            "finetune-evaluate": [{"exit": 2}],
+        },
+        "tune-no-verdict": {**good, "finetune-gate": [{"write": {"--decision-out": "{}"}}]},
+    }
+    return [
+        _from_template(name, "nexus-finetune", told, script) for name, script in scripts.items()
+    ]
 
 
 def _from_template(
