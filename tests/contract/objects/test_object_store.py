@@ -332,3 +332,17 @@ class TestDirectory:
         ):
             with pytest.raises(UnsupportedUrl):
                 open_store(url)
+
+
+@pytest.mark.parametrize("key_file", [b"t/i/a/b", b"", b"t/i/..", b"t/i/a"], ids=str)
+def test_what_a_kill_left_of_an_odd_object_hides_no_other(tmp_path: Path, key_file: bytes) -> None:
+    store = DirectoryStore(tmp_path)
+    put(store, "t/i/a")
+    put(store, "t/i/a/b")
+    put(store, "t/i/a/c")
+    odd = store._odd_path("t/i/a/b")
+    odd.unlink()  # the key's file is written first and removed last
+    odd.with_suffix(".key").write_bytes(key_file)
+    assert keys(store) == ["t/i/a", "t/i/a/c"]
+    put(store, "t/i/a/b", b"again")
+    assert keys(store) == ["t/i/a", "t/i/a/b", "t/i/a/c"]

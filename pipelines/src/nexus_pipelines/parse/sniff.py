@@ -22,10 +22,12 @@ class Format(StrEnum):
 _PDF_HEADER_WITHIN = 1024
 _OLE = bytes.fromhex("d0cf11e0a1b11ae1")
 _ENCRYPTED_OFFICE = "EncryptedPackage".encode("utf-16-le")
+# Comments before the first element; possessive and each ending at its first "-->", so that a file
+# with many of them is read once, however it goes on.
 _HTML = re.compile(
-    rb"\s*(?:\xef\xbb\xbf)?\s*(?:<\?xml[^>]{0,200}>\s*)?(?:<!--.{0,2000}?-->\s*)*"
+    rb"(?:\s|\xef\xbb\xbf)*+(?:<\?xml[^>]{0,200}+>\s*+)?(?:<!--(?:[^-]|-(?!->))*+-->\s*+)*+"
     rb"<(?:!doctype\s+html|html|head|body)[\s>]",
-    re.IGNORECASE | re.DOTALL,
+    re.IGNORECASE,
 )
 _KNOWN_OTHERS = (
     (b"\x89PNG\r\n", "a PNG image"),

@@ -8,6 +8,7 @@ import pytest
 
 from nexus_pipelines.parse.core import parse
 from nexus_pipelines.parse.document import Parsed, ParseLimits
+from nexus_pipelines.parse.sniff import Format, sniff
 
 LIMITS = ParseLimits()
 
@@ -160,3 +161,21 @@ def test_content_decides_before_the_name(
     assert read(pdf(["Words."]), "a.txt").format == "pdf"
     assert read(word(lambda document: document.add_paragraph("Words.")), "a.pdf").format == "docx"
     assert read("<html><p>Words.</html>", "a.txt").format == "html"
+
+
+@pytest.mark.parametrize(
+    ("after", "kind"),
+    [
+        (b"<!DOCTYPE html><p>Words.", Format.HTML),
+        (b"<body>Words.", Format.HTML),
+        (b"<div>Words.", Format.TEXT),
+        (b"<!-- no end", Format.TEXT),
+    ],
+)
+@pytest.mark.parametrize("comment", [b"<!-- a-b -> c -->\n", b"<!---->", b"<!-- ---><!-- x -->"])
+def test_comments_before_the_first_element_are_skipped_however_many(
+    comment: bytes, after: bytes, kind: Format
+) -> None:
+    # Not by trying each way to part them into comments: there are 2^100.
+    assert sniff(b"\xef\xbb\xbf \n" + comment * 100 + after, "page") is kind
+    assert sniff(b'<?xml version="1.0"?>\n' + comment * 100 + after, "page") is kind

@@ -7,6 +7,7 @@ under the hash of its key, beside a file that holds the key.
 
 import errno
 import hashlib
+import io
 import logging
 import os
 import stat
@@ -140,13 +141,22 @@ class DirectoryStore:
         except OSError as error:
             if error.errno not in _NO_ROOM:
                 raise
-            odd.with_suffix(".key").write_bytes(key.encode())
+            self._name_odd(odd, key)
             temporary.replace(odd)
             _sync_directory(self._odd)
             return
         for folder in {plain.parent, *(parent.parent for parent in made)}:
             _sync_directory(folder)
         odd.unlink(missing_ok=True)
+
+    def _name_odd(self, odd: Path, key: str) -> None:
+        """Write down whose an odd place is: at once, since a listing may read it any time."""
+        named = self._temporary / uuid4().hex
+        try:
+            _write(named, io.BytesIO(key.encode()), key=key, size=None)
+            named.replace(odd.with_suffix(".key"))
+        finally:
+            named.unlink(missing_ok=True)
 
     def _make_folder(self, plain: Path) -> set[Path]:
         """Make the folder of a plain file; return those that were new."""
@@ -163,7 +173,8 @@ class DirectoryStore:
         if self._is_inside(start / "any"):
             yield from self._walk(start, prefix)
         for name in sorted(self._odd.glob("*.key")):
-            with suppress(OSError, UnicodeDecodeError):
+            # Its object may be gone, or never have come: whoever wrote or deleted it was killed.
+            with suppress(OSError, UnicodeDecodeError, InvalidKey, ObjectNotFound):
                 key = name.read_bytes().decode()
                 # A plain file of the same key is newer: the odd place is taken only without it.
                 if key.startswith(prefix) and self._find(key) == name.with_suffix(""):
