@@ -24,6 +24,7 @@ class Server:
     port: int
     authority: Path
     password: str
+    configuration: Path
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +53,7 @@ def server(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
         )
     try:
         _await_listening(port, child, folder / "log")
-        yield Server(port, folder / "ca.crt", auth["password"])
+        yield Server(port, folder / "ca.crt", auth["password"], folder / "nats.conf")
     finally:
         child.terminate()
         child.wait(timeout=20)
@@ -92,3 +93,15 @@ def test_a_wrong_password_is_refused(server: Server) -> None:
 def test_the_certificate_is_for_no_other_name(server: Server) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
         _greeting(server, host="elsewhere", password=server.password)
+
+
+@pytest.mark.parametrize("password", ["3k7abcDEF", "1e5abc", "12Mi3x", "0777", "#a}b,c$d"])
+def test_the_server_reads_whatever_password_was_made(
+    server: Server, tmp_path: Path, password: str
+) -> None:
+    """Digits and a unit, which one of 150 made passwords begins with, are a number to it."""
+    configuration = server.configuration.read_text().replace(server.password, password)
+    (tmp_path / "nats.conf").write_text(configuration)
+    command = [str(program("nats-server")), "-t", "--config", str(tmp_path / "nats.conf")]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
