@@ -16,7 +16,7 @@ from waiting import eventually
 
 from nexus_api.meta import PROMOTION_BLOCKED
 
-from . import alerting, comparing, drifting, hotloading, judging
+from . import alerting, comparing, draining, drifting, hotloading, judging
 from .finetuning import (
     RUN_SECONDS,
     Answer,
@@ -361,6 +361,14 @@ def test_a_training_tells_how_far_it_is_while_it_goes_on(site: Site) -> None:
     )
     assert later["progressPercent"] >= last["progressPercent"]
     print(site.kubectl("get", "ftj", "-n", TENANT, "rated"))  # noqa: T201
+
+
+def test_a_training_whose_pod_is_drained_goes_on_from_its_checkpoint(site: Site) -> None:
+    (flow,) = alerting.runs_of(site, "rated")
+    run = flow["metadata"]["name"]
+    old = draining.drained(site, run)
+    after = draining.went_on(site, run, old)
+    assert after == draining.checkpoint(site, "rated", run) > 0
 
 
 def test_fifty_repeats_of_an_alert_make_no_other_run(site: Site) -> None:
