@@ -1,6 +1,6 @@
 """What of Alertmanager's payload asks for a run."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -57,6 +57,8 @@ def test_what_is_resolved_asks_for_nothing() -> None:
         (group(alert(), alert("../x")), "alerts[1].fingerprint"),
         (group({**alert(), "startsAt": "today"}), "alerts[0].startsAt"),
         (group({**alert(), "startsAt": "2026-01-31T12:00:00"}), "alerts[0].startsAt"),
+        (group({**alert(), "startsAt": "0001-01-01T00:00:00+05:00"}), "alerts[0].startsAt"),
+        (group({**alert(), "startsAt": "9999-12-31T23:59:59-05:00"}), "alerts[0].startsAt"),
     ],
 )
 def test_what_is_no_payload_of_alertmanager_is_refused_by_its_place(
@@ -83,3 +85,14 @@ def test_other_words_are_no_records(text: str) -> None:
 )
 def test_a_value_that_is_not_all_records_is_none(value: str) -> None:
     assert records(value) == ()
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_a_start_of_any_year_is_read_back(start: datetime) -> None:
+    value = firing(group({**alert(), "startsAt": start.isoformat()}), [LOW])
+    assert [began(one) for one in records(value)] == [start]
+
+
+def test_a_record_whose_start_is_no_time_is_left_out() -> None:
+    good = "alert:a:2026-01-01T00:00:00Z"
+    assert records(f"alert:b:2026-99-99T99:99:99Z,{good},alert:c:2026-01-01T00:00:00") == (good,)

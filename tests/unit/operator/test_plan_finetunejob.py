@@ -142,6 +142,24 @@ def test_a_run_that_was_never_made_is_made_under_the_same_name(world: World) -> 
     assert names(runs(world)) == [planned["name"]]
 
 
+def test_a_run_that_was_refused_is_known_by_the_spec_that_it_is_made_with_at_last(
+    world: World,
+) -> None:
+    world.cluster.refuse = lambda one: "no quota" if one["kind"] == "Workflow" else None
+    key = make(world)
+    change(world, key, lora={"r": 8})
+    world.cluster.refuse = lambda _: None
+    world.advance(60)
+    world.settle(key)
+    run = the_run(world)
+    assert json.loads(parameters(run)["settings"])["lora"]["r"] == 8
+    finish_run(world, run, "Reject")
+    world.settle(key)
+    assert names(runs(world)) == names([run])  # the change was run already
+    change(world, key, lora={"r": 16})
+    assert len(runs(world)) == 2  # and the spec before it never was
+
+
 def test_a_run_that_was_deleted_under_way_is_lost_and_not_made_again(world: World) -> None:
     key = make(world)
     run = the_run(world)
@@ -322,7 +340,13 @@ def test_an_alert_that_an_older_listener_told_counts_as_well(world: World) -> No
     assert job_status(world, key)["lastRun"]["cause"] == "Alert"
 
 
-@pytest.mark.parametrize("value", ["ada-1", "none", "alert:f00d", "alert:f:2026-01-31T12:00:00Z,x"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("ada-1", "none", "alert:f00d", "alert:f:2026-01-31T12:00:00Z,x"),
+        "alert:f:2026-99-99T99:99:99Z",  # else a person's request, which waits for no cooldown
+    ],
+)
 def test_what_is_no_alert_asks_for_nothing_by_the_annotation_of_alerts(
     world: World, value: str
 ) -> None:
@@ -483,7 +507,13 @@ def test_a_decision_is_shown_with_its_figures(world: World) -> None:
     assert world.condition(key, "AwaitingApproval")["status"] == "False"
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"x"', '{"gain": NaN, "items": -1, "verdict": 5}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("{", "[]", '"x"', '{"gain": NaN, "items": -1, "verdict": 5}', "[" * 100_000),
+        json.dumps({"verdict": "Reject", "gain": 10**400, "loss": 10**400}),
+    ],
+)
 def test_reports_that_mean_nothing_do_no_harm(world: World, text: str) -> None:
     key = make(world)
     run = the_run(world)

@@ -33,17 +33,20 @@ def firing(payload: object, matchers: Sequence[Mapping[str, str]]) -> str:
         key=lambda one: one[0],
     )
     return ",".join(
-        f"{PREFIX}{fingerprint}:{began:%Y-%m-%dT%H:%M:%S.%fZ}"
-        for began, fingerprint, _ in records[:MOST_ALERTS]
+        f"{PREFIX}{fingerprint}:{_text(began)}" for began, fingerprint, _ in records[:MOST_ALERTS]
     )
 
 
 def records(value: str) -> tuple[str, ...]:
-    """Return the records of an annotation, none when it was not made by alerts."""
+    """Return the records of an annotation, none when it was not made by alerts.
+
+    The cluster's listener hands a start on as it was posted: a record whose start is no time is
+    left out, or it would pass for a person's request, which no cooldown holds back.
+    """
     parts = value.split(",")
     if not value.startswith(PREFIX) or not all(_RECORD.fullmatch(part) for part in parts):
         return ()
-    return tuple(dict.fromkeys(parts[:MOST_ALERTS]))
+    return tuple(dict.fromkeys(part for part in parts[:MOST_ALERTS] if began(part) is not None))
 
 
 def began(record: str) -> datetime | None:
@@ -76,11 +79,16 @@ def _firing(payload: object) -> Iterator[tuple[datetime, str, Mapping[str, Any]]
 def _moment(text: object, where: str) -> datetime:
     try:
         moment = datetime.fromisoformat(text) if isinstance(text, str) else None
-    except ValueError:
-        moment = None
-    if moment is None or moment.tzinfo is None:
-        raise BadAlerts(f"{where}: must be a time with its zone, not {str(text)[:64]!r}")
-    return moment.astimezone(UTC)
+        if moment is not None and moment.tzinfo is not None:
+            return moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass  # no time, or one before the year 1 in UTC
+    raise BadAlerts(f"{where}: must be a time with its zone, not {str(text)[:64]!r}")
+
+
+def _text(moment: datetime) -> str:
+    """Write a time in UTC; `strftime` would leave out the zeros of a year before 1000."""
+    return f"{moment.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
 
 
 def _meets(labels: Mapping[str, Any], wanted: Mapping[str, str]) -> bool:

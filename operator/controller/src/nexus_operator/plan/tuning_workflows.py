@@ -15,7 +15,7 @@ from nexus_operator.plan.model import Seen
 from nexus_operator.plan.production import production_text, production_unit, served_by
 from nexus_operator.plan.tuning_new_data import Counting
 from nexus_operator.plan.tuning_requests import Wish, blocked
-from nexus_operator.plan.tuning_schedule import settings_text
+from nexus_operator.plan.tuning_schedule import fingerprint, settings_text
 from nexus_operator.plan.tuning_view import TuningView
 from nexus_operator.settings import Settings
 from nexus_operator.status.failure import Failure
@@ -42,7 +42,8 @@ def wanted_workflows(
             request=newest.request,
             cause=newest.cause,
             spec_json=spec_json,
-            fingerprint=newest.fingerprint,
+            # Not what the status says: the spec may have changed while the run was refused.
+            fingerprint=fingerprint(job.spec),
             production=production_text(production_unit(job, model)),
             model=model,
             blocked=blocked(job),

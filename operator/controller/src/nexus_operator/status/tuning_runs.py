@@ -153,9 +153,13 @@ def newest_first(runs: Iterable[TuningRun]) -> list[TuningRun]:
 
 def number_text(value: object) -> str | None:
     """Return a number of a report as decimal text, None for what is none (or not finite)."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return f"{value:.6g}"
+    try:
+        number = float(value)
+    except OverflowError:
+        return None
+    return f"{number:.6g}" if math.isfinite(number) else None
 
 
 def _pods(nodes: list[Manifest]) -> list[Manifest]:
@@ -198,7 +202,7 @@ def _reports(status: Manifest) -> Iterator[tuple[str, Mapping[str, Any]]]:
         for name, text in parameters_of(node.get("outputs")).items():
             try:
                 value = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(value, dict):
                 yield name, value
