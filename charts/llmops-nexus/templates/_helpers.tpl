@@ -1,7 +1,7 @@
 {{- /* Labels of one part: (dict "root" $ "component" "gateway") */ -}}
 {{- define "nexus.selector" -}}
 app.kubernetes.io/name: llmops-nexus
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .component }}
 {{- end -}}
 
@@ -16,7 +16,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }
 {{- /* Reference of one of our images: (dict "root" $ "image" "gateway") */ -}}
 {{- define "nexus.image" -}}
 {{- $image := index .root.Values.images .image -}}
-{{- $registry := .root.Values.global.imageRegistry | default .root.Values.images.registry -}}
+{{- $registry := .root.Values.global.imageRegistry | default $image.registry | default .root.Values.images.registry -}}
 {{- if $registry }}{{ $registry }}/{{ end }}{{ $image.repository }}
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag | default .root.Chart.AppVersion }}{{ end -}}
 {{- end -}}
@@ -30,7 +30,7 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }
 {{- with include "nexus.pullSecretNames" . | fromJsonArray }}
 imagePullSecrets:
 {{- range . }}
-  - name: {{ . }}
+  - name: {{ . | quote }}
 {{- end }}
 {{- end }}
 {{- end -}}
@@ -102,7 +102,7 @@ NEXUS_MILVUS_TOKEN: {{ . | quote }}
 - configMapRef:
     name: nexus-platform
 - secretRef:
-    name: {{ include "nexus.credentialsSecret" . }}
+    name: {{ include "nexus.credentialsSecret" . | quote }}
 {{- end -}}
 
 {{- define "nexus.credentialsSecret" -}}

@@ -1,6 +1,6 @@
 {{- define "stack.selector" -}}
 app.kubernetes.io/name: nexus-stack
-app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/instance: {{ .root.Release.Name | quote }}
 app.kubernetes.io/component: {{ .name }}
 {{- end -}}
 
@@ -37,7 +37,7 @@ metadata:
 spec:
   accessModes: [ReadWriteOnce]
   {{- with $part.storage.storageClass }}
-  storageClassName: {{ . }}
+  storageClassName: {{ . | quote }}
   {{- end }}
   resources:
     requests:
@@ -83,7 +83,7 @@ spec:
       {{- with .root.Values.global.imagePullSecrets }}
       imagePullSecrets:
         {{- range . }}
-        - name: {{ . }}
+        - name: {{ . | quote }}
         {{- end }}
       {{- end }}
       {{- with $part.nodeSelector }}
@@ -152,7 +152,7 @@ spec:
       volumes:
         - name: data
           persistentVolumeClaim:
-            claimName: {{ $part.storage.existingClaim | default $full }}
+            claimName: {{ $part.storage.existingClaim | default $full | quote }}
         - name: tmp
           emptyDir: {}
         {{- with .volumes }}

@@ -1,0 +1,138 @@
+"""What a user writes as a text arrives as that text, whatever YAML would make of it bare."""
+
+import json
+import re
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rendering import (
+    OWN_CREDENTIALS,
+    PLATFORM,
+    STACK,
+    Helm,
+    Manifest,
+    named,
+    pod_specs,
+    settings_of,
+)
+
+from nexus_operator.process.settings_file import read_settings
+
+OCTAL = "0777"
+"""A name that Kubernetes takes, and YAML for the number 511."""
+
+SHOWN: dict[str, Any] = {
+    "gateway": {
+        "ingress": {"enabled": True},
+        "httpRoute": {"enabled": True, "parentRefs": [{"name": OCTAL}]},
+    },
+    "metrics": {
+        name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboards")
+    },
+    "events": {"alerts": True},
+}
+
+
+def texts(schema: dict[str, Any], shapes: dict[str, Any], text: str) -> dict[str, Any]:
+    """Return values in which every text that may be `text` is it."""
+    found: dict[str, Any] = {}
+    for name, stated in schema.get("properties", {}).items():
+        one = shapes[stated["$ref"].rpartition("/")[2]] if "$ref" in stated else stated
+        if one.get("type") == "object":
+            found[name] = texts(one, shapes, text)
+        elif one.get("type") == "array" and _fits(one.get("items", {}), text):
+            found[name] = [text]
+        elif _fits(one, text):
+            found[name] = text
+    return found
+
+
+def _fits(one: dict[str, Any], text: str) -> bool:
+    return (
+        one.get("type") == "string"
+        and "enum" not in one
+        and re.search(one.get("pattern", ""), text) is not None
+    )
+
+
+def merged(base: dict[str, Any], more: dict[str, Any]) -> dict[str, Any]:
+    both = {
+        name: merged(base[name], value) if isinstance(base.get(name), dict) else value
+        for name, value in more.items()
+    }
+    return {**base, **both}
+
+
+def scalars(value: object) -> Iterator[object]:
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield key
+            yield from scalars(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from scalars(one)
+    else:
+        yield value
+
+
+def written(chart: Path, text: str) -> dict[str, Any]:
+    schema = json.loads((chart / "values.schema.json").read_text())
+    return texts(schema, schema["$defs"], text)
+
+
+def misread(objects: list[Manifest]) -> list[str]:
+    """Return the objects in which the octal number is no text any more."""
+    wrong = (511, 511.0, int(OCTAL))
+    return [
+        f"{one['kind']}/{one['metadata']['name']}"
+        for one in objects
+        if any(
+            isinstance(it, date) or (it in wrong and not isinstance(it, str)) for it in scalars(one)
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{}, {"credentials": OWN_CREDENTIALS}, {"eventBus": {"kind": "native"}}],
+    ids=["", "own credentials", "native bus"],
+)
+def test_no_name_of_the_platform_becomes_a_number(
+    helm: Helm, tmp_path: Path, more: dict[str, Any]
+) -> None:
+    values = merged(merged(written(PLATFORM, OCTAL), SHOWN), more)
+    objects = helm.template(PLATFORM, values)
+    assert misread(objects) == []
+    told = settings_of(objects)
+    assert misread([{"kind": "settings", "metadata": {"name": ""}, "told": told}]) == []
+    (tmp_path / "settings.yaml").write_text(
+        named(objects, "ConfigMap", "nexus-operator")["data"]["settings.yaml"]
+    )
+    settings = read_settings(tmp_path / "settings.yaml")
+    assert (settings.images.vllm, settings.model_cache.claim) == (OCTAL, OCTAL)
+    assert settings.image_pull_secrets == (OCTAL,)
+
+
+def test_no_name_of_the_stack_becomes_a_number(helm: Helm) -> None:
+    assert misread(helm.template(STACK, written(STACK, OCTAL))) == []
+
+
+def test_a_large_number_is_written_in_full(helm: Helm) -> None:
+    """Helm reads numbers as floats, which it writes as 1e+06."""
+    objects = helm.template(PLATFORM, {"gateway": {"maxInFlight": 1_000_000}})
+    (gateway,) = dict(pod_specs(objects))["nexus-gateway"]["containers"]
+    assert {"name": "NEXUS_MAX_IN_FLIGHT", "value": "1000000"} in gateway["env"]
+
+
+def test_an_image_may_come_from_a_registry_of_its_own(helm: Helm) -> None:
+    own = {"images": {"gateway": {"registry": "registry.example.org"}}}
+    for values, registry in (
+        (own, "registry.example.org"),
+        (own | {"global": {"imageRegistry": "mirror.example.org"}}, "mirror.example.org"),
+    ):
+        specs = dict(pod_specs(helm.template(PLATFORM, values)))
+        image = specs["nexus-gateway"]["containers"][0]["image"]
+        assert image.startswith(f"{registry}/llmops-nexus/nexus-gateway:")
