@@ -218,6 +218,7 @@ def test_the_way_of_three_versions_up_and_down(place: Path) -> None:
     assert move(place, "rollback", "down-1", "--by=anna") == {**down, "moved": False}
     back = move(place, "release", "up-again", "--version=3", "--by=anna")
     assert (back["champion"], back["previous"]) == ("3", "2")
+    assert [one["move"] for one in (released, down, back)] == [3, 4, 5]
     assert aliases(connection(place), MODEL) == {"champion": "3", "previous": "2"}
 
 

@@ -624,6 +624,31 @@ def test_a_rollback_goes_back_and_keeps_the_place_of_both(world: World) -> None:
     assert len(runs(world)) == 1
 
 
+def moved(world: World, key: Key, annotation: str, words: str, **told: Any) -> None:
+    """A person moves the champion; the node where that is done has a clock `ahead` by so many s."""
+    ahead = told.pop("ahead", 0)
+    world.annotate(key, annotation, words)
+    world.settle(key)
+    [move] = [one for one in runs(world, "nexus-release") if not ended(one)]
+    world.advance(ahead)
+    finish_move(world, move, **told)
+    world.advance(-ahead)
+    world.settle(key)
+
+
+@pytest.mark.parametrize("kept", [1, 5])
+def test_a_rollback_counts_though_the_clock_of_its_node_is_behind(world: World, kept: int) -> None:
+    key = make(world, runsKept=kept)
+    finish_run(world, the_run(world), "Promote", "1")
+    moved(world, key, PROMOTE_REQUESTED, "2 by ada", ahead=60, move=2)
+    world.advance(20)
+    moved(world, key, ROLLBACK_REQUESTED, "by bob", move=3)
+    assert job_status(world, key)["champion"]["version"] == "1"
+    world.advance(3600)
+    moved(world, key, PROMOTE_REQUESTED, "3 by ada", move=2)  # of a registry that was restored
+    assert job_status(world, key)["champion"]["version"] == "3"
+
+
 def test_the_champion_outlives_the_workflows_that_made_it(world: World) -> None:
     key = make(world)
     finish_run(world, the_run(world), "Promote", "1")

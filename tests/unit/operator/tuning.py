@@ -121,11 +121,11 @@ def finish_run(
     end(world, workflow, "Succeeded", *nodes)
 
 
-def finish_move(world: World, workflow: Manifest, previous: str | None = None) -> None:
+def finish_move(world: World, workflow: Manifest, previous: str | None = None, **told: Any) -> None:
     """End a release or a rollback well; a rollback goes to version 1."""
     asked = parameters(workflow)
     step = asked["action"]
-    report = release_report(asked["version"] or "1", previous)
+    report = {**release_report(asked["version"] or "1", previous), **told}
     end(world, workflow, "Succeeded", reporting(world, step, release=report))
 
 

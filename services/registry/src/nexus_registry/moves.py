@@ -44,6 +44,7 @@ class Outcome:
 
     champion: Version
     previous: str | None
+    move: int | None  # number of the last move, by which two are told apart in their order
     moved: bool  # whether this call moved anything
 
 
@@ -140,6 +141,7 @@ class Champions:
         return Outcome(
             champion=self._versions.version(model, after.champion),
             previous=after.previous,
+            move=after.last.number if after.last else None,
             moved=wanted != before,
         )
 

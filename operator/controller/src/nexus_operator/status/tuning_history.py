@@ -15,6 +15,7 @@ STARTING = "Starting"
 LOST = "Lost"
 VERDICTS = frozenset({"Promote", "Reject", "Underpowered", "AskPerson"})
 _WHOLE = 100
+_CLOCKS_APART = timedelta(minutes=5)  # of two nodes, at most
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -198,14 +199,26 @@ def champion_status(job: FineTuneJob, runs: Sequence[TuningRun]) -> Manifest:
     moves = [run.move for run in runs if run.move is not None]
     if not moves:
         return {}
-    last = max(moves, key=lambda move: (move.at, move.run))
+    last = _last(moves)
     known = job.status.champion
-    since = known.released_at if known is not None and known.run != last.run else None
+    there = {move.run for move in moves}
+    since = known.released_at if known is not None and known.run not in there else None
     if since is not None and last.at < since:
         return {}
     shown: Manifest = {"champion": _champion(last)}
     shown["previous"] = _previous(job, last, moves) if last.previous else None
     return shown
+
+
+def _last(moves: Sequence[Move]) -> Move:
+    """Return the move that was made last.
+
+    The time is of the node that made it: of moves as near as two clocks may be apart the registry's
+    number tells.  Not of others: a registry that was restored counts on from an old number.
+    """
+    newest = max(move.at for move in moves)
+    near = (move for move in moves if newest - move.at <= _CLOCKS_APART)
+    return max(near, key=lambda move: (move.number, move.at, move.run))
 
 
 def _champion(move: Move) -> Manifest:

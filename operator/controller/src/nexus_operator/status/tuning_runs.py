@@ -49,7 +49,10 @@ class Training:
 
 @dataclass(frozen=True, kw_only=True)
 class Move:
-    """A champion that a step reports."""
+    """A champion that a step reports.
+
+    `number`: of the registry's moves, 0 where the step of an older release does not tell it.
+    """
 
     version: str
     previous: str
@@ -58,6 +61,7 @@ class Move:
     fingerprint: str
     at: datetime
     run: str
+    number: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -214,6 +218,7 @@ def _move(status: Manifest, run: str, now: datetime) -> Move | None:
             continue
         report = dict(_reports({"nodes": {"only": node}})).get("release")
         if report and report.get("champion"):
+            number = report.get("move")
             return Move(
                 version=str(report["champion"]),
                 previous=str(report.get("previous") or ""),
@@ -222,6 +227,7 @@ def _move(status: Manifest, run: str, now: datetime) -> Move | None:
                 fingerprint=str(report.get("fingerprint") or "")[:64],
                 at=moment(node.get("finishedAt")) or now,
                 run=run,
+                number=number if type(number) is int else 0,
             )
     return None
 

@@ -25,7 +25,8 @@ def run(args: argparse.Namespace) -> None:
         write_output(args.release_out, compact({"champion": None}))
         return
     version = Versions(connection).version(model, releases.champion)
-    outcome = Outcome(champion=version, previous=releases.previous, moved=False)
+    last = releases.last.number if releases.last else None
+    outcome = Outcome(champion=version, previous=releases.previous, move=last, moved=False)
     write_output(args.release_out, compact(core.told(outcome, key, environment.models_url)))
 
 

@@ -47,6 +47,7 @@ def told(outcome: Outcome, key: JobKey, models_url: str) -> dict[str, Any]:
     return {
         "champion": champion.number,
         "previous": outcome.previous,
+        "move": outcome.move,
         "uri": folder_uri(models_url, key, champion),
         "digest": champion.tags.get(ADAPTER_TAG, ""),
         "unitDigest": champion.tags.get(UNIT_TAG, ""),
