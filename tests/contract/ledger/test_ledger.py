@@ -452,3 +452,14 @@ class TestAnswers:
         ):
             reviewed = ledger.add_feedback(said)
             assert (reviewed and reviewed.first_rating) == first
+
+
+@pytest.mark.parametrize("name", ["\0", "a\0b", "\ud800", "x" * 5000, "'\"%\\"])
+def test_no_text_is_more_than_a_name_that_no_document_has(ledger: Ledger, name: str) -> None:
+    ledger.begin_listing("t", "i", "u")
+    with pytest.raises(DocumentNotFound):
+        ledger.document("t", "i", name)
+    with pytest.raises(DocumentNotFound):
+        ledger.delete_document("t", "i", name)
+    assert ledger.live("t", "i", [name])[1] == {}
+    assert ledger.counts("t", name).total == 0

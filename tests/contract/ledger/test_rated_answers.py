@@ -85,6 +85,15 @@ def test_one_answer_with_all_that_was_said(ledger: Ledger) -> None:
     assert ledger.rated_response("t", "gone") is None
 
 
+def test_no_tenant_replaces_the_answer_of_another(ledger: Ledger) -> None:
+    answered(ledger, "a", tenant="t")
+    answered(ledger, "a", tenant="u")  # who knew the id, or asked a runtime that uses one twice
+    assert [one.tenant for one in ledger.responses("t")] == ["t"]
+    assert ledger.responses("u") == []
+    answered(ledger, "a", model="other", tenant="t")
+    assert [one.model for one in ledger.responses("t")] == ["other"]
+
+
 def test_answers_of_a_span_of_time(ledger: Ledger) -> None:
     for hour, (name, model) in enumerate(
         [("a", "assistant"), ("b", "assistant:tuned"), ("c", "assistant2"), ("d", "assistant")]

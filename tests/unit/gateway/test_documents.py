@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import httpx
 import pytest
 from gateway_world import World, gateway_world
+
+from nexus_knowledge.errors import StoreUnavailable
+from nexus_knowledge.objects import ObjectInfo
 
 DOCUMENTS = "/v1/indexes/handbook/documents"
 NAMES = [
@@ -152,6 +155,38 @@ async def test_malformed_uploads_are_400(index: World, content_type: str, body: 
     response = await index.http.post(DOCUMENTS, content=body, headers=headers)
     assert response.status_code == 400
     assert response.json()["error"]["message"]
+
+
+async def test_fields_of_an_upload_are_few(index: World) -> None:
+    fields = {f"field-{number}": "x" for number in range(1000)}
+    response = await send(index, {"a.txt": b"x"}, **fields)
+    assert (response.status_code, response.json()["error"]["code"]) == (400, "invalid_multipart")
+
+
+async def test_files_stored_before_one_that_is_not_are_synced(index: World) -> None:
+    await index.until(lambda: not index.services.syncs.waiting)
+    store = index.services.knowledge.store
+    put = store.put
+
+    def full(key: str, data: BinaryIO, *, size: int | None = None) -> ObjectInfo:
+        if key.endswith("b.txt"):
+            raise StoreUnavailable("the disk is full")
+        return put(key, data, size=size)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "put", full)
+        response = await send(index, {"a.txt": b"x", "b.txt": b"y"})
+    assert response.status_code == 503
+    assert (await index.http.get(DOCUMENTS, params={"path": "a.txt"})).status_code == 200
+    assert index.services.syncs.waiting == 1
+
+
+async def test_index_outside_its_namespace_takes_no_uploads(world: World) -> None:
+    await world.serve_index(source={"prefix": "another/"})
+    response = await send(world, {"a.txt": b"x"})
+    assert response.status_code == 400
+    assert "another/" in response.json()["error"]["message"]
+    assert not (world.bucket / "another").exists()
 
 
 async def test_same_path_is_a_new_version(index: World) -> None:

@@ -304,7 +304,7 @@ async def test_headers_of_the_client_stay_with_us(world: World) -> None:
     response = await world.http.post(CHAT, json=ASK, headers=headers)
     assert response.headers["x-request-id"] == "abc-123"
     seen = world.runtime.seen(CHAT)[0].headers
-    assert seen["x-request-id"] == "abc-123"
+    assert seen["x-request-id"].startswith("abc-123-")
     assert seen["traceparent"] == headers["traceparent"]
     assert not {"authorization", "cookie", "x-evil", "te", "connection"} & seen.keys()
 
@@ -324,6 +324,7 @@ async def test_pages_of_other_origins_are_refused(world: World) -> None:
     for headers in (
         {"origin": "https://evil.example"},
         {"origin": "null"},
+        {"origin": "http://[::1"},
         {"sec-fetch-site": "cross-site"},
         {"host": "rebound.example"},
     ):
@@ -375,6 +376,38 @@ async def test_answers_are_logged_and_feedback_finds_them(world: World) -> None:
     assert unknown.json()["known"] is False
     for bad in ({"response_id": "x"}, {"response_id": "x", "rating": 7}, {"rating": 1}):
         assert (await world.http.post("/v1/feedback", json=bad)).status_code == 400
+
+
+async def test_answers_to_requests_of_one_id_are_told_apart(world: World) -> None:
+    async def as_vllm_does(request: Request, writer: asyncio.StreamWriter) -> None:
+        named = f"chatcmpl-{request.headers['x-request-id']}"
+        await send_json(writer, completion("On Monday.") | {"id": named})
+
+    await world.serve_model()
+    world.runtime.replies[CHAT] = as_vllm_does
+    headers = {"x-request-id": "abc-123"}
+    asked = [await world.http.post(CHAT, json=ASK, headers=headers) for _ in range(3)]
+    await world.services.answers.flush()
+    logged = {one.response_id for one in world.ledger.responses("default")}
+    assert logged == {one.json()["id"] for one in asked}
+    assert len(logged) == 3
+
+
+async def test_an_answer_that_cannot_be_logged_is_the_only_one(world: World) -> None:
+    odd = completion("")
+    odd["choices"][0]["message"]["content"] = [{"type": "text", "text": "On Monday."}]
+
+    async def in_parts(_request: Request, writer: asyncio.StreamWriter) -> None:
+        await send_json(writer, odd)
+
+    await world.serve_model()
+    world.runtime.replies[CHAT] = in_parts
+    assert (await world.http.post(CHAT, json=ASK)).status_code == 200
+    await world.services.answers.flush()
+    world.runtime.replies[CHAT] = answer
+    told = (await world.http.post(CHAT, json=ASK)).json()
+    given = {"response_id": told["id"], "rating": "up"}
+    assert (await world.http.post("/v1/feedback", json=given)).json()["known"] is True
 
 
 async def test_an_answer_is_counted_by_its_first_rating(world: World) -> None:

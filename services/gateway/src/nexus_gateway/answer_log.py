@@ -67,6 +67,9 @@ class AnswerLog:
             except (GatewayError, KnowledgeError) as error:
                 self._metrics.log_dropped.inc()
                 LOG.warning("an answer was not logged: %s", error)
+            except Exception:  # whatever a runtime called an answer, the next ones are logged
+                self._metrics.log_dropped.inc()
+                LOG.exception("an answer was not logged")
             finally:
                 self._queue.task_done()
             # Half the time of one thread at most: under a flood answers matter more than their log.

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from secrets import token_hex
 
 from nexus_gateway.chat import upstream_errors
 from nexus_gateway.chat.answer import Answer, AnswerGivenUp, MalformedAnswer
@@ -71,9 +72,14 @@ async def converse(
 
 
 def _headers(exchange: Exchange, call: Call) -> dict[str, str]:
+    """Return what goes along with a call.
+
+    vLLM makes the answer's id of the request's, and answers are logged and spoken of by theirs: so
+    what a client may choose, and use twice, gets an end of ours.
+    """
     headers = {
         "accept": "text/event-stream" if call.stream else "application/json",
-        "x-request-id": exchange.request_id.decode("latin-1"),
+        "x-request-id": f"{exchange.request_id.decode('latin-1')}-{token_hex(8)}",
     }
     for name in PASSED_ON:
         value = exchange.header(name.encode())

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
+from nexus_api.source import PrefixOutsideNamespace
 from nexus_gateway.chat.citations import document_url
 from nexus_gateway.control.routes import IndexRoute
 from nexus_gateway.errors import BadRequest, NotFound, TooLarge
@@ -67,16 +68,28 @@ async def upload(index: str, request: Request, services: Shared, who: Editor) ->
             raise BadRequest("the upload holds no file in the field `files`", param="files")
         prefix = parts.fields.get("prefix", "")
         placed = [(_listed_at(route, document_path(prefix, f.name)), f) for f in parts.files]
-        documents = [await _store(services, route, *where, file) for where, file in placed]
+        documents = await _store_all(services, route, placed)
     finally:
         parts.close()
-    services.syncs.ask(route.tenant, route.name)
     return {"documents": [_brief(index, document) for document in documents]}
 
 
 def _listed_at(route: IndexRoute, path: str) -> tuple[str, str]:
-    """Return path and key."""
-    return path, object_key(route.resource.key_prefix(), path)
+    """Return path and key.  Raises BadRequest."""
+    try:
+        return path, object_key(route.resource.key_prefix(), path)
+    except PrefixOutsideNamespace as error:
+        raise BadRequest(f"index {route.name!r}: {error}", param="index") from None
+
+
+async def _store_all(
+    services: Shared, route: IndexRoute, placed: list[tuple[tuple[str, str], UploadedFile]]
+) -> list[Document]:
+    """Store files one by one, and have them synced, also those before one that fails."""
+    try:
+        return [await _store(services, route, *where, file) for where, file in placed]
+    finally:
+        services.syncs.ask(route.tenant, route.name)
 
 
 async def _store(
@@ -176,9 +189,9 @@ async def _document(services: Shared, route: IndexRoute, document_id: str) -> Do
 async def _delete(services: Shared, route: IndexRoute, document_id: str) -> Json:
     store, ledger = services.knowledge.store, services.knowledge.ledger
     tenant, name = route.tenant, route.name
+    document = await _document(services, route, document_id)
 
     def work() -> Document:
-        document = ledger.document(tenant, name, document_id)
         etag = modified = None
         with suppress(ObjectNotFound):
             info = store.stat(document.key)
@@ -188,9 +201,10 @@ async def _delete(services: Shared, route: IndexRoute, document_id: str) -> Json
         ledger.object_deleted(tenant, name, document_id)
         return deleted
 
-    document = await services.knowledge.run(work)
-    services.syncs.ask(tenant, name)
-    return _brief(name, document)
+    try:
+        return _brief(name, await services.knowledge.run(work))
+    finally:
+        services.syncs.ask(tenant, name)  # it ends what was cut short
 
 
 def _brief(index: str, document: Document) -> Json:

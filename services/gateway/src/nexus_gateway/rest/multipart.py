@@ -15,6 +15,7 @@ from python_multipart.multipart import MultipartParser, parse_options_header
 from nexus_gateway.errors import BadRequest, TooLarge
 
 MOST_FILES = 1000
+MOST_FIELDS = 100
 LONGEST_FIELD = 4096
 LONGEST_HEADER = 16 * 1024
 
@@ -140,6 +141,10 @@ class Upload:
         if self._part is not None:
             self._part.seek(0)
         elif self._field:
+            if len(self.fields) >= MOST_FIELDS:
+                raise BadRequest(
+                    f"at most {MOST_FIELDS} fields go with an upload", code="invalid_multipart"
+                )
             self.fields[self._field] = _text(self._text, f"the field {self._field!r}")
 
     def _on_end(self) -> None:

@@ -1,5 +1,6 @@
 """Answers that were given, and what people said about them."""
 
+import logging
 from collections.abc import Sequence
 from datetime import datetime
 
@@ -11,6 +12,7 @@ from nexus_knowledge.ledger.failures import transaction
 from nexus_knowledge.ledger.tables import FeedbackRow, ResponseRow
 from nexus_knowledge.ledger.types import Feedback, RatedResponse, Response, Reviewed
 
+_log = logging.getLogger(__name__)
 _AT_ONCE = 500  # response ids that one query names
 
 
@@ -19,8 +21,12 @@ class Answers(Database):
 
     @transaction
     def log_response(self, response: Response) -> None:
-        """Store an answer; the same response id again replaces it."""
+        """Store an answer; the same response id again replaces it, but never another tenant's."""
         with self._write() as session:
+            held = session.get(ResponseRow, response.response_id)
+            if held is not None and held.tenant != response.tenant:
+                _log.warning("an answer was not logged: its id is that of another tenant's")
+                return
             session.merge(
                 ResponseRow(
                     response_id=response.response_id,

@@ -113,7 +113,7 @@ class DocumentRow(Table):
     __tablename__ = "documents"
     __table_args__ = (Index("documents_by_path", "index_id", "path", unique=True),)
 
-    document_id: Mapped[str] = mapped_column(String(32), primary_key=True)
+    document_id: Mapped[str] = mapped_column(Text(32), primary_key=True)
     index_id: Mapped[int] = mapped_column(_belongs_to("indexes.id"))
     path: Mapped[str] = mapped_column(Path)
     key: Mapped[str]
@@ -174,7 +174,7 @@ class GarbageRow(Table):
     id: Mapped[int] = mapped_column(primary_key=True)
     index_id: Mapped[int] = mapped_column(_belongs_to("indexes.id"))
     collection: Mapped[str]
-    document_id: Mapped[str | None] = mapped_column(String(32))
+    document_id: Mapped[str | None] = mapped_column(Text(32))
     generation: Mapped[int | None]
 
 
