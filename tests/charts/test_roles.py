@@ -71,6 +71,13 @@ def test_the_sensor_may_touch_jobs_only_and_only_where_alerts_are_taken(
     assert listening["nexus-events"] == ["everywhere: get patch finetunejobs.llmops.nexus"]
 
 
+def test_without_listeners_the_operator_may_remove_those_of_before(helm: Helm) -> None:
+    silent = rights(helm.template(PLATFORM, {"events": {"source": "none"}}))
+    assert [line for line in silent["nexus-operator"] if "sensors" in line] == [
+        f"in {NAMESPACE}: get delete sensors.argoproj.io"
+    ]
+
+
 def test_the_monitor_may_annotate_what_it_asks_of(granted: dict[str, list[str]]) -> None:
     assert granted["nexus-monitor"] == [
         "everywhere: list finetunejobs.llmops.nexus",

@@ -65,11 +65,14 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
-{{- if ne .Values.events.source "none" }}
 - apiGroups: [argoproj.io]
   resources: [eventsources, sensors]
+  {{- if ne .Values.events.source "none" }}
   verbs: [get, list, watch, create, patch, delete]
-{{- end }}
+  {{- else }}
+  # those that it made before: an EventBus stays while somebody listens
+  verbs: [get, delete]
+  {{- end }}
 - apiGroups: [coordination.k8s.io]
   resources: [leases]
   verbs: [create]

@@ -4,8 +4,9 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from golden_files import assert_golden
@@ -80,6 +81,32 @@ def test_the_listener_is_there_while_a_job_asks_for_alerts(world: World) -> None
     world.delete(key)
     world.run(reconcile_platform(world.cluster, world.settings))
     assert world.all("Sensor", "argoproj.io/v1alpha1") == []
+
+
+@pytest.mark.parametrize("source", ["webhook", "none"])
+def test_a_listener_goes_when_the_platform_takes_no_alerts_any_more(
+    world: World, source: Literal["webhook", "none"]
+) -> None:
+    """Its bus could else not go, and nobody guarded its door."""
+    world.create(fine_tune_job(triggers={"alerts": [{"matchers": dict(LOW)}]}))
+    world.run(reconcile_platform(world.cluster, world.settings))
+    alien = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Sensor"}
+    world.create({**alien, "metadata": {"name": "nexus-bucket", "namespace": "nexus-system"}})
+    world.settings = replace(world.settings, events=Events(source=source))
+    world.run(reconcile_platform(world.cluster, world.settings))
+    assert world.all("EventSource", "argoproj.io/v1alpha1") == []
+    [left] = world.all("Sensor", "argoproj.io/v1alpha1")
+    assert left["metadata"]["name"] == "nexus-bucket"
+    assert world.run(reconcile_platform(world.cluster, world.settings)) == (None, 0)
+
+
+@pytest.mark.parametrize("lacking", ["rights", "kinds"])
+def test_a_platform_without_listeners_needs_no_argo_events(world: World, lacking: str) -> None:
+    kinds = {"EventSource", "Sensor"}
+    world.cluster.forbidden = {f"get {kind}" for kind in kinds} if lacking == "rights" else set()
+    world.cluster.missing = kinds if lacking == "kinds" else set()
+    world.settings = replace(world.settings, events=Events())
+    assert world.run(reconcile_platform(world.cluster, world.settings)) == (None, 0)
 
 
 def test_without_argo_events_nothing_is_done() -> None:

@@ -302,6 +302,15 @@ def test_platform_that_does_not_listen_says_so(world: World) -> None:
     assert look(world) is None
 
 
+def test_listener_goes_when_the_platform_does_not_listen_any_more(world: World) -> None:
+    synced(world)
+    look(world)
+    assert listener(world, SENSOR) is not None
+    world.settings = replace(LISTENING, events=Events(source="none"))
+    assert look(world) is None
+    assert (listener(world, SENSOR), listener(world, EVENT_SOURCE)) == (None, None)
+
+
 def test_laptop_has_no_such_condition(world: World) -> None:
     world.settings = Settings()
     assert world.condition(synced(world), "Notified") == {}

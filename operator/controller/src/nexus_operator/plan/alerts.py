@@ -18,9 +18,10 @@ which Linux takes 128 KiB, and each template stands in it twice, escaped and in 
 
 def plan_alerts(jobs: Iterable[FineTuneJob], settings: Settings, seen: Seen) -> Plan:
     """Decide on EventSource and Sensor.  Pure: same inputs, same plan; there is no status."""
-    if not settings.events.alerts or seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
-        return Plan(status={}, requeue_after=LOOK_FOR_KINDS if seen.missing else None)
-    told = alerted(jobs)
+    off = not settings.events.alerts
+    if seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
+        return Plan(status={}, requeue_after=None if off else LOOK_FOR_KINDS)
+    told = () if off else alerted(jobs)
     if not told:
         return Plan(status={}, delete=doomed(one for one in seen.children if _ours(one)))
     wanted = (alert_source(settings), alert_sensor(settings, told))

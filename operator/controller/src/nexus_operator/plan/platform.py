@@ -26,12 +26,13 @@ of which Linux takes 128 KiB, and each prefix stands in it four times, escaped i
 def plan_platform(indexes: Iterable[RagIndex], settings: Settings, seen: Seen) -> Plan:
     """Decide on EventSource and Sensor.  Pure: same inputs, same plan; there is no status.
 
-    Without an index there is no listener; without Argo Events nothing is done, and each index says
-    so in its condition Notified.
+    Without an index there is no listener, nor where the platform has left off listening; without
+    Argo Events nothing is done, and each index says so in its condition Notified.
     """
-    if settings.events.source == "none" or seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
-        return Plan(status={}, requeue_after=LOOK_FOR_KINDS if seen.missing else None)
-    told = [one for one in indexes if listens(one)]
+    off = settings.events.source == "none"
+    if seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
+        return Plan(status={}, requeue_after=None if off else LOOK_FOR_KINDS)
+    told = [] if off else [one for one in indexes if listens(one)]
     if not told:
         return Plan(status={}, delete=doomed(one for one in seen.children if _ours(one)))
     wanted = (event_source(settings), sensor(settings, elsewhere(told)))

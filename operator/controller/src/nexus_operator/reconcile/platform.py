@@ -1,6 +1,6 @@
 """The reconcile of what all indexes and jobs share; there is no resource, and no status, for it."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
 from typing import TypeVar
@@ -8,8 +8,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from nexus_api.finetunejob import FineTuneJob
-from nexus_api.meta import API_VERSION, Manifest, Resource
+from nexus_api.meta import API_VERSION, Resource
 from nexus_api.ragindex import RagIndex
+from nexus_operator.cluster.errors import Forbidden
 from nexus_operator.cluster.protocol import Cluster
 from nexus_operator.plan.alerts import plan_alerts
 from nexus_operator.plan.model import Plan, Seen
@@ -25,27 +26,41 @@ R = TypeVar("R", bound=Resource)
 async def reconcile_platform(cluster: Cluster, settings: Settings) -> tuple[timedelta | None, int]:
     """Bring the listeners on the bucket and on alerts in line with the indexes and the jobs.
 
-    Returns when to look again, and the number of writes.  Raises ClusterErrors.
+    One that the platform no longer has goes: its bus could else not go.  Returns when to look
+    again, and the number of writes.  Raises ClusterErrors.
     """
-    waits: list[timedelta] = []
+    bucket, alerts = settings.events.source != "none", settings.events.alerts
+    plans: list[tuple[Plan, Seen]] = []
+    if (seen := await _seen(cluster, settings, observe_platform, wanted=bucket)) is not None:
+        indexes = await _all(cluster, settings, "RagIndex", RagIndex, wanted=bucket)
+        plans.append((plan_platform(indexes, settings, seen), seen))
+    if (seen := await _seen(cluster, settings, observe_alerts, wanted=alerts)) is not None:
+        jobs = await _all(cluster, settings, "FineTuneJob", FineTuneJob, wanted=alerts)
+        plans.append((plan_alerts(jobs, settings, seen), seen))
     writes = 0
-    if settings.events.source != "none":
-        witness = Witness(cluster)
-        seen = await observe_platform(witness, settings)
-        seen = replace(seen, missing=witness.missing)
-        indexes = await _all(cluster, settings, "RagIndex", RagIndex.model_validate)
-        plan = plan_platform(indexes, settings, seen)
+    for plan, seen in plans:
         writes += await _carry_out(cluster, plan, seen)
-        waits += [plan.requeue_after] if plan.requeue_after else []
-    if settings.events.alerts:
-        witness = Witness(cluster)
-        seen = await observe_alerts(witness, settings)
-        seen = replace(seen, missing=witness.missing)
-        jobs = await _all(cluster, settings, "FineTuneJob", FineTuneJob.model_validate)
-        plan = plan_alerts(jobs, settings, seen)
-        writes += await _carry_out(cluster, plan, seen)
-        waits += [plan.requeue_after] if plan.requeue_after else []
-    return min(waits, default=None), writes
+    return min((one.requeue_after for one, _ in plans if one.requeue_after), default=None), writes
+
+
+async def _seen(
+    cluster: Cluster,
+    settings: Settings,
+    observe: Callable[[Cluster, Settings], Awaitable[Seen]],
+    *,
+    wanted: bool,
+) -> Seen | None:
+    """Return a listener as it is, None for one that is not `wanted` and may not be looked at."""
+    if not wanted and not settings.on_kubernetes:
+        return None
+    witness = Witness(cluster)
+    try:
+        seen = await observe(witness, settings)
+    except Forbidden:
+        if wanted:
+            raise
+        return None
+    return replace(seen, missing=witness.missing)
 
 
 async def _carry_out(cluster: Cluster, plan: Plan, seen: Seen) -> int:
@@ -61,14 +76,17 @@ async def _carry_out(cluster: Cluster, plan: Plan, seen: Seen) -> int:
 
 
 async def _all(
-    cluster: Cluster, settings: Settings, kind: str, parse: Callable[[Manifest], R]
+    cluster: Cluster, settings: Settings, kind: str, shape: type[R], *, wanted: bool
 ) -> list[R]:
-    """Return all resources of a kind but those that this release cannot read: they say so."""
+    """Return all resources of a kind but those that this release cannot read: they say so.
+
+    None of them where they are not `wanted`.
+    """
     found: list[R] = []
-    for namespace in settings.watch_namespaces or (None,):
+    for namespace in (settings.watch_namespaces or (None,)) if wanted else ():
         for one in await cluster.list(API_VERSION, kind, namespace=namespace):
             try:
-                found.append(parse({**one, "apiVersion": API_VERSION, "kind": kind}))
+                found.append(shape.model_validate({**one, "apiVersion": API_VERSION, "kind": kind}))
             except ValidationError:
                 continue
     return found
