@@ -40,13 +40,14 @@ class Job:
         evaluation: Any = None,
         production: str = "",
         base: str = "pkg://tiny",
+        uid: str = "u",
         **data: Any,
     ) -> int:
         spec = {"baseModel": {"uri": base}, "data": {**FILES, **data}}
         spec["evaluation"] = evaluation or {}
         return run(
             [
-                "finetune-select", "--namespace=team", "--job=support", "--uid=u",
+                "finetune-select", "--namespace=team", "--job=support", f"--uid={uid}",
                 f"--run={run_name}", f"--settings={json.dumps(spec)}",
                 f"--as-of={as_of.isoformat()}", f"--production={production}",
                 f"--selection-out={self.root / 'out.json'}",
@@ -175,6 +176,47 @@ def test_what_was_good_comes_back_but_not_what_was_deleted(job: Job) -> None:
     assert {row["origin"]["key"] for row in older} == {"team/support/kept/a.jsonl"}
     assert job.select("r3", as_of=NOW + timedelta(days=2), files=later, olderPercent=20) == 0
     assert job.store("r3").json("select/selection.json")["train"]["older"] == 90 * 20 // 80
+
+
+def documents(job: Job, run_name: str, part: str) -> set[str]:
+    return {row["document"] for row in job.store(run_name).lines(f"select/{part}.jsonl")}
+
+
+@pytest.mark.parametrize("change", ["appended", "prompted", "renamed", "rejected since"])
+def test_what_production_has_learnt_never_judges_its_successor(job: Job, change: str) -> None:
+    first = rows(0, 60)
+    job.put("team/support/a.jsonl", *first)
+    assert job.select("r1") == 0
+    job.store("r1").put_json("gate/decision.json", {"verdict": "Promote"})
+    learnt = documents(job, "r1", "train")
+    later = NOW + timedelta(days=30)
+    production = ""
+    if change == "appended":
+        job.put("team/support/a.jsonl", *rows(0, 120))
+    elif change == "prompted":
+        production = json.dumps({"base": "pkg://tiny", "prompt": "Be brief."})
+    elif change == "renamed":
+        moved = [{**row, "document": f"new/{row['document']}"} for row in first]
+        job.put("team/support/a.jsonl", *moved, *rows(60, 120))
+        learnt = {f"new/{one}" for one in learnt}
+    else:  # the objects of r1 have gone
+        for day in range(1, 8):
+            assert job.select(f"x{day}", as_of=NOW + timedelta(days=day)) == 0
+            job.store(f"x{day}").put_json("gate/decision.json", {"verdict": "Reject"})
+        assert job.store("r1").names() == []
+    assert job.select("r2", as_of=later, production=production, validationPercent=30) == 0
+    heldout = documents(job, "r2", "heldout")
+    assert heldout
+    assert heldout.isdisjoint(learnt)
+
+
+def test_a_former_job_of_the_name_has_taught_this_one_nothing(job: Job) -> None:
+    job.put("team/support/a.jsonl", *rows(0, 60))
+    assert job.select("r1", uid="former") == 0
+    job.store("r1").put_json("gate/decision.json", {"verdict": "Promote"})
+    assert job.select("r2", as_of=NOW + timedelta(days=1), validationPercent=30) == 0
+    assert job.store("r2").json("select/selection.json")["olderRuns"] == []
+    assert len(documents(job, "r2", "heldout")) == 18
 
 
 def test_curated_files_under_the_same_prefix_are_curated_only(job: Job) -> None:

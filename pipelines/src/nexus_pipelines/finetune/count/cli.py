@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> None:
     as_of, asking = moment(args.as_of), Asking.of(production_unit(args))
     last = baseline(run_store(args, environment), args.uid)
     named = named_golden(key, spec, environment)
-    gathered = gather(key, spec.data, None, environment, as_of, asking)
+    gathered = gather(key, args.uid, spec.data, None, environment, as_of, asking)
     found = newly_found(
         gathered.examples, named.items if named else None, plan_of(spec, as_of), last.seen
     )

@@ -21,6 +21,7 @@ from nexus_pipelines.finetune.arguments import (
 )
 from nexus_pipelines.finetune.bounds import Stores, check_bounds
 from nexus_pipelines.finetune.judge.demand import demanded_judge
+from nexus_pipelines.finetune.learnt import write_learnt
 from nexus_pipelines.finetune.seen import write_seen
 from nexus_pipelines.finetune.select.core import Plan, choose
 from nexus_pipelines.finetune.select.examples import to_row, utc_text
@@ -78,8 +79,9 @@ def select(
     uri = spec.evaluation.golden_set or ""
     named = named_golden(key, spec, environment)
     plan = plan_of(spec, as_of)
-    gathered = gather(key, spec.data, store, environment, as_of, asking)
-    selection = choose(gathered.examples, named.items if named else None, plan)
+    gathered = gather(key, uid, spec.data, store, environment, as_of, asking)
+    items = named.items if named else None
+    selection = choose(gathered.examples, items, plan, gathered.learnt)
     golden = named or GoldenSet(selection.golden, f"{key.tenant}/{key.name} held out", plan.as_of)
     demanded_judge(spec, golden.items)  # what cannot be measured need not be trained
     train = store.put_lines("select/train.jsonl", map(to_row, selection.train))
@@ -87,6 +89,7 @@ def select(
     store.put_text("select/golden.jsonl", write(golden).decode())
     store.put_lines("select/objects.jsonl", gathered.reading.objects)
     write_seen(store, selection.seen)
+    write_learnt(store, gathered.learnt)
     document = selection_document(selection, gathered, golden, plan, uid=uid, golden_uri=uri)
     digests = {"train": train.digest, "heldout": heldout.digest, "golden": golden.digest}
     digest = inputs_digest(**digests)

@@ -17,6 +17,7 @@ from nexus_pipelines.finetune.select.examples import (
     Malformed,
     Rejected,
     Source,
+    marks,
     rewritten,
     texts,
     to_row,
@@ -67,11 +68,15 @@ class _Tally:
 
 
 def choose(
-    candidates: Iterable[Example], golden: Sequence[GoldenItem] | None, plan: Plan
+    candidates: Iterable[Example],
+    golden: Sequence[GoldenItem] | None,
+    plan: Plan,
+    learnt: Collection[str] = (),
 ) -> Selection:
     """Choose from all examples that were read.
 
-    `golden` is the golden set of the spec; with None the held-out examples become it.
+    `golden` is the golden set of the spec; with None the held-out examples become it.  `learnt`
+    are marks of what better models have learnt, beside the older examples.
     """
     tally = _Tally()
     given = list(candidates)
@@ -79,8 +84,8 @@ def choose(
     cleaned = [clean(one) for one in _kept(given, _absurd, tally)]
     judged = [one for one in cleaned if one.source is not Source.OLDER]
     mixed = _mixed(_usable(cleaned, golden, plan, tally), plan, tally)
-    learnt = {one.group for one in cleaned if one.source is Source.OLDER}
-    train, heldout = split(mixed, plan.validation_percent, learnt)
+    known = {one.group for one in cleaned if one.source is Source.OLDER or _any(learnt, one)}
+    train, heldout = split(mixed, plan.validation_percent, known)
     if golden is None:
         golden = golden_items(heldout)
         train = _without_leaks(train, golden, tally)
@@ -171,6 +176,10 @@ def split(
         [one for one in examples if one.group not in chosen],
         [one for one in examples if one.group in chosen],
     )
+
+
+def _any(learnt: Collection[str], example: Example) -> bool:
+    return any(mark in learnt for mark in marks(example))
 
 
 def _place(document: str) -> tuple[float, str]:

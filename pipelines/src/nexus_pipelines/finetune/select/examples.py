@@ -150,6 +150,16 @@ def from_row(row: Mapping[str, Any]) -> Example:
     )
 
 
+def marks(example: Example) -> tuple[str, str]:
+    """Name what is learnt with an example, as hashes: its group, and what it says."""
+    return group_mark(example.group), example.said
+
+
+def group_mark(group: str) -> str:
+    """Name a group (`Example.group`) by a hash."""
+    return hashlib.sha256(group.encode("utf-8", "surrogatepass")).hexdigest()[:20]
+
+
 def asked_with(
     question: str, passages: tuple[Passage, ...], answer: str, asking: Asking
 ) -> tuple[Message, ...]:

@@ -6,10 +6,19 @@ its etag, the answer by its id.  Whatever was deleted or edited stays away.
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import NamedTuple
 
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.objects import ObjectStore
-from nexus_pipelines.finetune.select.examples import Example, Origin, Source, asked_with, from_row
+from nexus_pipelines.finetune.select.examples import (
+    Example,
+    Origin,
+    Source,
+    asked_with,
+    from_row,
+    group_mark,
+    marks,
+)
 from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.finetune.store import FineTuneStore, RunObjectMissing
 
@@ -17,37 +26,54 @@ RUNS = 5  # the newest ones are looked at
 _GOOD = frozenset({"Promote", "AskPerson"})
 
 
-def earlier_runs(store: FineTuneStore, as_of: str) -> list[str]:
-    """Name the newest runs of the job that made a better model, for an earlier time than this.
+class Earlier(NamedTuple):
+    """Runs of the job for an earlier time than this one, oldest first.
 
-    What a run learnt from whose data or model failed its gates is not known to be good.
+    `good`: the newest of those that made a better model.  What a run learnt from whose data or
+    model failed its gates is not known to be good.
     """
-    known = []
+
+    runs: list[str]
+    good: list[str]
+
+
+def earlier_runs(store: FineTuneStore, uid: str, as_of: str) -> Earlier:
+    """Name the earlier runs of the job `uid`; a former job of the name is another."""
+    known, good = [], set()
     for run in store.runs():
         if run == store.run:
             continue
         sibling = store.sibling(run)
-        decision = sibling.find_json("gate/decision.json")
         made = sibling.find_json("select/selection.json")
-        passed = isinstance(decision, dict) and decision.get("verdict") in _GOOD
-        if passed and isinstance(made, dict) and str(made.get("asOf", "~")) < as_of:
+        if not isinstance(made, dict) or made.get("uid", uid) != uid:
+            continue
+        if str(made.get("asOf", "~")) < as_of:
             known.append((str(made["asOf"]), run))
-    return [run for _, run in sorted(known)[-RUNS:]]
+            decision = sibling.find_json("gate/decision.json")
+            if isinstance(decision, dict) and decision.get("verdict") in _GOOD:
+                good.add(run)
+    runs = [run for _, run in sorted(known)]
+    return Earlier(runs, [run for run in runs if run in good][-RUNS:])
 
 
 def examples(
-    store: FineTuneStore, runs: list[str], origins: "Origins", asking: Asking
+    store: FineTuneStore, runs: list[str], origins: "Origins", asking: Asking, learnt: set[str]
 ) -> Iterator[Example]:
-    """Yield what those runs learnt from, each conversation once, of the newest run."""
+    """Yield what those runs learnt from, each conversation once, of the newest run.
+
+    The marks of all that they learnt from are added to `learnt`, also of what is gone since.
+    """
     seen: set[str] = set()
     for run in reversed(runs):
         try:
             rows = list(store.sibling(run).lines("select/train.jsonl"))
         except RunObjectMissing:
             continue  # the run is being cleaned up
-        learnt = [one for row in rows if (one := _readable(row, asking)) is not None]
-        origins.look_up(learnt)
-        for one in learnt:
+        read = [one for row in rows if (one := _readable(row, asking)) is not None]
+        learnt.update(group_mark(str(row.get("document") or row.get("id"))) for row in rows)
+        learnt.update(mark for one in read for mark in marks(one))
+        origins.look_up(read)
+        for one in read:
             if one.id not in seen and origins.has(one):
                 seen.add(one.id)
                 yield replace(one, source=Source.OLDER)

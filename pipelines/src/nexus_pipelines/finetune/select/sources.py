@@ -11,6 +11,7 @@ from nexus_knowledge.ledger import Ledger
 from nexus_knowledge.objects import ObjectInfo, ObjectStore
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.finetune.arguments import JobKey
+from nexus_pipelines.finetune.learnt import learnt_before
 from nexus_pipelines.finetune.select import feedback, files, older
 from nexus_pipelines.finetune.select.examples import Example, Source, utc_text
 from nexus_pipelines.finetune.select.prompts import Asking
@@ -29,17 +30,19 @@ class Gathered:
     malformed: Counter[str] = field(default_factory=Counter)  # by reason
     reading: files.Reading = field(default_factory=files.Reading)
     older_runs: list[str] = field(default_factory=list)
+    learnt: set[str] = field(default_factory=set)  # marks of what better models have learnt
 
 
 def gather(
     key: JobKey,
+    uid: str,
     data: TrainingData,
     store: FineTuneStore | None,
     environment: Environment,
     as_of: datetime,
     asking: Asking,
 ) -> Gathered:
-    """Read files, curated sets, feedback and, with `store`, what earlier runs learnt from.
+    """Read files, curated sets, feedback and, with `store`, what runs of `uid` learnt from.
 
     Raises:
         StepError: a source cannot be used as the spec says.
@@ -51,14 +54,16 @@ def gather(
         if data.feedback is not None:
             _read_feedback(key, data.feedback, ledger.open(), as_of, found)
         if store is not None:
-            found.older_runs = older.earlier_runs(store, utc_text(as_of))
+            before = older.earlier_runs(store, uid, utc_text(as_of))
+            found.older_runs, found.learnt = before.good, learnt_before(store, before.runs)
             origins = older.Origins(
                 buckets,
                 lambda ids: (
                     ledger.open().known_responses(key.tenant, ids) if data.feedback else set()
                 ),
             )
-            _take(older.examples(store, found.older_runs, origins, asking), Source.OLDER, found)
+            came = older.examples(store, before.good, origins, asking, found.learnt)
+            _take(came, Source.OLDER, found)
     found.malformed += found.reading.malformed
     return found
 

@@ -88,7 +88,8 @@ def judge(checked: Checked, limits: DataGates, length: Length) -> list[Gate]:
         _distinct(checked.train),
         _at_least("goldenItems", len(checked.golden), 1,
                   "{} golden items; without any nothing can be evaluated. Name "
-                  "evaluation.goldenSet, or give examples of more than one document"),
+                  "evaluation.goldenSet, or give examples of more than one document, one of "
+                  "them new: what a better model has learnt tests no other"),
         _duplicates(checked, limits),
         _dropped(checked, limits, too_long),
         _at_most("length", _percent(too_long, len(examples)), limits.max_dropped_percent,
