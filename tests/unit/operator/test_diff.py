@@ -50,6 +50,34 @@ def test_what_the_server_adds_is_no_difference() -> None:
     assert not needs_apply(WANTED, seen())
 
 
+@pytest.mark.parametrize(
+    ("field", "wanted", "stored"),
+    [
+        ("averageValue", "1000", "1k"),
+        ("sizeLimit", "8192Mi", "8Gi"),
+        ("sizeLimit", "8589934592.0", "8589934592"),
+        ("limits", {"memory": "1024Ti"}, {"memory": "1Pi"}),
+        ("requests", {"storage": "1000P"}, {"storage": "1E"}),
+        ("requests", {"cpu": "1e3"}, {"cpu": "1000"}),
+    ],
+)
+def test_a_quantity_in_other_words_is_no_difference(field: str, wanted: Any, stored: Any) -> None:
+    """The API server stores quantities in their canonical form."""
+    assert holds({field: wanted}, {field: stored})
+
+
+def test_an_empty_value_of_a_variable_may_be_dropped() -> None:
+    """The server does so; a chart that offers no folders gives pods one."""
+    assert holds({"env": [{"name": "A", "value": ""}]}, {"env": [{"name": "A"}]})
+    assert not holds({"env": [{"name": "A", "value": ""}]}, {"env": []})
+    assert not holds({"env": [{"name": "A", "value": ""}]}, {"env": [{"name": "A", "value": "b"}]})
+
+
+@pytest.mark.parametrize("stored", ["9Gi", None, "much"])
+def test_another_quantity_is_a_difference(stored: str | None) -> None:
+    assert not holds({"sizeLimit": "8Gi"}, {"sizeLimit": stored})
+
+
 def test_what_is_not_there_is_applied() -> None:
     assert needs_apply(WANTED, None)
 

@@ -1,5 +1,6 @@
 """What has to be written at all: an object or a status that is as wanted costs no write."""
 
+import re
 from collections.abc import Mapping, Sequence
 from decimal import Decimal, InvalidOperation
 from typing import Any
@@ -22,19 +23,18 @@ _ITEM_KEYS: Mapping[str, tuple[str, ...]] = {
 _WHOLE_MAPS = frozenset({"selector", "matchLabels", "nodeSelector"})
 """Maps that stand or fall as a whole: one more label selects other pods."""
 
-_QUANTITIES = frozenset({"requests", "limits"})
+_AMOUNTS = frozenset({"requests", "limits"})
+"""Maps of quantities."""
+
+_QUANTITIES = frozenset({"averageValue", "sizeLimit"})
+"""Quantities elsewhere: the API server stores all of them in a form of its own."""
+
+_QUANTITY = re.compile(r"([+-]?[0-9.]+(?:[eE][+-]?[0-9]+)?)([numkMGTPE]|[KMGTPE]i)?", re.ASCII)
 
 _UNITS = {
-    "": Decimal(1),
-    "m": Decimal("0.001"),
-    "k": Decimal(10**3),
-    "M": Decimal(10**6),
-    "G": Decimal(10**9),
-    "T": Decimal(10**12),
-    "Ki": Decimal(2**10),
-    "Mi": Decimal(2**20),
-    "Gi": Decimal(2**30),
-    "Ti": Decimal(2**40),
+    **{unit: Decimal(10) ** (3 * at) for at, unit in enumerate("num", -3)},
+    **{unit: Decimal(10) ** (3 * at) for at, unit in enumerate(["", *"kMGTPE"])},
+    **{f"{unit}i": Decimal(2) ** (10 * at) for at, unit in enumerate("KMGTPE", 1)},
 }
 
 
@@ -58,7 +58,9 @@ def needs_apply(wanted: Manifest, seen: Manifest | None) -> bool:
 
 def holds(wanted: Any, seen: Any, field: str = "") -> bool:
     """Tell whether `seen` has everything that `wanted` says; `field` is where both stand."""
-    if wanted in ({}, []) and seen is None:
+    if field in _QUANTITIES:
+        return _amount(wanted) == _amount(seen)
+    if wanted in ({}, [], "") and seen is None:
         return True  # the server may drop what is empty
     if isinstance(wanted, Mapping):
         return isinstance(seen, Mapping) and _holds_fields(wanted, seen, field)
@@ -70,7 +72,7 @@ def holds(wanted: Any, seen: Any, field: str = "") -> bool:
 def _holds_fields(wanted: Mapping[str, Any], seen: Mapping[str, Any], field: str) -> bool:
     if field in _WHOLE_MAPS and wanted.keys() != seen.keys():
         return False
-    if field in _QUANTITIES:
+    if field in _AMOUNTS:
         return all(_amount(value) == _amount(seen.get(key)) for key, value in wanted.items())
     return all(holds(value, seen.get(key), key) for key, value in wanted.items())
 
@@ -91,11 +93,10 @@ def _amount(text: object) -> Decimal | str | None:
     """Return the number that a Kubernetes quantity stands for; `500m` is `0.5`."""
     if text is None:
         return None
-    digits = str(text).rstrip("mkMGTi")
-    unit = str(text)[len(digits) :]
+    match = _QUANTITY.fullmatch(str(text))
     try:
-        return Decimal(digits) * _UNITS[unit]
-    except (InvalidOperation, KeyError):
+        return Decimal(match[1]) * _UNITS[match[2] or ""] if match else str(text)
+    except InvalidOperation:
         return str(text)
 
 
