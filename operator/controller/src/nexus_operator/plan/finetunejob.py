@@ -79,7 +79,7 @@ def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: date
     lost = recovery(job, view.moves, now, found=bool(champion))
     if hindered is None and lost is not None:
         hindered = HINDRANCE
-    counts = counting(job, view.counts)
+    counts = counting(job, view.counts, now)
     hold = None if hindered else alert_hold(job, newest_run(job, view.runs, now), seen, now)
     newest, due = _newest(job, view, hindered, counts, now, held_until=hold.until if hold else None)
     noticed = None if hindered else notice(job, seen)

@@ -14,6 +14,7 @@ from nexus_api.duration import parse_duration
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.tuning_status import NewData
 from nexus_api.tuning_triggers import NewDataTrigger
+from nexus_operator.clock import own, past
 from nexus_operator.plan.tuning_schedule import LOOK_AGAIN
 from nexus_operator.status.conditions import Finding
 from nexus_operator.status.failure import Failure
@@ -46,7 +47,7 @@ class Counting:
         return self.last.number + 1 if self.last else 1
 
 
-def counting(job: FineTuneJob, counts: Sequence[TuningRun]) -> Counting | None:
+def counting(job: FineTuneJob, counts: Sequence[TuningRun], now: datetime) -> Counting | None:
     """Return where the counts stand, None for a job that asks for none.
 
     counts: those of this very job.
@@ -57,7 +58,7 @@ def counting(job: FineTuneJob, counts: Sequence[TuningRun]) -> Counting | None:
     last, failure = job.status.new_data, None
     for run in sorted(counts, key=_number):
         if not run.running and (last is None or _number(run) >= last.number):
-            last, failure = _outcome(run)
+            last, failure = _outcome(run, last, now)
     running = any(run.running for run in counts)
     return Counting(trigger=trigger, last=last, failure=failure, running=running)
 
@@ -84,9 +85,7 @@ def next_count(
         return None
     if counts.last is None or (counts.last.after or "") != newest:
         return now
-    # A clock that was wrong must not stop counts for ever.
-    ended = min(counts.last.checked_at, now)
-    return ended + parse_duration(counts.trigger.check_interval)
+    return past(counts.last.checked_at, now) + parse_duration(counts.trigger.check_interval)
 
 
 def counts_look(
@@ -134,13 +133,18 @@ def _number(run: TuningRun) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0  # noqa: PLR2004 - what fits an int32 field
 
 
-def _outcome(run: TuningRun) -> tuple[NewData, Failure | None]:
+def _outcome(
+    run: TuningRun, known: NewData | None, now: datetime
+) -> tuple[NewData, Failure | None]:
+    """Return what a count found, and why it failed; `known`: the last one that the status tells."""
+    number = max(_number(run), 1)
+    before = known.checked_at if known is not None and known.number == number else None
     report = run.reports.get(_REPORT, {})
     examples, digest = report.get("examples"), report.get("digest")
     told = NewData(
-        number=max(_number(run), 1),
+        number=number,
         after=run.parameters.get("after") or None,
-        checked_at=run.finished or run.created,
+        checked_at=own(run.finished or run.created, before, now),
     )
     if run.failure is not None:
         return told, run.failure

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import LINEAGE
+from nexus_operator.clock import past
 from nexus_operator.plan.tuning_requests import Wish, answered, asked
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.tuning_runs import TuningRun
@@ -68,7 +69,7 @@ def recovery(
         return Recovery()
     if last.failure is None:
         return None  # the registry knows of none
-    rested = (last.finished or now) + RETRY <= now
+    rested = past(last.finished or now, now) + RETRY <= now
     return _asking(last.name) if rested else Recovery()
 
 

@@ -10,6 +10,7 @@ from cronsim import CronSim, CronSimError
 
 from nexus_api.duration import parse_duration
 from nexus_api.finetunejob import FineTuneJob, FineTuneJobSpec
+from nexus_operator.clock import past
 from nexus_operator.naming import digest
 from nexus_operator.plan.tuning_requests import alert_began, open_runs
 from nexus_operator.status.tuning_history import Newest
@@ -150,6 +151,6 @@ def _by_schedule(job: FineTuneJob, last: LastStart | None, now: datetime) -> lis
     triggers = job.spec.triggers
     if triggers is None or triggers.schedule is None:
         return []
-    since = last.at if last else job.metadata.creation_timestamp or now
-    tick = tick_after(triggers.schedule, min(since, now))
+    since = last.at if last else past(job.metadata.creation_timestamp or now, now)
+    tick = tick_after(triggers.schedule, since)
     return [NextRun(at=rested(job, last, tick), cause="Schedule")]

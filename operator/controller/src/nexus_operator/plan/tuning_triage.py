@@ -16,6 +16,7 @@ from nexus_api.finetunejob import FineTuneJob
 from nexus_api.index_state import staleness
 from nexus_api.meta import API_VERSION, SYNC_REQUESTED
 from nexus_api.ragindex import RagIndex
+from nexus_operator.clock import past
 from nexus_operator.cluster.protocol import Ref
 from nexus_operator.plan.model import Note, Seen
 from nexus_operator.plan.tuning_schedule import last_start, rested, waiting_alerts
@@ -96,7 +97,7 @@ def alert_hold(job: FineTuneJob, newest: Newest | None, seen: Seen, now: datetim
     return Hold(
         index=place,
         why=why,
-        since=began or now.replace(microsecond=0),
+        since=past(began, now) if began else now.replace(microsecond=0),
         request=request,
         asks=began is None and request not in known,
     )

@@ -8,6 +8,7 @@ from typing import Any, Literal
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import Manifest
 from nexus_api.tuning_status import LastRun
+from nexus_operator.clock import own, past
 from nexus_operator.status.conditions import timestamp
 from nexus_operator.status.tuning_runs import TRAIN, Move, TuningRun, number_text
 
@@ -50,7 +51,7 @@ def newest_run(job: FineTuneJob, runs: Sequence[TuningRun], now: datetime) -> Ne
     told = job.status.last_run
     for run in runs:
         if run.running or told is None or run.name == told.name:
-            return _from_run(run)
+            return _from_run(run, _told(job, run.name), now)
     if told is None:
         return None
     state: Literal["starting", "ended", "lost"] = "lost"
@@ -61,18 +62,29 @@ def newest_run(job: FineTuneJob, runs: Sequence[TuningRun], now: datetime) -> Ne
     return Newest(
         name=told.name,
         state=state,
-        started=told.started_at or now,
+        started=past(told.started_at or now, now),
         cause=told.cause or "",
         request=told.request or "",
         fingerprint=told.fingerprint or "",
     )
 
 
-def _from_run(run: TuningRun) -> Newest:
+def _told(job: FineTuneJob, name: str) -> LastRun | None:
+    """Return what the status tells of a run, None where it tells of another."""
+    told = job.status.last_run
+    return told if told is not None and told.name == name else None
+
+
+def _started(run: TuningRun, told: LastRun | None, now: datetime) -> datetime:
+    """Return when a run started: by its Workflow, or by our clock where that one's is far ahead."""
+    return own(run.created, told.started_at if told is not None else None, now)
+
+
+def _from_run(run: TuningRun, told: LastRun | None, now: datetime) -> Newest:
     return Newest(
         name=run.name,
         state="running" if run.running else "ended",
-        started=run.created,
+        started=past(_started(run, told, now), now),
         cause=run.cause,
         request=run.request,
         fingerprint=run.parameters.get("fingerprint", ""),
@@ -96,7 +108,7 @@ def last_run_status(job: FineTuneJob, newest: Newest | None, now: datetime) -> M
             finished = timestamp(told.finished_at or now)
             return {**told.manifest(), "phase": LOST, "finishedAt": finished}
         return told.manifest()
-    return _of_run(newest.run, told if told and told.name == newest.name else None, now)
+    return _of_run(newest.run, _told(job, newest.name), now)
 
 
 def _of_run(run: TuningRun, told: LastRun | None, now: datetime) -> Manifest:
@@ -107,7 +119,7 @@ def _of_run(run: TuningRun, told: LastRun | None, now: datetime) -> Manifest:
         "cause": run.cause,
         "request": run.request,
         "fingerprint": run.parameters.get("fingerprint", ""),
-        "startedAt": timestamp(run.created),
+        "startedAt": timestamp(_started(run, told, now)),
         "finishedAt": timestamp(run.finished) if run.finished else None,
         "progressPercent": _percent(run, told),
         "expectedEnd": _expected_end(run, told, now),
