@@ -19,17 +19,26 @@ from nexus_pipelines.finetune.store import FineTuneStore
 
 ITEMS = 4
 PASSAGE = Context(document="pumps.md", text="The pump is checked every week by the operator.")
+NUMBERED = Context(document="pumps.md", text="The pump is checked every 12 weeks by the operator.")
+
+
+def _item(number: int, answer: str, *contexts: Context) -> GoldenItem:
+    return GoldenItem(
+        id=f"item-{number}",
+        question=f"How often is pump {number} checked?",
+        references=(answer,),
+        contexts=contexts,
+        document=f"pumps-{number}.md",
+        language="en",
+    )
+
+
 GOLDEN = GoldenSet(
-    tuple(
-        GoldenItem(
-            id=f"item-{number}",
-            question=f"How often is pump {number} checked?",
-            references=("Every week.",),
-            contexts=(PASSAGE,) if number % 2 else (),
-            document=f"pumps-{number}.md",
-            language="en",
-        )
-        for number in range(ITEMS)
+    (
+        _item(0, "Every week."),
+        _item(1, "Every week.", PASSAGE),
+        _item(2, "Every week."),
+        _item(3, "Every 12 weeks.", NUMBERED),
     ),
     "pumps",
     "1",
@@ -89,6 +98,12 @@ class Run:
     def results(self, side: str) -> tuple[ItemResult, ...]:
         with self.store.open(f"evaluate/{side}.jsonl") as stream:
             return read(stream.read())
+
+    def kept(self, side: str) -> dict[str, str]:
+        """Answers that are kept by the id of the question, those to changed items too."""
+        names = [one for one in self.store.names("evaluate/answers") if one.startswith(side)]
+        rows = (row for name in names for row in self.store.lines(f"evaluate/answers/{name}"))
+        return {row["id"]: row["answer"] for row in rows}
 
     def answers(self, side: str) -> list[list[str]]:
         """Ids of the answers that are kept, by object."""

@@ -59,6 +59,10 @@ def test_candidate_and_production_answer_every_item(adapted: Adapted, run: Run) 
         told = {one["name"]: one for one in evaluation["behaviour"][side]}
         assert {"lower-case", "no-question-mark", "typos", "courtesy"} <= told.keys()
         assert told["typos"]["items"] == ITEMS
+        direction = told["another-number"]
+        assert (direction["kind"], direction["items"]) == ("direction", 1)
+        kept = run.kept(side)
+        assert kept["item-3~another-number"] not in {"", kept["item-3"]}
 
 
 def test_a_copy_of_production_gives_the_same_answers_byte_for_byte(
