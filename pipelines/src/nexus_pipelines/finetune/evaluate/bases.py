@@ -1,9 +1,10 @@
 """The base of a unit in the form that its engine serves: asked before a training and after it."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 from nexus_api.release import ReleasableUnit
-from nexus_models import ModelFiles, ModelFormat, Progress, fetch
+from nexus_models import ModelFiles, ModelFormat, Progress, fetch, named_licence
 from nexus_pipelines.finetune.evaluate.engines import engine_of
 from nexus_pipelines.finetune.evaluate.errors import EngineNotOffered
 from nexus_pipelines.finetune.evaluate.unit_files import base_files
@@ -23,6 +24,15 @@ def servable_base(unit: ReleasableUnit, cache: Path, progress: Progress | None =
     """
     found = _served(unit, cache, progress)
     return found.weights[0] if unit.engine == "llamacpp" else found.dir
+
+
+def base_licence(unit: ReleasableUnit, cache: Path) -> dict[str, str] | None:
+    """Return the licence that a unit's base names, as `Licence` has it; None for none.
+
+    Raises as `servable_base`.
+    """
+    licence = named_licence(_served(unit, cache))
+    return asdict(licence) if licence else None
 
 
 def base_digest(unit: ReleasableUnit, cache: Path) -> str:

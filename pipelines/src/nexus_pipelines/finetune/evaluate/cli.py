@@ -27,7 +27,7 @@ from nexus_pipelines.finetune.arguments import (
 )
 from nexus_pipelines.finetune.evaluate.adapters import prepare
 from nexus_pipelines.finetune.evaluate.asking import asker
-from nexus_pipelines.finetune.evaluate.bases import base_digest
+from nexus_pipelines.finetune.evaluate.bases import base_digest, base_licence
 from nexus_pipelines.finetune.evaluate.behaviour import behaviour, probes
 from nexus_pipelines.finetune.evaluate.core import (
     Reply,
@@ -120,6 +120,7 @@ class _Evaluation:
         self._metrics = wanted_metrics(spec)
         self._threads, self._gpus = threads(), gpus
         self._base = ""
+        self._licence: dict[str, str] | None = None
         self._behaviour: dict[str, list[dict[str, Any]]] = {}
 
     def evaluate(self, production: ReleasableUnit | None) -> dict[str, Any]:
@@ -134,7 +135,8 @@ class _Evaluation:
             unit = candidate_unit(
                 self._spec, production, prepare(self._store, blank, folder, cache)
             )
-            self._base = base_digest(unit, cache)  # production stands on the same
+            # Production stands on the same.
+            self._base, self._licence = base_digest(unit, cache), base_licence(unit, cache)
             served = {"candidate": Served(unit, scratch)}
             if production is not None:
                 served["production"] = Served(production)
@@ -151,6 +153,7 @@ class _Evaluation:
             "behaviour": self._behaviour,
             "units": digests,
             "baseDigest": self._base,
+            "baseLicence": self._licence,
             "threads": self._threads,
             "judge": self._judge and self._judge.told(),
         }

@@ -203,14 +203,38 @@ def _observed(observed: Observed) -> Sequence[str]:
 
 
 def _licence(candidate: Candidate) -> Sequence[str]:
+    base = _map(candidate.training.get("base"))
+    trained, serving = _named(base.get("licence")), _named(candidate.base_licence)
+    if not trained and not serving:
+        return (
+            "## Licence",
+            (
+                f"The adapter is derived from `{_code(candidate.unit.base)}`: that model's licence "
+                "binds its use, and so do the rights in the examples it was trained on. Neither is "
+                "read by the platform: check both before it leaves the house."
+            ),
+        )
+    none = "its files name none that is read"
     return (
         "## Licence",
         (
-            f"The adapter is derived from `{_code(candidate.unit.base)}`: that model's licence "
-            "binds its use, and so do the rights in the examples it was trained on. Neither is "
-            "read by the platform: check both before it leaves the house."
+            "The licences of the base models bind the adapter's use, and so do the rights in the "
+            "examples it was trained on. Here are the former as their files name them; the latter "
+            "are not read by the platform. Check both before it leaves the house."
         ),
+        "",
+        f"- trained on `{_code(str(base.get('uri') or '-'))}`: {trained or none}",
+        f"- serves with `{_code(candidate.unit.base)}`: {serving or none}",
     )
+
+
+def _named(licence: Any) -> str:
+    """Tell a licence as a base's files name it, each word of theirs as code; "" for none."""
+    said = _map(licence)
+    words = [_span(said.get(key)) for key in ("id", "name", "link")]
+    told = ", ".join(filter(None, words))
+    source = _span(said.get("source"))
+    return f"{told} ({source})" if told and source else told
 
 
 def _lineage(candidate: Candidate) -> Sequence[str]:
@@ -251,6 +275,15 @@ def _figure(value: float | None) -> str:
 def _plain(text: str) -> str:
     """Show text as text: in one line, with nothing that Markdown or HTML would act on."""
     return _MARKED.sub(r"\\\1", " ".join(text.split()))[:2000]
+
+
+def _span(text: Any) -> str:
+    """Show text as code, within which nothing acts; "" where it is none."""
+    if not isinstance(text, str):
+        return ""
+    line = "".join(char for char in " ".join(text.split()) if char.isprintable())
+    plain = line.replace("`", "'")[:300].strip()
+    return f"`{plain}`" if plain else ""
 
 
 def _code(text: str) -> str:

@@ -75,6 +75,7 @@ def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> c
         training=store.json("train/training.json"),
         observed=Observed.of(evaluation),
         base_digest=str(evaluation.get("baseDigest", "")),
+        base_licence=evaluation.get("baseLicence"),
         code=code_revision(),
         fingerprint=args.fingerprint,
     )

@@ -38,6 +38,7 @@ class Candidate:
     observed: Observed
     code: str  # version of the code that ran
     base_digest: str = ""  # of the base that was measured, "" where the evaluation did not say
+    base_licence: object = None  # that its files name, as the evaluation left it; None for none
     fingerprint: str = ""  # of the part of the spec that a run depends on, as the operator says
 
     @property

@@ -10,7 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nexus_models import Cache, ModelError, ModelFiles, ModelFormat, fetch
+from nexus_models import (
+    Cache,
+    Licence,
+    ModelError,
+    ModelFiles,
+    ModelFormat,
+    fetch,
+    named_licence,
+)
 from nexus_pipelines.finetune.train.errors import BaseUnusable, readable_failures
 from nexus_pipelines.finetune.train.quantized import loading
 
@@ -22,12 +30,16 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Base:
-    """A base model on this machine: where transformers finds it, and the digest of its source."""
+    """A base model on this machine: where transformers finds it, and the digest of its source.
+
+    licence: the one that its source's files name; None for none.
+    """
 
     folder: Path
     digest: str
     uri: str
     revision: str
+    licence: Licence | None = None
 
     def tokenizer(self) -> Any:
         """Open its tokenizer.
@@ -91,7 +103,7 @@ def open_base(uri: str, *, revision: str, cache: Path, say: Say) -> Base:
     """
     files = fetch(uri, cache=cache, revision=revision, progress=say)
     if files.format is ModelFormat.SAFETENSORS:
-        return Base(files.dir, files.digest, uri, revision)
+        return Base(files.dir, files.digest, uri, revision, named_licence(files))
     if files.format is not ModelFormat.GGUF or len(files.weights) != 1:
         names = ", ".join(path.name for path in files.weights)
         raise BaseUnusable(
@@ -103,7 +115,7 @@ def open_base(uri: str, *, revision: str, cache: Path, say: Say) -> Base:
         _convert(uri, files, draft)
 
     folder = Cache(cache).derived(files.digest, _CONVERTED, build)
-    return Base(folder, files.digest, uri, revision)
+    return Base(folder, files.digest, uri, revision, named_licence(files))
 
 
 def _convert(uri: str, files: ModelFiles, draft: Path) -> None:

@@ -7,6 +7,7 @@ import platform
 import signal
 import tempfile
 import threading
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -179,6 +180,7 @@ def _train(
                 "uri": base.uri,
                 "revision": base.revision,
                 "digest": base.digest,
+                "licence": base.licence and asdict(base.licence),
                 "quantization": lora.quantization,
             },
             "adapter": {name: one.digest for name, one in written.items()},
