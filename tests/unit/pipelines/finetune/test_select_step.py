@@ -158,6 +158,26 @@ def test_feedback_is_learnt_from_as_it_stood(job: Job) -> None:
     assert "Passage 0." in learnt["Ask 0?"]["messages"][-2]["content"]
 
 
+@pytest.mark.parametrize("corrected_only", [False, True])
+def test_a_correction_of_blanks_makes_no_bad_answer_a_good_one(
+    job: Job, corrected_only: bool
+) -> None:
+    url = f"sqlite:///{job.root / 'ledger.db'}"
+    upgrade(url)
+    with Ledger(url) as ledger:
+        for number, rating in enumerate((-1, None, 1)):
+            name = f"r{number}"
+            ledger.log_response(
+                Response(name, "team", "bot", f"Ask {number}?", f"Told {number}.", "", [], NOW)
+            )
+            ledger.add_feedback(Feedback(name, "team", rating, " \n", "", NOW))
+    given = {"servingModelRef": {"name": "bot"}, "correctedOnly": corrected_only}
+    assert job.select(feedback=given) == 0
+    assert job.questions() == (set() if corrected_only else {"Ask 2?"})
+    left_out = job.store().json("select/selection.json")["malformed"]
+    assert left_out == {"NotGood": 3 if corrected_only else 2}
+
+
 def test_what_was_good_comes_back_but_not_what_was_deleted(job: Job) -> None:
     job.put("team/support/kept/a.jsonl", *rows(0, 60))
     job.put("team/support/gone/b.jsonl", *rows(100, 160))

@@ -19,15 +19,20 @@ from nexus_pipelines.finetune.select.prompts import Asking, Passage
 
 
 def examples(
-    rated: Iterable[RatedResponse], left_out: Counter[str], asking: Asking
+    rated: Iterable[RatedResponse],
+    left_out: Counter[str],
+    asking: Asking,
+    *,
+    corrected_only: bool = False,
 ) -> Iterator[Example]:
     """Make an example of each answer: its newest correction, else the praised answer itself.
 
-    What cannot be learnt from is counted in `left_out`: an answer without text, a praised one
-    that found nothing in the documents (the model did not write it), and text that is no unicode.
+    What cannot be learnt from is counted in `left_out`: an answer without text, one whose
+    correction is blank and that nobody praised, a praised one that found nothing in the documents
+    (the model did not write it), and text that is no unicode.
     """
     for one in rated:
-        reason = _unusable(one)
+        reason = _unusable(one, corrected_only=corrected_only)
         try:
             if not reason:
                 yield _example(one, asking)
@@ -60,12 +65,14 @@ def _place(index: str, passage: dict[str, Any]) -> str:
     return f"{index}/{passage.get('document') or ''}".strip("/")
 
 
-def _unusable(rated: RatedResponse) -> str:
+def _unusable(rated: RatedResponse, *, corrected_only: bool) -> str:
     response = rated.response
     corrected, _ = correction(rated)
     answer = corrected or response.answer.strip()
     if not answer or not response.question.strip():
         return "EmptyText"
+    if not corrected and (corrected_only or not _praised(rated)):
+        return "NotGood"  # the ledger takes blanks for a correction
     if not corrected and response.index and not response.passages:
         return "FoundNothing"
     passages = passages_of(rated)
@@ -75,6 +82,10 @@ def _unusable(rated: RatedResponse) -> str:
         return "BadField"
     texts = [answer, response.question, *(part for one in passages for part in one)]
     return "" if all(_is_unicode(text) for text in texts) else "BadUnicode"
+
+
+def _praised(rated: RatedResponse) -> bool:
+    return sum(one.rating or 0 for one in rated.feedback) > 0
 
 
 def _is_unicode(text: str) -> bool:

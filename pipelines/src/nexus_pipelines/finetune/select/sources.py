@@ -108,7 +108,9 @@ def _read_feedback(
         corrected_only=spec.corrected_only,
     )
     found.rows[Source.FEEDBACK] += len(rated)
-    found.examples += feedback.examples(rated, found.malformed, found.reading.asking)
+    found.examples += feedback.examples(
+        rated, found.malformed, found.reading.asking, corrected_only=spec.corrected_only
+    )
 
 
 def _take(examples: Iterable[Example], source: Source, found: Gathered) -> None:
