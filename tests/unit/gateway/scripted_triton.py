@@ -15,12 +15,13 @@ INPUTS = ("text_input", "sampling_parameters")
 Pieces = AsyncIterator[Any]
 
 
-def piece(text: bytes, *, final: bool = False) -> Any:
-    """Return a response that carries a piece of text."""
+def piece(text: bytes, *, final: bool = False, reason: str = "") -> Any:
+    """Return a response that carries a piece of text, and why it is the last."""
     answer = service_pb2.ModelInferResponse(model_name="assistant")
-    tensor = answer.outputs.add(name="text_output", datatype="BYTES", shape=[1])
-    del tensor
-    answer.raw_output_contents.append(len(text).to_bytes(4, "little") + text)
+    given = {"text_output": text, **({"finish_reason": reason.encode()} if reason else {})}
+    for name, value in given.items():
+        answer.outputs.add(name=name, datatype="BYTES", shape=[1])
+        answer.raw_output_contents.append(len(value).to_bytes(4, "little") + value)
     answer.parameters["triton_final_response"].bool_param = final
     return service_pb2.ModelStreamInferResponse(infer_response=answer)
 

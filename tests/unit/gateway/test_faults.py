@@ -228,6 +228,25 @@ async def test_slow_reader_slows_the_runtime_down(world: World) -> None:
         assert sent < 40 * 2**20
 
 
+async def test_reader_who_stopped_reading_holds_no_place_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nexus_gateway.chat.exchange.ENDING_SECONDS", 0.1)
+
+    async def flood(_request: Request, writer: asyncio.StreamWriter) -> None:
+        stream = Stream(writer)
+        while True:
+            await stream.delta("x" * 65_536)
+
+    async with gateway_world(tmp_path, request_timeout=1.0) as world:
+        await world.serve_model()
+        world.runtime.replies[CHAT] = flood
+        async with world.http.stream("POST", CHAT, json={**ASK, "stream": True}):
+            places = world.services._in_flight
+            assert places[("default", "assistant")] == 1
+            await world.until(lambda: places[("default", "assistant")] == 0)
+
+
 async def test_too_many_requests_for_one_model_are_429(tmp_path: Path) -> None:
     release = asyncio.Event()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from secrets import token_hex
 
@@ -17,6 +18,7 @@ from nexus_gateway.services import Services
 from nexus_gateway.upstream import UpstreamBroken, UpstreamUnreachable
 from nexus_gateway.wire import JSON, Exchange
 
+ENDING_SECONDS = 5.0
 MAX_ANSWER = 64 * 1024 * 1024
 PASSED_ON = ("traceparent", "tracestate", "baggage")
 EVENT_STREAM = [
@@ -130,10 +132,14 @@ async def _relay(
 
 
 async def _end_with(exchange: Exchange, refusal: GatewayError, answer: Answer | None) -> None:
-    """End a running stream with an error event."""
+    """End a running stream with an error event; break it off when the client does not read."""
     if answer is not None:
         answer.failed = True
-    await exchange.finish(event_of(refusal.payload()))
+    if exchange.finished:
+        return  # its last piece is on its way, and nothing can follow that
+    with suppress(TimeoutError):
+        async with asyncio.timeout(ENDING_SECONDS):
+            await exchange.finish(event_of(refusal.payload()))
 
 
 def _count(services: Services, call: Call, answer: Answer) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from tritonclient.grpc import InferInput
 
+from nexus_api.vllm_command import GIVEN_UP
 from nexus_gateway.engines.base import Json
 from nexus_gateway.engines.triton.asking import Asking, asking_of
 from nexus_gateway.engines.triton.channels import Channels
@@ -24,6 +25,8 @@ from nexus_knowledge.prompting.lengths import estimate
 
 # What the vLLM backend adds to its answers when it is asked to.
 COUNTS = ("return_num_input_tokens", "return_num_output_tokens", "return_finish_reason")
+# Its words for the end of an answer, and ours; any other is an end like `stop`.
+REASONS = {"stop": "stop", "length": "length", "abort": GIVEN_UP, "error": GIVEN_UP}
 
 
 class Triton:
@@ -116,6 +119,7 @@ class Generation:
     reason: str = ""
     _stream: Any = None
     _first: str | None = None
+    _final: bool = False
     _ended: bool = field(default=False)
     _decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
@@ -151,10 +155,14 @@ class Generation:
             try:
                 result, error = await anext(self._stream)
             except StopAsyncIteration:
-                return self._decoder.decode(b"", final=True) or None
+                if not self._final:
+                    message = "Triton ended the stream before its last response"
+                    raise UpstreamBroken(message, started=self._first is not None) from None
+                return None
             if error is not None:
                 raise error
             final = result.get_response().parameters["triton_final_response"].bool_param
+            self._final = self._final or final
             text = self._read(result)
             if final:
                 text += self._decoder.decode(b"", final=True)
@@ -174,8 +182,7 @@ class Generation:
         elif text:
             self.completion_tokens += 1  # a decoupled model sends a token at a time
         reason = _bytes(result, "finish_reason").decode(errors="replace")
-        if reason in {"stop", "length"}:
-            self.reason = reason
+        self.reason = REASONS.get(reason, self.reason)
         return text
 
     async def _requests(self, contract: Contract) -> AsyncIterator[Json]:
