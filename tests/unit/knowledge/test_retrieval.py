@@ -215,6 +215,36 @@ def test_many_queries_are_one_request_each_side(index: Index) -> None:
     assert index.embedder.calls == [["query: pump", "query: valve", "query: gauge"]]
 
 
+@pytest.mark.parametrize("mode", ["dense", "bm25", "hybrid"])
+def test_a_crowd_of_queries_is_searched_in_parts(
+    index: Index, monkeypatch: pytest.MonkeyPatch, mode: str
+) -> None:
+    index.sync()
+    asked: list[int] = []
+
+    def measured(search: Callable[..., Any]) -> Callable[..., Any]:
+        def run(name: str, queries: Sequence[Any], k: int, **options: Any) -> Any:
+            asked.append(len(queries) * k)
+            return search(name, queries, k, **options)
+
+        return run
+
+    for method in ("search_dense", "search_bm25"):
+        monkeypatch.setattr(index.vectors, method, measured(getattr(index.vectors, method)))
+    retriever = Retriever(index.ledger, index.vectors, index.embedder)  # type: ignore[arg-type]
+    wanted = ["pump", "valve", "gauge", "motor"] * 64
+    found = retriever.search(*KEY, RagIndexSpec(), wanted, top_k=100, mode=mode)
+    retriever.close()
+    assert [hits[0].document for hits in found] == [
+        "pump.md",
+        "valve.md",
+        "gauge.md",
+        "pump.md",
+    ] * 64
+    assert max(asked) <= 4096  # rows with their vectors, held at once
+    assert len(index.embedder.calls) == (mode != "bm25")
+
+
 def test_hits_carry_cosine_and_place(index: Index) -> None:
     index.sync()
     retriever = Retriever(index.ledger, index.vectors, index.embedder)  # type: ignore[arg-type]

@@ -14,10 +14,11 @@ from nexus_pipelines.parse.writing import HeadingTrail, too_much_text
 _FRONT_MATTER = re.compile(
     r"\A---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*\r?$", re.DOTALL | re.MULTILINE
 )
-_FRONT_TITLE = re.compile(r"""^title[ \t]*:[ \t]*(["']?)(.+?)\1[ \t]*\r?$""", re.MULTILINE)
+_FRONT_TITLE = re.compile(r"^title[ \t]*+:(.*)$", re.MULTILINE)
 _LINK = re.compile(r"!?\[([^\]]*)\](?:\([^)]*\)|\[[^\]]*\])")
 _MARKS = re.compile(r"[*`]+|(?<!\w)_+|_+(?!\w)")
 _ATTRIBUTES = re.compile(r"\s*\{[#.][^}]*\}\s*$")
+_LONGEST_HEADING = 4000  # characters, marks and all; a label is far shorter
 _LINE = re.compile(r"\r\n|\n|\r")
 
 
@@ -31,14 +32,21 @@ def parse_markdown(data: bytes, limits: ParseLimits) -> Parsed:
     if len(text) > limits.max_characters:
         raise too_much_text(limits.max_characters)
     front = _FRONT_MATTER.match(text)
-    named = _FRONT_TITLE.search(front[1]) if front else None
     trail = _headings(text, front.end() if front else 0)
     return Parsed(
         format="markdown",
         text=text,
-        title=label(named[2]) if named else trail.first,
+        title=label(_named(front[1]) if front else "") or trail.first,
         sections=tuple(trail.sections),
     )
+
+
+def _named(front: str) -> str:
+    """Return the title that front matter gives, without its quotes; "" for none."""
+    found = _FRONT_TITLE.search(front)
+    title = found[1].strip() if found else ""
+    quoted = len(title) > 2 and title[0] == title[-1] and title[0] in "\"'"  # noqa: PLR2004
+    return title[1:-1] if quoted else title
 
 
 def _headings(text: str, begin: int) -> HeadingTrail:
@@ -55,7 +63,9 @@ def _headings(text: str, begin: int) -> HeadingTrail:
             continue
         line = token.map[0]
         if line < len(starts):
-            trail.enter(begin + starts[line], int(token.tag[1:]), plain(inline.content))
+            # A paragraph of megabytes is a heading when dashes follow it.
+            heading = plain(inline.content[:_LONGEST_HEADING])
+            trail.enter(begin + starts[line], int(token.tag[1:]), heading)
     return trail
 
 

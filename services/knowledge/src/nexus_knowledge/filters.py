@@ -5,6 +5,7 @@
 """
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +21,8 @@ _SYMBOLS: dict[Operator, str] = {"lt": "<", "lte": "<=", "gt": ">", "gte": ">="}
 _TEXT_FIELDS = ("document", "document_id", "section")
 _NUMBER_FIELDS = ("page", "start", "end")
 _METADATA_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_LEAST = -(2**63)
 _MAX_CONDITIONS = 16
 _MAX_VALUES = 256
 
@@ -103,7 +106,7 @@ def _bound(name: str, operator: object, bound: object) -> Condition:
         )
     if isinstance(bound, bool) or not isinstance(bound, int | float):
         raise InvalidFilter(f"filter field {name!r}: {operator} needs a number, not {bound!r}")
-    return Condition(name, found, (bound,))
+    return Condition(name, found, (_comparable(name, bound),))
 
 
 def _scalar(name: str, value: object) -> Scalar:
@@ -112,8 +115,19 @@ def _scalar(name: str, value: object) -> Scalar:
     if name in _NUMBER_FIELDS and (isinstance(value, bool) or not isinstance(value, int)):
         raise InvalidFilter(f"filter field {name!r} needs whole numbers, not {value!r}")
     if isinstance(value, bool | int | float | str):
-        return value
+        return _comparable(name, value)
     raise InvalidFilter(f"filter field {name!r}: {value!r} is neither text, number nor boolean")
+
+
+def _comparable(name: str, value: Scalar) -> Scalar:
+    """Return a value that Milvus can read: of 64 bits, finite, in unicode."""
+    if isinstance(value, str):
+        fits = not _SURROGATE.search(value)
+    else:
+        fits = _LEAST <= value < -_LEAST if isinstance(value, int) else math.isfinite(value)
+    if not fits:
+        raise InvalidFilter(f"filter field {name!r}: {value!r} cannot be compared")
+    return value
 
 
 def _equal(seen: object, value: Scalar) -> bool:

@@ -128,6 +128,15 @@ def test_markdown_nested_deep_is_read() -> None:
     assert "Words" in parse(b"[" * 20_000 + b"Words", "a.md", LIMITS).text
 
 
+@pytest.mark.parametrize("marks", ["[", "[](", "*", "a {#", "  "])
+def test_headings_of_many_marks_are_read(marks: str) -> None:
+    text = f"---\ntitle: 'Guide{' ' * 100_000}2'\n---\nA{marks * 100_000}b\n---\nWords."
+    parsed = parse(text.encode(), "a.md", LIMITS)
+    assert parsed.title == "Guide 2"
+    assert parsed.sections[0].path[0].startswith("A")
+    assert len(parsed.sections) == 1
+
+
 def test_a_huge_line_is_read_and_too_much_text_refused() -> None:
     line = b"x" * 900_000
     assert len(parse(line, "a.txt", LIMITS).text) == 900_000

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 ENOUGH = 0.4  # share of a sentence's weighted words that a passage must hold
@@ -38,7 +38,8 @@ def supports(answer: str, passages: Sequence[str]) -> list[Support]:
         words = terms(match.group())
         if not words:
             continue
-        scores = [_share(words, bag, bags) for bag in bags]
+        weights = {word: _weight(word, bags) for word in words}
+        scores = [_share(weights, bag) for bag in bags]
         best = max(scores, default=0.0)
         if best < ENOUGH:
             continue
@@ -49,8 +50,7 @@ def supports(answer: str, passages: Sequence[str]) -> list[Support]:
     return found
 
 
-def _share(words: list[str], bag: frozenset[str], bags: Sequence[frozenset[str]]) -> float:
-    weights = {word: _weight(word, bags) for word in words}
+def _share(weights: Mapping[str, float], bag: frozenset[str]) -> float:
     total = sum(weights.values())
     return sum(weight for word, weight in weights.items() if word in bag) / total
 

@@ -1,8 +1,8 @@
 """Searching an index: candidates, what of them is live, one order."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +26,7 @@ MODES = ("dense", "bm25", "hybrid")
 MAX_TOP_K = 100
 _LOOKS = 4  # at a moving index, before what was found is taken as it is
 _WIDEST = 2000  # candidates
+_ROWS_AT_ONCE = 4096  # candidates of all queries together; each comes with its text and vector
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,11 @@ class Retriever:
             search.vectors = self._embedder.embed(
                 queries, prefix=spec.embedding.query_prefix, model=spec.embedding.uri
             )
-        return self._live_hits(tenant, index, search, wanted)
+        return [
+            hits
+            for part in search.parts(max(1, _ROWS_AT_ONCE // _width(wanted)))
+            for hits in self._live_hits(tenant, index, part, wanted)
+        ]
 
     def close(self) -> None:
         """End the threads."""
@@ -89,7 +94,7 @@ class Retriever:
         self, tenant: str, index: str, search: "_Search", wanted: int
     ) -> list[list[Hit]]:
         """Look until nothing moved in between and enough of what was found is live."""
-        width = max(4 * wanted, 40)
+        width = _width(wanted)
         found: list[list[_Candidate]] = []
         for _ in range(_LOOKS):
             view = self._view(tenant, index)
@@ -135,6 +140,12 @@ class _Search:
     dense_weight: float
     where: Filter | None
 
+    def parts(self, size: int) -> Iterator["_Search"]:
+        """Yield searches of at most `size` of the queries each."""
+        for first in range(0, len(self.texts), size):
+            some = slice(first, first + size)
+            yield replace(self, texts=self.texts[some], vectors=self.vectors[some])
+
     def candidates(self, collection: str, width: int) -> list[list[_Candidate]]:
         """Return what each query finds in a collection, best first."""
         if self.mode == "bm25":
@@ -175,6 +186,11 @@ class _Search:
         )
         order = sorted(scores, key=lambda name: (-scores[name], name))
         return [_Candidate(chunks[name], scores[name], cosines[name]) for name in order]
+
+
+def _width(wanted: int) -> int:
+    """Return how many candidates are looked at for so many hits, when most are live."""
+    return max(4 * wanted, 40)
 
 
 def _offered(mode: str) -> str:
