@@ -15,8 +15,10 @@ from small_world import rag_index
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_operator.build.events import Watched, event_source, sensor
+from nexus_operator.cluster.protocol import WatchEvent
 from nexus_operator.plan.model import Seen
 from nexus_operator.plan.platform import plan_platform
+from nexus_operator.reconcile.routes import PLATFORM, Routes
 from nexus_operator.settings import Events, Owner, Settings
 
 PLACED = [
@@ -84,6 +86,39 @@ def test_objects_are_told_to_the_indexes_that_have_them(escape: Any) -> None:
         "toplevel.txt": [],
         "default/handbook/": [],
     }
+
+
+@pytest.mark.parametrize("prefix", ["default/", "default/handbook/", "default/handbook/pumps/"])
+def test_indexes_that_share_documents_are_all_told(prefix: str) -> None:
+    everything = rag_index("everything", source={"prefix": prefix})
+    apart = rag_index("apart", source={"prefix": "default/apart-from-all/"})
+    manifests = [rag_index(), everything, apart]
+    indexes = [RagIndex.model_validate(one) for one in manifests]
+    _, made = plan_platform(indexes, settings("webhook"), Seen()).apply
+    own = {
+        one["template"]["http"]["payload"][1]["src"].get("value"): one["template"]["name"]
+        for one in made["spec"]["triggers"]
+    }
+    for trigger in ("usual", own["everything"]):
+        assert passes(made, trigger, "default/handbook/pumps/a.pdf")
+    assert passes(made, own["apart"], "default/apart-from-all/a.pdf")
+    assert not passes(made, "usual", "default/apart-from-all/a.pdf"), "no index is named so"
+
+
+def test_an_index_that_may_share_documents_is_the_listener_s_concern() -> None:
+    routes = Routes()
+
+    def concerns(manifest: Manifest, kind: str = "MODIFIED") -> bool:
+        event = WatchEvent(kind, manifest)  # type: ignore[arg-type]
+        return PLATFORM in list(routes.keys(event, "RagIndex"))
+
+    first, second = rag_index("first"), rag_index("second")
+    assert concerns(first)
+    assert not concerns(second)
+    assert concerns(rag_index("everything", source={"prefix": "default/"}))
+    assert concerns(rag_index("third"))
+    assert not concerns(rag_index("third"))
+    assert concerns(second, "DELETED")
 
 
 @given(

@@ -9,7 +9,7 @@ from the object's key whom to tell; an index with a prefix of its own has a trig
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from typing import NamedTuple
 from urllib.parse import quote_plus
 
@@ -79,18 +79,25 @@ def event_source(settings: Settings) -> Manifest:
     return listener(settings, NAME, EVENT_SOURCE, spec)
 
 
-def sensor(settings: Settings, elsewhere: Iterable[Watched]) -> Manifest:
+def sensor(
+    settings: Settings, elsewhere: Iterable[Watched], shared: Container[str] = ()
+) -> Manifest:
     """Build the Sensor that tells indexes of objects.
 
     `elsewhere` are the indexes with a prefix of their own.  What lies under such a prefix is not
-    told to the index that the key would name, which would have to be looked for each time.
+    told to the index that the key would name, which would have to be looked for each time; but for
+    the prefixes that are `shared` with an index at its usual place.
     """
     notice = _NOTICES[settings.events.source]
     placed = sorted(elsewhere)
     key = f"{notice.record}.s3.object.key"
     usual = [
         _matches(key, f"^{_SEGMENT}(/|%2F){_SEGMENT}(/|%2F)."),
-        *({**_matches(key, _begins(one.prefix)), "comparator": "!="} for one in placed),
+        *(
+            {**_matches(key, _begins(one.prefix)), "comparator": "!="}
+            for one in placed
+            if one.prefix not in shared
+        ),
     ]
     dependencies = [_dependency("usual", settings, notice, usual)]
     triggers = [_trigger("usual", settings, notice, *_named_by_key(notice))]

@@ -35,7 +35,8 @@ def plan_platform(indexes: Iterable[RagIndex], settings: Settings, seen: Seen) -
     told = [] if off else [one for one in indexes if listens(one)]
     if not told:
         return Plan(status={}, delete=doomed(one for one in seen.children if _ours(one)))
-    wanted = (event_source(settings), sensor(settings, elsewhere(told)))
+    placed = elsewhere(told)
+    wanted = (event_source(settings), sensor(settings, placed, shared(told, placed)))
     strangers = {one["kind"] for one in seen.children if not _ours(one)}
     return Plan(
         status={},
@@ -66,6 +67,17 @@ def elsewhere(indexes: Iterable[RagIndex]) -> tuple[Watched, ...]:
             told.append(one)
             room -= size
     return tuple(told)
+
+
+def shared(indexes: Iterable[RagIndex], placed: Iterable[Watched]) -> frozenset[str]:
+    """Return the prefixes under which an index at its usual place has documents, too."""
+    usual = [one.key_prefix() for one in indexes if own_place(one) is None]
+    prefixes = {one.prefix for one in placed}
+    return frozenset(
+        prefix
+        for prefix in prefixes
+        if any(one.startswith(prefix) or prefix.startswith(one) for one in usual)
+    )
 
 
 def own_place(index: RagIndex) -> Watched | None:

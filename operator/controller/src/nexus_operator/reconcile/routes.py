@@ -123,8 +123,8 @@ class Routes:
     def _listener_changes(self, key: Key, event: WatchEvent) -> bool:
         """Tell whether what all indexes share may have to change with this one.
 
-        It does with the first and the last index, and with where an index has its documents when
-        that is not the usual place.
+        It does with the first and the last index, with where an index has its documents when that
+        is not the usual place, and with any index that may have the same documents.
         """
         source = (event.object.get("spec") or {}).get("source") or {}
         before, there = self._told.get(key), bool(self._told)
@@ -132,7 +132,11 @@ class Routes:
             self._told.pop(key, None)
         else:
             self._told[key] = str(source.get("prefix") or "")
-        return there != bool(self._told) or (before or "") != self._told.get(key, "")
+        after = self._told.get(key)
+        comes_or_goes = (before is None) != (after is None)
+        if comes_or_goes and any(self._told.values()):
+            return True
+        return there != bool(self._told) or (before or "") != (after or "")
 
 
 def _owners(child: Manifest) -> Iterator[Key]:
