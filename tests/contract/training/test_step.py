@@ -18,6 +18,9 @@ from training_world import StepWorld, in_child, rows
 from waiting import eventually
 
 from nexus_api.training_progress import TrainingProgress
+from nexus_knowledge.objects import open_store
+from nexus_pipelines.finetune.store import FineTuneStore
+from nexus_pipelines.finetune.train.checkpoint import Checkpoints, Standing
 from nexus_pipelines.finetune.train.loop import Training
 
 STATE = "train/checkpoints/state.safetensors"
@@ -198,6 +201,21 @@ def test_a_checkpoint_of_other_data_or_a_broken_one_is_not_taken(
     (world.run / STATE).write_bytes(b"no tensors")
     (world.run / "train/done.json").unlink()
     assert world.train() == 0
+
+
+def test_a_checkpoint_holds_the_losses_of_any_number_of_steps(tmp_path: Path) -> None:
+    """The header of safetensors has an end: with the losses in it, a long training ended there."""
+    store = FineTuneStore(open_store(tmp_path.as_uri()), "team", "support", "r1")
+    checkpoints = Checkpoints(store, "inputs")
+    losses = torch.linspace(3, 1, 500_000, dtype=torch.float64).tolist()
+    standing = Standing(steps=500_000, losses=losses, heldout=[(0, 3.5)])
+    checkpoints.save(standing, {"weights": torch.ones(3)})
+    with store.open("train/checkpoints/state.safetensors") as stream:
+        assert int.from_bytes(stream.read(8), "little") < 10_000
+    found = checkpoints.load()
+    assert found is not None
+    assert found[0] == standing
+    assert {name: one.tolist() for name, one in found[1].items()} == {"weights": [1.0] * 3}
 
 
 def failed(world: StepWorld, capsys: pytest.CaptureFixture[str], *words: str) -> None:

@@ -119,6 +119,15 @@ def test_figures_are_finite_and_losses_have_steps() -> None:
     assert [one.value for one in core.measured(broken) if one.name == "train.loss"] == [1.0]
 
 
+def test_a_long_run_is_told_in_so_many_points_that_they_can_be_written() -> None:
+    """Each point takes about a millisecond, and the step has half an hour."""
+    long = replace(CANDIDATE, training={"losses": [float(one) for one in range(30_001)]})
+    told = [(one.step, one.value) for one in core.measured(long) if one.name == "train.loss"]
+    assert 5_000 <= len(told) <= 10_001
+    assert all(value == step - 1 for step, value in told)
+    assert (told[0][0], told[-1][0]) == (1, 30_001)
+
+
 def test_behaviour_and_latency_are_figures_of_the_run() -> None:
     figures = {one.name: one.value for one in core.measured(CANDIDATE)}
     assert figures["candidate.behaviour.courtesy"] == 0.95

@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ from nexus_registry import CHALLENGED_TAG, VERDICT_TAG, DataSet, Measured, Versi
 ADAPTER_TAG, UNIT_TAG, RUN_TAG = "nexus.adapter", "nexus.unit", "nexus.run"
 FINGERPRINT_TAG = "nexus.fingerprint"
 _SHOWN = 12  # characters of a digest in words
+_POINTS = 10_000  # of the loss of training; MLflow writes one in about a millisecond
 _UNKNOWN = "unknown"  # no digest: no version has such an adapter
 
 
@@ -163,7 +164,7 @@ def parameters(candidate: Candidate) -> dict[str, Any]:
 def measured(candidate: Candidate) -> list[Measured]:
     """Return the run's figures: losses by step, both units' metrics, and what the gate found."""
     trained, decision = candidate.training, candidate.decision
-    losses = [("train.loss", step, loss) for step, loss in enumerate(trained.get("losses", ()), 1)]
+    losses = [("train.loss", step, loss) for step, loss in _thinned(trained.get("losses", ()))]
     heldout = [
         ("heldout.loss", int(one["steps"]), one["loss"]) for one in trained.get("heldoutLosses", ())
     ]
@@ -188,6 +189,14 @@ def measured(candidate: Candidate) -> list[Measured]:
         for name, step, value in points
         if value is not None and math.isfinite(value)
     ]
+
+
+def _thinned(losses: Sequence[float]) -> Iterator[tuple[int, float]]:
+    """Yield losses with their steps: all, or every so many and the last."""
+    stride = -(-len(losses) // _POINTS)
+    for step, loss in enumerate(losses, 1):
+        if (step - 1) % stride == 0 or step == len(losses):
+            yield step, loss
 
 
 def data_sets(

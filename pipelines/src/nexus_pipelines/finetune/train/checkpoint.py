@@ -1,12 +1,14 @@
 """Where training stands, as one object: safetensors, with the numbers as JSON in its header.
 
+The losses stand beside the vectors: a header holds 100 MB, which some million of them exceed.
+
 One object is there whole or not at all, so a kill at any moment leaves the older checkpoint or
 the newer one.  Nothing random is kept: order and dropout follow from seed and step.
 """
 
 import json
 import tempfile
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from nexus_pipelines.finetune.store import FineTuneStore, RunObjectMissing
 
 _NAME = "train/checkpoints/state.safetensors"
 _FIELD = "nexus"
+_LOSSES = "losses"
 
 
 @dataclass(slots=True)
@@ -48,9 +51,13 @@ class Checkpoints:
             standing: how far the run is.
             vectors: flat float32 vectors by name.
         """
+        import torch
         from safetensors.torch import save_file
 
-        header = json.dumps({"inputs": self._inputs, "standing": asdict(standing)})
+        told = asdict(replace(standing, losses=[]))
+        header = json.dumps({"inputs": self._inputs, "standing": told})
+        losses = torch.tensor(standing.losses, dtype=torch.float64)
+        vectors = {**vectors, _LOSSES: losses}
         with tempfile.TemporaryDirectory(prefix="nexus-checkpoint-") as scratch:
             file = Path(scratch, "state.safetensors")
             save_file({name: one.cpu() for name, one in vectors.items()}, file, {_FIELD: header})
@@ -70,6 +77,10 @@ class Checkpoints:
                         return None
                     vectors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118  no mapping
                 standing = Standing(**found["standing"])
+                if (
+                    losses := vectors.pop(_LOSSES, None)
+                ) is not None:  # an older one has them there
+                    standing.losses = losses.tolist()
             except (RunObjectMissing, SafetensorError, ValueError, KeyError, TypeError):
                 return None
         standing.heldout = [(step, loss) for step, loss in standing.heldout]
