@@ -3,9 +3,17 @@
 from typing import Any
 
 from small_world import World
-from tuning import ended, fine_tune_job, finish_run, job_status, node, runs, working
+from tuning import ended, fine_tune_job, finish_move, finish_run, job_status, node, runs, working
 
-from nexus_api.meta import ALERT_REQUESTED, CANCEL_REQUESTED, RUN_REQUESTED, Manifest
+from nexus_api.alerts import MOST_ALERTS
+from nexus_api.meta import (
+    ALERT_REQUESTED,
+    CANCEL_REQUESTED,
+    PROMOTE_REQUESTED,
+    ROLLBACK_REQUESTED,
+    RUN_REQUESTED,
+    Manifest,
+)
 from nexus_operator.plan.tuning_requests import MOST_ANSWERED
 from nexus_operator.reconcile.reconcile import Key
 
@@ -57,6 +65,25 @@ def test_an_old_cancellation_ends_no_later_run_however_many_there_are(world: Wor
         world.settle(key)
         assert "shutdown" not in open_runs(world)[0]["spec"]
         finish(world, key)
+
+
+def test_two_full_groups_of_alerts_leave_room_for_what_else_was_answered(world: World) -> None:
+    """One is where an older release's listener wrote it, and stays there."""
+    listening = {"alerts": [{"matchers": {"a": "b"}}], "cooldown": "1h"}
+    key = world.create(fine_tune_job(triggers=listening))
+    ask(world, key, PROMOTE_REQUESTED, "1 by ada")
+    finish_move(world, runs(world, "nexus-release")[0])
+    ask(world, key, CANCEL_REQUESTED, "ada-0")
+    ask(world, key, ROLLBACK_REQUESTED, "by bob")
+    for move in runs(world, "nexus-release"):
+        world.delete(move)
+    told = [f"alert:{number:02}:2026-01-30T00:00:00Z" for number in range(2 * MOST_ALERTS)]
+    ask(world, key, RUN_REQUESTED, ",".join(told[:MOST_ALERTS]))
+    ask(world, key, ALERT_REQUESTED, ",".join(told[MOST_ALERTS:]))
+    world.advance(2 * 3600)
+    world.settle(key)
+    assert runs(world, "nexus-release") == []
+    assert len(runs(world)) <= 2
 
 
 def test_more_workflows_than_answers_that_are_kept_write_nothing_new(world: World) -> None:

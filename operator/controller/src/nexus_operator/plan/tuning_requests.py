@@ -21,6 +21,9 @@ from nexus_operator.naming import digest
 MOST_ANSWERED = 64
 """Answered requests that the status keeps; alerts that take turns must all be among them."""
 
+_MOST_RUNS = MOST_ANSWERED - 8
+"""Of them those for a run: what else annotations ask for must all be among the answered, too."""
+
 What = Literal["run", "cancel", "promote", "rollback"]
 _ANNOTATIONS: dict[What, str] = {
     "run": RUN_REQUESTED,
@@ -99,7 +102,7 @@ def _runs(job: FineTuneJob) -> list[str]:
     former = alerts.records(notes.get(RUN_REQUESTED, ""))
     told = dict.fromkeys((*former, *alerts.records(notes.get(ALERT_REQUESTED, ""))))
     asked = [] if former else [request_id(job, "run")]
-    return [*asked, *(f"run:{one}" for one in told)]
+    return [*asked, *(f"run:{one}" for one in list(told)[-_MOST_RUNS:])]
 
 
 def alert_began(request: str) -> datetime | None:
