@@ -14,7 +14,7 @@ from small_world import NOON, World, rag_index
 from nexus_api.meta import SYNC_REQUESTED, Manifest
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.cluster.protocol import Ref
-from nexus_operator.plan.platform import MOST_ELSEWHERE
+from nexus_operator.plan.platform import MOST_ELSEWHERE, SETTLED_LOOK
 from nexus_operator.plan.ragindex import LOOK_AGAIN
 from nexus_operator.reconcile.platform import reconcile_platform
 from nexus_operator.reconcile.reconcile import Key
@@ -272,6 +272,22 @@ def test_without_argo_events_an_index_is_ready_and_says_that_it_looks_by_itself(
     world.cluster.missing = set()
     look(world)
     assert listener(world, SENSOR) is not None
+
+
+@pytest.mark.parametrize("spec", [{}, {"source": {"suspend": True}}], ids=["waits", "suspended"])
+def test_argo_events_that_come_are_told_of_before_the_interval(
+    world: World, spec: Manifest
+) -> None:
+    world.cluster.missing = {"EventSource", "Sensor"}
+    key = synced(world, sync={"interval": "720h"})
+    world.patch(key, {"spec": spec})
+    world.settle(key)
+    assert world.condition(key, "Notified")["reason"] == "ArgoEventsMissing"
+    assert world.reconcile(key).requeue_after == SETTLED_LOOK
+    world.cluster.missing = set()
+    look(world)
+    world.settle(key)
+    assert world.condition(key, "Notified")["reason"] == "Listening"
 
 
 def test_without_argo_workflows_an_index_says_so_and_goes_on_when_they_come(world: World) -> None:

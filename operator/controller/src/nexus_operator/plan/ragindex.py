@@ -11,6 +11,7 @@ from nexus_operator.build.events import NAME as LISTENER
 from nexus_operator.build.workflow import run_name, sync_workflow
 from nexus_operator.objects import name_of
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
+from nexus_operator.plan.platform import SETTLED_LOOK
 from nexus_operator.plan.schedule import (
     NextSync,
     next_sync,
@@ -23,7 +24,11 @@ from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, transitions
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.history import LastSync, last_sync
-from nexus_operator.status.notices import LISTENER_STARTING, notified_finding
+from nexus_operator.status.notices import (
+    ARGO_EVENTS_MISSING,
+    LISTENER_STARTING,
+    notified_finding,
+)
 from nexus_operator.status.ragindex import Outlook, UnderWay, ragindex_status
 from nexus_operator.status.runs import Run, newest_first, read_run
 
@@ -31,6 +36,9 @@ LOOK_AGAIN = timedelta(seconds=30)
 """How soon to look at a run whose end should have been heard of."""
 
 _SHORTEST_WAIT = timedelta(seconds=1)
+
+_LISTENER_LOOKS = {LISTENER_STARTING: LOOK_AGAIN, ARGO_EVENTS_MISSING: SETTLED_LOOK}
+"""How soon to look whether there is a listener now, by why there is none."""
 
 _PASSING = frozenset({"Waiting", NO_WORKFLOWS})
 """Hindrances that go away without a change of the index."""
@@ -169,9 +177,9 @@ def _ended_or_sync(strangers: Sequence[Run]) -> list[Run]:
 
 def _look_again(outlook: Outlook, now: datetime) -> timedelta | None:
     look = _next_look(outlook, now)
-    if outlook.notified is not None and outlook.notified.reason == LISTENER_STARTING:
-        return min(look or LOOK_AGAIN, LOOK_AGAIN)  # nobody tells an index that it is there
-    return look
+    reason = "" if outlook.notified is None else outlook.notified.reason
+    listens = _LISTENER_LOOKS.get(reason)  # nobody tells an index that it is there
+    return look if listens is None else min(look or listens, listens)
 
 
 def _next_look(outlook: Outlook, now: datetime) -> timedelta | None:

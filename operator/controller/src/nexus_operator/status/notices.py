@@ -10,6 +10,9 @@ from nexus_operator.status.conditions import Finding
 LISTENER_STARTING = "Starting"
 """Reason of the condition Notified while the listener is on its way."""
 
+ARGO_EVENTS_MISSING = "ArgoEventsMissing"
+"""Reason of the same where nothing runs a listener."""
+
 
 def notified_finding(
     index: RagIndex, events: Events, sensor: Manifest | None, missing: AbstractSet[str]
@@ -24,7 +27,7 @@ def notified_finding(
         return Finding("Notified", False, "NoticesOff", message)
     if missing & {"EventSource", "Sensor"}:
         message = f"Argo Events is not installed in the cluster: {instead}."
-        return Finding("Notified", False, "ArgoEventsMissing", message)
+        return Finding("Notified", False, ARGO_EVENTS_MISSING, message)
     if sensor is None:
         return Finding(
             "Notified", False, LISTENER_STARTING, f"The listener is not there yet: {instead}."
