@@ -10,7 +10,18 @@ from nexus_local.workflows.locks import LockTable, Turn
 from nexus_operator.cluster.errors import Unavailable
 from nexus_operator.cluster.protocol import Ref
 
-from .conftest import START, Platform, Script, dag, later, named, phases, step, writes
+from .conftest import (
+    START,
+    Platform,
+    Script,
+    dag,
+    later,
+    named,
+    phases,
+    step,
+    workflow,
+    writes,
+)
 
 
 async def test_a_restart_repeats_only_what_was_running(platform: Platform) -> None:
@@ -301,6 +312,41 @@ async def test_a_finished_workflow_goes_when_its_time_to_live_is_over(
     await platform.submit(dag({"name": "a"}, ttlStrategy=strategy))
     await platform.cluster.until(lambda: not platform.cluster.objects)
     assert platform.runner.started == ["wf.a"]
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"spec": None},
+        {"spec": "a text"},
+        {"spec": dag({"name": "a"}, ttlStrategy={"secondsAfterCompletion": "soon"})},
+        {"spec": dag({"name": "a"}, ttlStrategy={"secondsAfterCompletion": 10**15})},
+        {"spec": dag({"name": "a"}, ttlStrategy="never")},
+        {"spec": dag({"name": "a"}), "status": "a text"},
+        {"spec": dag({"name": "a"}), "status": {"finishedAt": "yesterday", "phase": "Failed"}},
+    ],
+    ids=lambda odd: str(odd.get("status") or odd["spec"])[-60:],
+)
+async def test_a_workflow_that_makes_no_sense_stops_no_other(
+    platform: Platform, odd: dict[str, Any]
+) -> None:
+    await platform.cluster.create(workflow({}, "odd") | odd)
+    status = await platform.outcome(dag({"name": "a"}))
+    assert status["phase"] == "Succeeded"
+    await platform.crash()
+    platform.start()
+    assert (await platform.outcome(dag({"name": "a"}), "again"))["phase"] == "Succeeded"
+
+
+@pytest.mark.parametrize("seconds", ["soon", "{{x}}", 10**15, 1.5, True])
+async def test_a_time_to_live_that_is_no_number_is_refused(
+    platform: Platform, seconds: object
+) -> None:
+    spec = dag({"name": "a"}, ttlStrategy={"secondsAfterFailure": seconds})
+    status = await platform.outcome(spec)
+    assert status["phase"] == "Failed"
+    assert "spec.ttlStrategy.secondsAfterFailure" in status["message"]
+    assert platform.runner.started == []
 
 
 async def test_a_runner_that_fails_is_an_error_of_the_node(platform: Platform) -> None:

@@ -26,6 +26,7 @@ from nexus_local.workflows.references import (
 FIELD_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 PARAMETER_NAME = re.compile(r"[-a-zA-Z0-9_]+")
 LONGEST_NAME = 63
+LARGEST_SECONDS = 2**31 - 1
 Callers: TypeAlias = tuple[tuple[str, str], ...]
 """The templates on the way from the entry point."""
 SHUTDOWNS = ("", "Terminate", "Stop")
@@ -61,6 +62,7 @@ class Checker:
             return
         yield from self._arguments()
         yield from self._limits(spec, "spec")
+        yield from check_time_to_live(spec.get("ttlStrategy") or {})
         if spec.get("shutdown", "") not in SHUTDOWNS:
             yield InvalidWorkflow("spec.shutdown", "must be Terminate or Stop")
         for part in ("synchronization", "volumes", "podMetadata"):
@@ -196,6 +198,14 @@ class Checker:
                 yield InvalidWorkflow(f"{path}.{field}", "must be a whole number above 0")
         if holder.get("retryStrategy"):
             yield from check_retry(holder["retryStrategy"], f"{path}.retryStrategy")
+
+
+def check_time_to_live(strategy: Mapping[str, Any]) -> Iterator[WorkflowError]:
+    """Yield what is wrong with a ttlStrategy, whose fields are int32 in Argo."""
+    for field, value in strategy.items():
+        whole = isinstance(value, int) and not isinstance(value, bool)
+        if value is not None and not (whole and abs(value) <= LARGEST_SECONDS):
+            yield InvalidWorkflow(f"spec.ttlStrategy.{field}", "must be a whole number")
 
 
 def check_retry(strategy: Mapping[str, Any], path: str) -> Iterator[WorkflowError]:

@@ -3,7 +3,8 @@
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -70,7 +71,8 @@ class WorkflowEngine:
                 await self._reclaim_locks()
                 async for event in self.cluster.watch(ARGO, KIND):
                     pause = FIRST_PAUSE_SECONDS
-                    self._see(event)
+                    with odd_one_out(event.object):
+                        self._see(event)
             except ClusterError as error:
                 log.warning("watching workflows: %s", error)
             await asyncio.sleep(pause * random.uniform(0.5, 1.5))  # noqa: S311 - jitter
@@ -79,11 +81,15 @@ class WorkflowEngine:
     async def _reclaim_locks(self) -> None:
         """Give the workflows that run their locks before one that waits can ask for them."""
         for workflow in await self.cluster.list(ARGO, KIND):
-            status = workflow.get("status") or {}
-            if status.get("finishedAt") is None:
-                held = (status.get("synchronization") or {}).get("mutex") or {}
-                locks = [entry["mutex"] for entry in held.get("holding") or ()]
-                self.host.locks.reclaim(key_of(workflow), locks)
+            with odd_one_out(workflow):
+                self._reclaim(workflow)
+
+    def _reclaim(self, workflow: Mapping[str, Any]) -> None:
+        status = workflow.get("status") or {}
+        if status.get("finishedAt") is None:
+            held = (status.get("synchronization") or {}).get("mutex") or {}
+            locks = [entry["mutex"] for entry in held.get("holding") or ()]
+            self.host.locks.reclaim(key_of(workflow), locks)
 
     def _see(self, event: WatchEvent) -> None:
         if event.type == "BOOKMARK":
@@ -142,6 +148,18 @@ class WorkflowEngine:
             log.debug("%s was replaced before its time to live ran out", ref)
         except ClusterError as error:
             log.warning("deleting %s, whose time to live ran out: %s", ref, error)
+
+
+@contextmanager
+def odd_one_out(workflow: Mapping[str, Any]) -> Iterator[None]:
+    """Leave out a Workflow that cannot be understood: raised, it would end the whole platform.
+
+    It would do so again at each start, since the Workflow stays where it is.
+    """
+    try:
+        yield
+    except Exception:
+        log.exception("workflow %s cannot be understood and is left alone", key_of(workflow))
 
 
 async def drive_after(before: asyncio.Task[None] | None, run: WorkflowRun) -> None:
