@@ -4,6 +4,8 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from nexus_operator.cluster.protocol import Ref
 
 from .conftest import (
@@ -136,6 +138,18 @@ async def test_rollout_without_progress_says_so(site: Site, tmp_path: Path) -> N
     (tmp_path / "never").touch()
     seen = await site.until(ref(made), available)
     assert condition(seen, "Progressing")["status"] == "True"
+
+
+@pytest.mark.parametrize(
+    "odd", [{"strategy": {"rollingUpdate": {"maxSurge": "many"}}}, {"strategy": "none"}]
+)
+async def test_deployment_that_makes_no_sense_stops_no_other(
+    site: Site, odd: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    await site.cluster.apply(deployment("odd", web_container(), **odd))
+    made = await site.cluster.apply(deployment("web", web_container()))
+    await site.until(ref(made), available)
+    assert "('default', 'odd') cannot be dealt with" in caplog.text
 
 
 async def test_pods_go_with_their_deployment(site: Site) -> None:

@@ -55,6 +55,28 @@ def test_rotation_keeps_what_was_there_and_the_open_file_goes_on(tmp_path: Path)
     assert not logs.rotate(tmp_path / "missing.log")
 
 
+def test_log_that_cannot_be_rotated_stays_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    log = tmp_path / "0.log"
+    log.write_text("x" * 100)
+    rotated(log).mkdir()  # as little to be written to as a full disk
+    assert not logs.rotate(log, largest=10)
+    assert log.read_text() == "x" * 100
+    assert "is not rotated" in caplog.text
+
+
+def test_files_that_a_desktop_leaves_are_no_pods_and_no_logs(tmp_path: Path) -> None:
+    folders = Folders(tmp_path)
+    assert list(folders.known_pods()) == []
+    folders.new_log("default", "a").touch()
+    for place in (folders.pods, folders.pods / "default", folders.logs("default", "a")):
+        (place / ".DS_Store").touch()
+    (folders.logs("default", "a") / "own.log").touch()
+    assert list(folders.known_pods()) == [("default", "a")]
+    assert [log.name for log in folders.log_files("default", "a")] == ["0.log"]
+
+
 def test_logs_of_this_run_and_the_one_before_are_kept(tmp_path: Path) -> None:
     folders = Folders(tmp_path)
     for number in range(12):

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import psutil
+import pytest
 
 from nexus_local.node.children import Children
 from nexus_local.node.orphans import Records, birth
@@ -134,6 +135,21 @@ def test_sweep_finds_what_outlived_its_leader(tmp_path: Path) -> None:
     (folder / str(leader.pid)).write_text(json.dumps({"born": "x", "pod": "default/a"}))
     assert records.sweep() == [pid]
     assert birth(leader.pid) is None
+
+
+async def test_child_whose_record_cannot_be_written_is_still_known(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder = tmp_path / "processes"
+    children = Children(Records(folder, tmp_path))
+    folder.rmdir()
+    child = children.start(
+        ("/bin/sleep", "60"), env={}, folder=tmp_path, log=tmp_path / "log", label="a"
+    )
+    assert children.running() == [child]
+    assert "no record" in caplog.text
+    await children.close()
+    assert not psutil.pid_exists(child.pid)
 
 
 async def test_close_ends_everything(tmp_path: Path) -> None:

@@ -43,16 +43,15 @@ class Folders:
         return self.claims.get(name) or self.root / "volumes" / namespace / name
 
     def known_pods(self) -> Iterator[tuple[str, str]]:
-        """Yield (namespace, name) of every pod that has a folder."""
-        if self.pods.is_dir():
-            for namespace in sorted(self.pods.iterdir()):
-                for pod in sorted(namespace.iterdir()):
-                    yield namespace.name, pod.name
+        """Yield (namespace, name) of every pod that has a folder; stray files are none."""
+        for pod in sorted(self.pods.glob("*/*/")):
+            yield pod.parent.name, pod.name
 
     def log_files(self, namespace: str, name: str) -> list[Path]:
         """Return the log files of a pod, the oldest run first."""
         logs = self.logs(namespace, name)
-        return sorted(logs.glob("*.log"), key=lambda path: int(path.stem)) if logs.is_dir() else []
+        ours = (path for path in logs.glob("*.log") if path.stem.isdecimal())
+        return sorted(ours, key=lambda path: int(path.stem))
 
     def new_log(self, namespace: str, name: str) -> Path:
         """Return the file for the next start of a container; only the run before it is kept."""

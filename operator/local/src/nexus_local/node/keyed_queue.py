@@ -10,6 +10,7 @@ from nexus_operator.cluster.errors import ClusterError
 _Key = TypeVar("_Key", bound=Hashable)
 
 _RETRY_SECONDS = 1.0
+_LATER_SECONDS = 30.0
 _log = logging.getLogger(__name__)
 
 
@@ -34,7 +35,10 @@ class KeyedQueue(Generic[_Key]):
         self._wake.set()
 
     async def run(self) -> None:
-        """Work until cancelled; a request that failed is tried again after a second."""
+        """Work until cancelled; a call that failed is made again after a while.
+
+        An object that makes no sense, which anybody may have applied, ends its own call alone.
+        """
         try:
             while True:
                 await self._wake.wait()
@@ -53,6 +57,9 @@ class KeyedQueue(Generic[_Key]):
         except ClusterError as error:
             _log.warning("%s: %s; trying again", key, error)
             later = _RETRY_SECONDS
+        except Exception:  # noqa: BLE001 - it is logged with its trace
+            _log.exception("%s cannot be dealt with as it stands", key)
+            later = _LATER_SECONDS
         if later is not None and key not in self._due:
             if timer := self._later.pop(key, None):
                 timer.cancel()

@@ -1,6 +1,7 @@
 """What containers print: kept small, read from the end, followed."""
 
 import asyncio
+import logging
 import os
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,6 +15,7 @@ _MESSAGE_LINES = 80
 _MESSAGE_BYTES = 2048
 _PIECE = 64 * 1024
 _POLL_SECONDS = 0.2
+_log = logging.getLogger(__name__)
 
 
 def rotate(log: Path, largest: int = LARGEST_BYTES) -> bool:
@@ -29,6 +31,10 @@ def rotate(log: Path, largest: int = LARGEST_BYTES) -> bool:
         os.truncate(log, 0)
     except FileNotFoundError:
         return False  # the pod went away meanwhile
+    except OSError as error:
+        # A full disk: the log stays as long as it is, and the platform goes on.
+        _log.warning("%s is not rotated: %s", log, error)
+        return False
     return True
 
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import signal
 import time
@@ -12,6 +13,7 @@ import psutil
 
 _PATIENCE_SECONDS = 5.0
 _START_TIME_FIELD = 19  # of /proc/<pid>/stat, counted from after the command's closing bracket
+_log = logging.getLogger(__name__)
 
 
 class Records:
@@ -24,11 +26,19 @@ class Records:
         folder.mkdir(parents=True, exist_ok=True)
 
     def add(self, pid: int, label: str) -> None:
-        """Remember a child; one that has ended already needs no record."""
+        """Remember a child; one that has ended already needs no record.
+
+        Where the disk is full it goes on without one: the kernel and the watchdog end it too, and
+        a child that runs and that nobody knows of would be worse.
+        """
         born = birth(pid)
-        if born is not None:
-            text = json.dumps({"born": born, "pod": label})
+        if born is None:
+            return
+        text = json.dumps({"born": born, "pod": label})
+        try:
             (self._folder / str(pid)).write_text(text, encoding="utf-8")
+        except OSError as error:
+            _log.warning("there is no record of process %d (%s): %s", pid, label, error)
 
     def remove(self, pid: int) -> None:
         """Forget a child that has ended."""
