@@ -76,6 +76,7 @@ class Routes:
         """Know nothing yet."""
         self._named: dict[Key, frozenset[Key]] = {}
         self._told: dict[Key, str] = {}
+        self._placed: set[Key] = set()
         self._alerts_of: dict[Key, list[Any]] = {}
 
     def keys(self, event: WatchEvent, watched_kind: str) -> Iterator[Key]:
@@ -133,8 +134,8 @@ class Routes:
         else:
             self._told[key] = str(source.get("prefix") or "")
         after = self._told.get(key)
-        comes_or_goes = (before is None) != (after is None)
-        if comes_or_goes and any(self._told.values()):
+        (self._placed.add if after else self._placed.discard)(key)
+        if (before is None) != (after is None) and self._placed:
             return True
         return there != bool(self._told) or (before or "") != (after or "")
 
