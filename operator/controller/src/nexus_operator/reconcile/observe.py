@@ -23,6 +23,7 @@ from nexus_operator.build.alerts import NAME as ALERTS
 from nexus_operator.build.cache import claim_name
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.build.events import NAME as LISTENER
+from nexus_operator.build.finetune import tuning_run_name
 from nexus_operator.build.guards import GUARDS, guard_name
 from nexus_operator.build.loading import LOADER_PORT, adapters_name, is_loader, loads_adapters
 from nexus_operator.cluster.errors import ClusterError
@@ -142,6 +143,8 @@ async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Sett
     meta, spec = job.metadata, job.spec
     labels = {JOB_LABEL: meta.name, NAMESPACE_LABEL: meta.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
+    if job.deleting:
+        runs += await _unheard(cluster, job, settings, runs)
     feedback = spec.data.feedback
     named = [spec.promotion.serving_model_ref, feedback.serving_model_ref if feedback else None]
     refs = {
@@ -164,6 +167,21 @@ async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Sett
         ),
         training=await _training(cluster, runs, settings),
     )
+
+
+async def _unheard(
+    cluster: Cluster, job: FineTuneJob, settings: Settings, known: Iterable[Manifest]
+) -> list[Manifest]:
+    """Read the run of which no watch has told yet: made by a request whose answer got lost.
+
+    Its job is going, and nobody would stop it afterwards.  It is the one that the status names, or
+    the one after that.
+    """
+    last = job.status.last_run.name if job.status.last_run else ""
+    names = {last, tuning_run_name(job, after=last)} - {"", *map(name_of, known)}
+    refs = [Ref(*WORKFLOW, settings.platform_namespace, name) for name in sorted(names)]
+    found = [await cluster.get(ref) for ref in refs]
+    return [one for one in found if one is not None]
 
 
 async def _training(
