@@ -120,6 +120,8 @@ async def test_bad_spec_is_a_422_that_names_the_field(api: Api) -> None:
         ("GET", f"{MAPS}?fieldSelector=a", {}, 400, "fieldSelector|field selector"),
         ("GET", f"{MAPS}?watch=perhaps", {}, 400, "perhaps"),
         ("GET", f"{MAPS}?watch=1&resourceVersion=x", {}, 422, "must be a number"),
+        ("GET", f"{MAPS}?watch=1&resourceVersion={'9' * 5000}", {}, 422, "must be a number"),
+        ("GET", f"{MAPS}?watch=1&timeoutSeconds={'9' * 5000}", {}, 400, "no whole number"),
         ("DELETE", f"{MAPS}/a?propagationPolicy=Orphan", {}, 400, "Background"),
         (
             "PATCH",
@@ -159,6 +161,89 @@ async def test_delete_keeps_to_its_precondition_and_to_finalizers(api: Api) -> N
     assert (await call(api, "DELETE", f"{MAPS}/a", 409, json=options))["reason"] == "Conflict"
     held = await call(api, "DELETE", f"{MAPS}/a")
     assert held["metadata"]["deletionTimestamp"]
+
+
+async def test_delete_heeds_the_version_it_is_given(api: Api) -> None:
+    made = await call(api, "POST", MAPS, 201, json=config_map())
+    version = made["metadata"]["resourceVersion"]
+    await call(api, "PUT", f"{MAPS}/a", json=made | {"data": {"x": "1"}})
+    options = {"preconditions": {"resourceVersion": version}}
+    assert (await call(api, "DELETE", f"{MAPS}/a", 409, json=options))["reason"] == "Conflict"
+    now = (await call(api, "GET", f"{MAPS}/a"))["metadata"]["resourceVersion"]
+    await call(api, "DELETE", f"{MAPS}/a", json={"preconditions": {"resourceVersion": now}})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"kind": "DeleteOptions", "apiVersion": "v1", "dryRun": ["All"]},
+        {"orphanDependents": True},
+        {"preconditions": "none"},
+        {"preconditions": {"name": "b"}},
+    ],
+)
+async def test_a_deletion_with_options_that_are_not_offered_deletes_nothing(
+    api: Api, options: dict[str, Any]
+) -> None:
+    await call(api, "POST", MAPS, 201, json=config_map())
+    await call(api, "DELETE", f"{MAPS}/a", 400, json=options)
+    await call(api, "GET", f"{MAPS}/a")
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('{"metadata": {"name": "a"}, "count": NaN}', "json"),
+        ('{"metadata": {"name": "a"}, "count": -Infinity}', "json"),
+        ('{"metadata": {"name": "a"}, "count": 1e999}', "json"),
+        ('{"metadata": {"name": "a"}, "message": "\\ud800"}', "json"),
+        ("metadata: {name: a}\ncount: .inf", "yaml"),
+        ("metadata: {name: a}\ncount: .nan", "yaml"),
+    ],
+)
+async def test_what_no_client_could_read_is_not_stored(api: Api, text: str, kind: str) -> None:
+    events, headers = "/api/v1/namespaces/default/events", {"content-type": f"application/{kind}"}
+    refused = await call(api, "POST", events, 400, data=text.encode(), headers=headers)
+    assert "cannot be read" in refused["message"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "field"),
+    [
+        ("v1/pods", {"spec": "x"}, "spec"),
+        ("v1/pods", {"spec": {"containers": ["x"]}}, "spec.containers[0]"),
+        ("v1/services", {"spec": {"ports": ["x"]}}, "spec.ports[0].port"),
+        ("v1/services", {"spec": {"ports": [{"port": 80}], "selector": ["x"]}}, "spec.selector"),
+        ("v1/configmaps", {"data": ["x"]}, "data"),
+        ("v1/secrets", {"data": ["x"]}, "data"),
+        ("v1/secrets", {"stringData": "x"}, "stringData"),
+        ("apps/v1/deployments", {"spec": {"selector": "x"}}, "spec.selector"),
+        (
+            "apps/v1/deployments",
+            {"spec": {"selector": {"matchLabels": {"a": "b"}}, "template": "x"}},
+            "spec.template",
+        ),
+        ("argoproj.io/v1alpha1/workflows", {}, "spec"),
+        ("argoproj.io/v1alpha1/workflows", {"spec": {}, "status": "x"}, "status"),
+        ("argoproj.io/v1alpha1/workflowtemplates", {"spec": None}, "spec"),
+    ],
+)
+async def test_a_body_of_the_wrong_shape_is_a_422_that_names_the_field(
+    api: Api, kind: str, body: dict[str, Any], field: str
+) -> None:
+    version, _, plural = kind.rpartition("/")
+    root = "apis" if "/" in version else "api"
+    path = f"/{root}/{version}/namespaces/default/{plural}"
+    refused = await call(api, "POST", path, 422, json=body | {"metadata": {"name": "a"}})
+    assert f"is invalid: {field}" in refused["message"]
+
+
+@pytest.mark.parametrize(
+    "owners", ["x", ["x"], {"x": 1}, [{"apiVersion": "v1", "kind": "K", "name": "n", "uid": {}}]]
+)
+async def test_owners_of_the_wrong_shape_are_a_422(api: Api, owners: object) -> None:
+    refused = await call(api, "POST", MAPS, 422, json=config_map(ownerReferences=owners))
+    assert "metadata.ownerReferences" in refused["message"]
 
 
 async def test_selectors(api: Api) -> None:

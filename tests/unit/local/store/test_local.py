@@ -227,7 +227,7 @@ async def test_secret_text_is_stored_as_base64_and_never_quoted(store: LocalClus
 
 
 async def test_workflow_has_no_status_subresource(store: LocalCluster) -> None:
-    manifest = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow"}
+    manifest = {"apiVersion": "argoproj.io/v1alpha1", "kind": "Workflow", "spec": {}}
     await store.create({**manifest, "metadata": {"name": "w"}, "status": {"phase": "Running"}})
     ref = Ref("argoproj.io/v1alpha1", "Workflow", "default", "w")
     with pytest.raises(NotFound, match="status"):
@@ -291,3 +291,30 @@ async def test_replace_puts_a_whole_object_in_place(store: LocalCluster) -> None
     assert after["metadata"]["uid"] == made["metadata"]["uid"]
     with pytest.raises(Conflict):
         await store.replace(ref, made)
+
+
+async def test_what_goes_with_two_owners_at_once_is_told_once(store: LocalCluster) -> None:
+    def owned(name: str, *owners: dict[str, Any]) -> dict[str, Any]:
+        references = [
+            {
+                "apiVersion": "v1",
+                "kind": "ConfigMap",
+                "name": owner["metadata"]["name"],
+                "uid": owner["metadata"]["uid"],
+            }
+            for owner in owners
+        ]
+        return config_map(name, ownerReferences=references)
+
+    first = await store.create(owned("a"))
+    second = await store.create(owned("b", first))
+    third = await store.create(owned("c", first, second))
+    await store.delete(Ref("v1", "ConfigMap", "default", "a"))
+    last = await store.create(config_map("z"))
+    told = []
+    since = third["metadata"]["resourceVersion"]
+    async for event in store.watch("v1", "ConfigMap", since=since):
+        if event.object["metadata"]["uid"] == last["metadata"]["uid"]:
+            break
+        told.append((event.type, event.object["metadata"]["name"]))
+    assert told == [("DELETED", "a"), ("DELETED", "b"), ("DELETED", "c")]

@@ -12,8 +12,6 @@ from nexus_local.api.statuses import RequestError, bad_request, success
 from nexus_local.store.local import LocalCluster
 from nexus_operator.cluster.errors import NotFound
 
-_BACKGROUND = frozenset({None, "", "Background", "Foreground"})
-
 
 class Objects:
     """Answers requests on objects from the store."""
@@ -87,13 +85,11 @@ class Objects:
 
     async def _delete(self, request: web.Request, target: Target) -> web.Response:
         options = await _body(request) if request.can_read_body else {}
-        if options.get("propagationPolicy", request.query.get("propagationPolicy")) not in (
-            _BACKGROUND
-        ):
-            raise bad_request("propagationPolicy: only Background is offered")
-        uid = (options.get("preconditions") or {}).get("uid")
+        only = requests.deletion(options, request.query)
         before = await self._get(target)
-        await self._cluster.delete(target.ref, uid=uid)
+        await self._cluster.delete(
+            target.ref, uid=only.get("uid"), version=only.get("resourceVersion")
+        )
         after = await self._cluster.get(target.ref)
         if after is not None and after["metadata"]["uid"] == before["metadata"]["uid"]:
             return _json(after)  # finalizers hold it

@@ -1,6 +1,7 @@
 """What requests carry: bodies in JSON or YAML, and options in the query; no server in here."""
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from nexus_local.api.statuses import RequestError, bad_request
 
 MERGE_PATCH = "application/merge-patch+json"
 APPLY_PATCH = "application/apply-patch+yaml"
+_MOST_DIGITS = 18
 _READABLE = frozenset({"application/json", "application/yaml", MERGE_PATCH, APPLY_PATCH, ""})
 
 
@@ -26,6 +28,8 @@ def body(content_type: str, text: bytes) -> Manifest:
         )
     try:
         value = _parsed(text)
+        if b"\\u" in text:
+            json.dumps(value, ensure_ascii=False).encode()  # half a character cannot be stored
     except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise bad_request(f"the body cannot be read: {error}") from error
     if not isinstance(value, dict):
@@ -35,10 +39,18 @@ def body(content_type: str, text: bytes) -> Manifest:
 
 def _parsed(text: bytes) -> Any:
     if text.lstrip()[:1] in {b"{", b"["}:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_number, parse_float=_number)
     loaded = yaml.load(text, Loader=yaml.CSafeLoader)
     # As the API server does, all goes through JSON: dates become text, odd keys are refused.
-    return json.loads(json.dumps(loaded, default=str))
+    return json.loads(json.dumps(loaded, default=str, allow_nan=False))
+
+
+def _number(text: str) -> float:
+    """Read a number; NaN and what is beyond a float are none in JSON, and no client reads them."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number in JSON")
+    return value
 
 
 def addressed(target: Target, manifest: Manifest) -> Manifest:
@@ -73,12 +85,27 @@ def number(query: Mapping[str, str], name: str) -> int | None:
     text = query.get(name)
     if text is None:
         return None
-    if not text.isdecimal():
+    if not text.isdecimal() or len(text) > _MOST_DIGITS:
         raise bad_request(f"{name}={text!r} is no whole number")
     return int(text)
 
 
-def refuse_not_offered(query: Mapping[str, str], names: tuple[str, ...]) -> None:
+def deletion(content: Manifest, query: Mapping[str, str]) -> Manifest:
+    """Return the preconditions of a DeleteOptions; raises RequestError for what is not offered.
+
+    Clients send options in the body or in the query, `kubectl delete --dry-run` in the body.
+    """
+    refuse_not_offered({**query, **content}, ("dryRun", "orphanDependents"))
+    policy = content.get("propagationPolicy", query.get("propagationPolicy"))
+    if policy not in (None, "", "Background", "Foreground"):
+        raise bad_request("propagationPolicy: only Background is offered")
+    conditions = content.get("preconditions") or {}
+    if not isinstance(conditions, dict) or set(conditions) - {"uid", "resourceVersion"}:
+        raise bad_request("preconditions: a map of uid and resourceVersion")
+    return conditions
+
+
+def refuse_not_offered(query: Mapping[str, Any], names: tuple[str, ...]) -> None:
     """Raise RequestError for options that would change what happens and are not offered."""
     for name in names:
         if query.get(name):

@@ -3,6 +3,7 @@
 import asyncio
 import hmac
 import json
+import logging
 import os
 import secrets
 from collections.abc import Coroutine
@@ -24,6 +25,7 @@ from nexus_operator.cluster.errors import ClusterError
 
 _LARGEST_BODY = 3 * 1024 * 1024  # as the API server
 _CLOSING_SECONDS = 1.0
+_log = logging.getLogger(__name__)
 _OPEN = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 
 
@@ -103,6 +105,10 @@ class ControlServer:
         except web.HTTPRequestEntityTooLarge:
             message = f"the body is larger than {_LARGEST_BODY} bytes"
             status = failure(RequestError(413, "RequestEntityTooLarge", message))
+        except (TypeError, ValueError, LookupError, AttributeError):
+            _log.exception("%s %s", request.method, request.path)
+            message = "the platform failed on this request; its own log says where"
+            status = failure(RequestError(500, "InternalError", message), details)
         return web.json_response(status, status=status["code"])
 
     async def _dispatch(self, request: web.Request, target: routes.Target) -> web.StreamResponse:

@@ -21,6 +21,8 @@ def admit(
     """
     if kind.schema:
         return _admit_ours(manifest, old, status=status)
+    for field in ("spec", "status"):
+        _part(kind, manifest, field)
     check = _CHECKS.get(kind.name)
     return check(kind, manifest, old) if check and not status else manifest
 
@@ -37,10 +39,22 @@ def _admit_ours(manifest: Manifest, old: Manifest | None, *, status: bool) -> Ma
         raise Invalid(str(error)) from error
 
 
+def _part(kind: Kind, manifest: Manifest, path: str) -> Mapping[str, Any]:
+    """Return the map at a path of an object, empty where there is none; raises Invalid."""
+    value: Any = manifest
+    for key in path.split("."):
+        value = value.get(key)
+        if value is None:
+            return {}
+        if not isinstance(value, Mapping):
+            raise refused(kind, manifest["metadata"]["name"], path, value, "must be a map")
+    return value  # type: ignore[no-any-return]
+
+
 def _secret(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
     """Check that `data` is base64 and move `stringData` into it."""
     name = manifest["metadata"]["name"]
-    data = dict(manifest.get("data") or {})
+    data = dict(_part(kind, manifest, "data"))
     for key, value in data.items():
         try:
             base64.b64decode(value, validate=True)
@@ -48,7 +62,7 @@ def _secret(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
             # The value stays out of the message: it may be a secret in plain text.
             why = "must be base64; use stringData for plain text"
             raise refused(kind, name, f"data[{key}]", "(hidden)", why) from None
-    for key, value in (manifest.get("stringData") or {}).items():
+    for key, value in _part(kind, manifest, "stringData").items():
         if not isinstance(value, str):
             raise refused(kind, name, f"stringData[{key}]", "(hidden)", "must be a string")
         data[key] = base64.b64encode(value.encode()).decode("ascii")
@@ -57,7 +71,7 @@ def _secret(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
 
 
 def _config_map(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
-    for key, value in (manifest.get("data") or {}).items():
+    for key, value in _part(kind, manifest, "data").items():
         if not isinstance(value, str):
             why = "must be a string; put it in quotes"
             raise refused(kind, manifest["metadata"]["name"], f"data[{key}]", value, why)
@@ -66,12 +80,13 @@ def _config_map(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manife
 
 def _deployment(kind: Kind, manifest: Manifest, old: Manifest | None) -> Manifest:
     name = manifest["metadata"]["name"]
-    spec = manifest.get("spec") or {}
-    selector = spec.get("selector") or {}
+    spec = _part(kind, manifest, "spec")
+    selector = _part(kind, manifest, "spec.selector")
     if not selector:
         raise refused(kind, name, "spec.selector", None, "is required")
-    template = spec.get("template") or {}
-    labels = (template.get("metadata") or {}).get("labels") or {}
+    for given in ("spec.selector.matchLabels", "spec.template.metadata.annotations"):
+        _part(kind, manifest, given)
+    labels = _part(kind, manifest, "spec.template.metadata.labels")
     if not Selector.of(selector).matches(labels):
         why = "`selector` does not match template `labels`"
         raise refused(kind, name, "spec.template.metadata.labels", labels, why)
@@ -81,13 +96,13 @@ def _deployment(kind: Kind, manifest: Manifest, old: Manifest | None) -> Manifes
     if not isinstance(replicas, int) or isinstance(replicas, bool) or replicas < 0:
         why = "must be an integer of 0 or more"
         raise refused(kind, name, "spec.replicas", replicas, why)
-    _need_containers(kind, name, "spec.template.spec", template.get("spec") or {})
+    _need_containers(kind, name, "spec.template.spec", _part(kind, manifest, "spec.template.spec"))
     return manifest
 
 
 def _pod(kind: Kind, manifest: Manifest, old: Manifest | None) -> Manifest:
     name = manifest["metadata"]["name"]
-    _need_containers(kind, name, "spec", manifest.get("spec") or {})
+    _need_containers(kind, name, "spec", _part(kind, manifest, "spec"))
     if old is not None and old.get("spec") != manifest.get("spec"):
         raise refused(kind, name, "spec", "(changed)", "a pod's spec may not change")
     return manifest
@@ -98,6 +113,8 @@ def _need_containers(kind: Kind, name: str, field: str, spec: Mapping[str, Any])
     if not isinstance(containers, list) or not containers:
         raise refused(kind, name, f"{field}.containers", containers, "is required")
     for index, container in enumerate(containers):
+        if not isinstance(container, Mapping):
+            raise refused(kind, name, f"{field}.containers[{index}]", container, "must be a map")
         for key in ("name", "image"):
             if not isinstance(container.get(key), str) or not container[key]:
                 where = f"{field}.containers[{index}].{key}"
@@ -106,14 +123,24 @@ def _need_containers(kind: Kind, name: str, field: str, spec: Mapping[str, Any])
 
 def _service(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
     name = manifest["metadata"]["name"]
-    ports = (manifest.get("spec") or {}).get("ports")
+    _part(kind, manifest, "spec.selector")
+    ports = _part(kind, manifest, "spec").get("ports")
     if not isinstance(ports, list) or not ports:
         raise refused(kind, name, "spec.ports", ports, "is required")
     for index, port in enumerate(ports):
-        number = port.get("port")
+        number = port.get("port") if isinstance(port, Mapping) else None
         if not isinstance(number, int) or not 0 < number < 2**16:
             why = "must be between 1 and 65535"
             raise refused(kind, name, f"spec.ports[{index}].port", number, why)
+    return manifest
+
+
+def _argo(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
+    """Check what Argo's own definitions say of these objects."""
+    if not isinstance(manifest.get("spec"), Mapping):
+        raise refused(
+            kind, manifest["metadata"]["name"], "spec", manifest.get("spec"), "is required"
+        )
     return manifest
 
 
@@ -123,4 +150,7 @@ _CHECKS: Mapping[str, Callable[[Kind, Manifest, Manifest | None], Manifest]] = {
     "Deployment": _deployment,
     "Pod": _pod,
     "Service": _service,
+    "Workflow": _argo,
+    "WorkflowTemplate": _argo,
+    "ClusterWorkflowTemplate": _argo,
 }

@@ -25,6 +25,8 @@ FIELD_MANAGER = "nexus-operator"
 EXPIRY_LOOK = timedelta(minutes=1)
 """How often, at most, a write also looks for events that have expired."""
 
+_LONGEST_VERSION = 19  # digits of a 64-bit number
+
 _Result = TypeVar("_Result")
 
 
@@ -128,9 +130,12 @@ class LocalCluster:
         status = _is_status(subresource)
         return await self._write(lambda requests: requests.replace(ref, manifest, status=status))
 
-    async def delete(self, ref: Ref, *, uid: str | None = None) -> None:
-        """Delete in the background; deleting what is not there is fine, another uid a Conflict."""
-        await self._write(lambda requests: requests.delete(ref, uid=uid))
+    async def delete(self, ref: Ref, *, uid: str | None = None, version: str | None = None) -> None:
+        """Delete in the background; deleting what is not there is fine.
+
+        Raises Conflict for another uid or resource version than the ones given.
+        """
+        await self._write(lambda requests: requests.delete(ref, uid=uid, version=version))
 
     async def log(self, pod: Ref, *, container: str, lines: int) -> str:
         """Return the last lines that a pod's only container printed; raises NotFound or Invalid."""
@@ -194,7 +199,7 @@ class LocalCluster:
         self.close()
 
     def _known(self, since: str) -> int:
-        if not since.isdecimal():
+        if not since.isdecimal() or len(since) > _LONGEST_VERSION:
             raise Invalid(f"resourceVersion: Invalid value: {since!r}: must be a number")
         last = database.current_version(self._reader)
         if int(since) > last:

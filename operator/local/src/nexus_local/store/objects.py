@@ -191,8 +191,12 @@ def _check_metadata(kind: Kind, manifest: Manifest) -> None:
     finalizers = metadata.get("finalizers") or []
     if not isinstance(finalizers, list) or not all(isinstance(f, str) for f in finalizers):
         raise refused(kind, name, "metadata.finalizers", finalizers, "must be a list of strings")
-    for index, ref in enumerate(metadata.get("ownerReferences") or ()):
-        missing = [k for k in ("apiVersion", "kind", "name", "uid") if not ref.get(k)]
+    owners = metadata.get("ownerReferences") or []
+    if not isinstance(owners, list) or not all(isinstance(ref, dict) for ref in owners):
+        raise refused(kind, name, "metadata.ownerReferences", owners, "must be a list of maps")
+    for index, ref in enumerate(owners):
+        texts = {k for k, v in ref.items() if v and isinstance(v, str)}
+        missing = [k for k in ("apiVersion", "kind", "name", "uid") if k not in texts]
         if missing:
             field = f"metadata.ownerReferences[{index}].{missing[0]}"
             raise refused(kind, name, field, None, "is required")

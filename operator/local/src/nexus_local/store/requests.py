@@ -96,8 +96,11 @@ class Requests:
         kind, row = self._there(ref, status=status)
         return self._write(kind, row, manifest, status=status)
 
-    def delete(self, ref: Ref, *, uid: str | None) -> Manifest | None:
-        """Delete the object, or mark it while finalizers hold it; None when it is not there."""
+    def delete(self, ref: Ref, *, uid: str | None, version: str | None = None) -> Manifest | None:
+        """Delete the object, or mark it while finalizers hold it; None when it is not there.
+
+        uid, version: those of the object that is meant; any other there is a Conflict.
+        """
         kind_of(ref.api_version, ref.kind)
         row = self.transaction.read(ref)
         if row is None:
@@ -105,6 +108,9 @@ class Requests:
         there = row.body["metadata"]["uid"]
         if uid is not None and uid != there:
             raise Conflict(f"{ref} has uid {there}, not {uid}: another object of that name stays")
+        now = row.body["metadata"]["resourceVersion"]
+        if version is not None and version != now:
+            raise Conflict(f"{ref} has been modified: it has resourceVersion {now}, not {version}")
         return self._delete(row)
 
     def _there(self, ref: Ref, *, status: bool) -> tuple[Kind, Row]:
@@ -160,7 +166,9 @@ class Requests:
         dependents = self.transaction.owned_by(uid)
         self.transaction.remove(manifest)
         for row in dependents:
-            self._lose_owner(row)
+            # One that another of them owned too may have gone, or changed, with that one.
+            if (now := self.transaction.read(ref_of(row.body))) is not None:
+                self._lose_owner(now)
 
     def _lose_owner(self, row: Row) -> None:
         metadata = row.body["metadata"]
