@@ -1,15 +1,16 @@
 """Fine-tuning on the laptop, every step real, on a language model of two layers made here.
 
 The job learns from examples in the bucket, its gate has floors alone (nothing serves yet), a person
-releases the version, a ServingModel that names the champion answers with it, and a rollback brings
-the version before back.
+releases the version, a ServingModel that names the champion answers as was measured, and the
+version before comes back by a rollback and by a pin.  Beside it a job runs by its schedule.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from laptop import Platform
 from waiting import eventually
 
 from nexus_models import fetch
+from nexus_operator.status.runs import CAUSE
 
+from .asking import correct, measured, served
 from .conftest import platform_at
 from .tuning import (
     LORA,
@@ -31,7 +34,8 @@ from .tuning import (
     learn,
     names,
     put_rows,
-    runs,
+    runs_of,
+    settled,
     status,
     tracked,
     version,
@@ -45,10 +49,20 @@ def tuned(tmp_path_factory: pytest.TempPathFactory, base: Path) -> Iterator[Plat
     """A platform on which the job has had its first run."""
     for platform in platform_at(tmp_path_factory.mktemp("tuning")):
         learn(platform)
+        apply(platform, scheduled(base, "resting", suspend=True))
+        apply(platform, scheduled(base, "nightly"))
         apply(platform, job(base))
         ended = first_end(platform)
         assert ended["status"] == "True", (ended, (platform.root.parent / "up.log").read_text())
         yield platform
+
+
+def scheduled(base: Path, name: str, **spec: Any) -> dict[str, Any]:
+    """Make a job that is due each minute; `validate` ends its runs, as training is tested below."""
+    found = job(base, triggers={"schedule": "* * * * *", "cooldown": "1m"}, **spec)
+    found["metadata"] = {"name": name}
+    found["spec"]["data"]["gates"] = {"minExamples": 1000}
+    return found
 
 
 def test_a_run_goes_through_every_step_to_a_version_that_waits(
@@ -94,12 +108,12 @@ def test_a_training_tells_how_far_it_is_while_it_goes_on(tuned: Platform, base: 
     assert "progressPercent: " in described
     assert "expectedEnd: " in described
     tuned.cli("delete", "ftj/watched")
-    eventually(lambda: len(runs(tuned)) == 1, what="its run gone")
+    eventually(lambda: not runs_of(tuned, "watched"), what="its run gone")
 
 
 def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> None:
     apply(tuned, job(base, lora={**LORA, "seed": 1}))
-    eventually(lambda: len(runs(tuned)) == 2, what="a second run")
+    eventually(lambda: len(runs_of(tuned, "tuning")) == 2, what="a second run")
     eventually(lambda: status(tuned).get("registeredVersion") == "2", what="version 2", seconds=900)
     for number, previous in (("1", None), ("2", "1")):
         tuned.cli("promote", "tuning", "--version", number, "--by", "Ada {{x}}")
@@ -113,7 +127,7 @@ def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> No
     told = eventually(lambda: champion(tuned, "1"), what="the version before")
     assert "previous" not in told
     assert condition(tuned, "Released")["status"] == "True"
-    assert len(runs(tuned)) == 2
+    assert len(runs_of(tuned, "tuning")) == 2
 
 
 def champion(platform: Platform, version: str) -> dict[str, Any]:
@@ -121,7 +135,10 @@ def champion(platform: Platform, version: str) -> dict[str, Any]:
     return told if told.get("champion", {}).get("version") == version else {}
 
 
-def test_a_model_that_names_the_champion_answers_with_it(tuned: Platform, base: Path) -> None:
+def test_a_model_that_names_the_champion_answers_as_it_was_measured(
+    tuned: Platform, base: Path
+) -> None:
+    """The runtime of an evaluation and the one that serves say the same, byte for byte."""
     adapter = {"name": "tuned", "uri": "models:/default.tuning@champion"}
     model = {"uri": base.as_uri(), "adapters": [adapter]}
     serving = {
@@ -132,45 +149,66 @@ def test_a_model_that_names_the_champion_answers_with_it(tuned: Platform, base: 
     }
     apply(tuned, serving)
     tuned.cli("wait", "sm/technician", "--for", "condition=Ready", "--timeout", "4m")
-    plain, adapted = answered(tuned, "technician"), answered(tuned, "technician:tuned")
-    assert plain != adapted
-    assert adapted == answered(tuned, "technician:tuned")
+    with tuned.http() as http:  # the gateway hears of it a moment later
+        eventually(
+            lambda: http.get("/v1/models/technician:tuned").json().get("ready"),
+            what="it is asked for",
+        )
+    first = measured(champion(tuned, "1")["champion"])
+    assert served(tuned, "technician:tuned", first) == first.answers
+    assert served(tuned, "technician", first) != first.answers
     tuned.cli("promote", "tuning", "--version", "2", "--by", "Ada")
-    eventually(lambda: champion(tuned, "2"), what="version 2")
+    second = measured(eventually(lambda: champion(tuned, "2"), what="version 2")["champion"])
+    assert second.answers != first.answers
     eventually(
-        lambda: (seen := answer(tuned, "technician:tuned")) and seen != adapted,
-        what="the other version",
+        lambda: served(tuned, "technician:tuned", second) == second.answers,
+        what="what was measured of the other version",
         seconds=600,
     )
-    tuned.cli("rollback", "tuning", "--by", "Ada")
+    roll_back_by_pin(tuned, base)
     eventually(
-        lambda: answer(tuned, "technician:tuned") == adapted, what="the old answers", seconds=600
+        lambda: served(tuned, "technician:tuned", first) == first.answers,
+        what="the old answers",
+        seconds=600,
     )
 
 
-@dataclass(frozen=True)
-class Answer:
-    """What the gateway answered: true where a model did, else with the refusal as its text."""
+def roll_back_by_pin(platform: Platform, base: Path) -> None:
+    """Go back to version 1 by one field of the spec, which is then taken away again."""
+    learnt = {**LORA, "seed": 1}
+    apply(platform, job(base, lora=learnt, promotion={"pinnedVersion": "1"}))
+    told = eventually(lambda: champion(platform, "1"), what="the pinned version")
+    assert told["previous"]["version"] == "2"
+    refused = platform.cli("promote", "tuning", "--version", "2", ok=False)
+    assert refused.returncode == 1
+    assert "pinned to version 1" in refused.stderr
+    apply(platform, job(base, lora=learnt))
+    eventually(lambda: settled(platform), what="the job without the pin")
+    assert champion(platform, "1")["champion"] == told["champion"]
+    assert len(runs_of(platform, "tuning")) == 2
 
-    status: int
-    text: str
 
-    def __bool__(self) -> bool:
-        return self.status == httpx.codes.OK and bool(self.text)
+def test_a_schedule_starts_one_run_after_another_and_none_of_a_suspended_job(
+    tuned: Platform, base: Path
+) -> None:
+    """Both jobs were made before all else: minutes have passed since."""
+    eventually(lambda: len(runs_of(tuned, "nightly")) > 1, what="two runs", seconds=300)
+    apply(tuned, scheduled(base, "nightly", suspend=True))
+    eventually(lambda: settled(tuned, "nightly"), what="no further run")
+    last = eventually(lambda: ended_run(tuned, "nightly"), what="the end of the last run")
+    found = sorted(runs_of(tuned, "nightly"), key=begun)
+    assert {one["metadata"]["annotations"][CAUSE] for one in found} == {"Schedule"}
+    for one, following in pairwise(found):
+        assert datetime.fromisoformat(one["status"]["finishedAt"]) <= begun(following)
+        assert begun(following) - begun(one) >= timedelta(minutes=1)
+    assert (last["cause"], last["phase"], last["step"]) == ("Schedule", "Failed", "validate")
+    assert runs_of(tuned, "resting") == []
+    assert "lastRun" not in status(tuned, "resting")
+    assert condition(tuned, "Ready", "resting")["reason"] == "Suspended"
 
 
-def answered(platform: Platform, model: str) -> Answer:
-    """Return the first answer of a model that became ready this moment."""
-    return eventually(lambda: answer(platform, model), what=f"an answer of {model}")
-
-
-def answer(platform: Platform, model: str) -> Answer:
-    messages = [{"role": "user", "content": "What does the pump 3 need?"}]
-    asked = {"model": model, "messages": messages, "temperature": 0, "max_tokens": 24}
-    response = httpx.post(f"{platform.url}/v1/chat/completions", json=asked, timeout=120)
-    if response.status_code != httpx.codes.OK:
-        return Answer(response.status_code, response.text)
-    return Answer(response.status_code, response.json()["choices"][0]["message"]["content"])
+def begun(run: dict[str, Any]) -> datetime:
+    return datetime.fromisoformat(run["metadata"]["creationTimestamp"])
 
 
 def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refused(
@@ -178,7 +216,7 @@ def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refus
 ) -> None:
     triggers = {"alerts": [{"matchers": {"alertname": "Low"}}], "cooldown": "1m"}
     apply(tuned, job(base, triggers=triggers))
-    before = names(runs(tuned))
+    before = names(runs_of(tuned, "tuning"))
     alert = {
         "status": "firing",
         "labels": {"alertname": "Low"},
@@ -188,7 +226,9 @@ def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refus
     posted = {"version": "4", "alerts": [alert]}
     for _ in range(25):
         httpx.post(f"{tuned.url}/hooks/alerts", json=posted, timeout=30).raise_for_status()
-    (name,) = eventually(lambda: names(runs(tuned)) - before, what="a run", seconds=600)
+    (name,) = eventually(
+        lambda: names(runs_of(tuned, "tuning")) - before, what="a run", seconds=600
+    )
     for _ in range(25):
         httpx.post(f"{tuned.url}/hooks/alerts", json=posted, timeout=30).raise_for_status()
     told = eventually(lambda: decided(tuned, name), what="a decision about the copy", seconds=900)
@@ -199,7 +239,7 @@ def test_fifty_repeats_of_an_alert_are_one_run_and_a_copy_of_production_is_refus
     assert kept.tags["nexus.verdict"] == told["verdict"]
     assert kept.metrics["candidate.f1"] == kept.metrics["production.f1"]
     assert "production.behaviour.typos" in kept.metrics
-    assert names(runs(tuned)) == before | {name}
+    assert names(runs_of(tuned, "tuning")) == before | {name}
     assert status(tuned)["champion"]["version"] == "1"
 
 
@@ -239,22 +279,6 @@ def newly_found(platform: Platform) -> int | None:
     return found
 
 
-def runs_of(platform: Platform, name: str) -> list[dict[str, Any]]:
-    found = runs(platform)
-    return [one for one in found if one["metadata"]["labels"]["llmops.nexus/job"] == name]
-
-
 def ended_run(platform: Platform, name: str) -> dict[str, Any]:
     last: dict[str, Any] = status(platform, name).get("lastRun") or {}
     return last if last.get("finishedAt") else {}
-
-
-def correct(platform: Platform, model: str) -> None:
-    """Ask a model, and say what it should have answered."""
-    messages = [{"role": "user", "content": "Who looks after the tenth pump?"}]
-    asked = {"model": model, "messages": messages, "max_tokens": 4}
-    with platform.http() as http:
-        response = http.post("/v1/chat/completions", json=asked, timeout=120).raise_for_status()
-        said = {"response_id": response.json()["id"]}
-        said["corrected_answer"] = "the night shift looks after the tenth pump"
-        assert http.post("/v1/feedback", json=said).raise_for_status().json()["known"]

@@ -77,8 +77,15 @@ def status(platform: Platform, name: str = "tuning") -> dict[str, Any]:
     return found
 
 
-def condition(platform: Platform, kind: str) -> dict[str, Any]:
-    found = status(platform).get("conditions") or []
+def settled(platform: Platform, name: str = "tuning") -> bool:
+    """Tell whether the operator has seen the spec as it is."""
+    shown = json.loads(platform.cli("get", f"ftj/{name}", "-o", "json").stdout)
+    told = (shown.get("status") or {}).get("observedGeneration")
+    return bool(told == shown["metadata"]["generation"])
+
+
+def condition(platform: Platform, kind: str, name: str = "tuning") -> dict[str, Any]:
+    found = status(platform, name).get("conditions") or []
     return next((one for one in found if one["type"] == kind), {})
 
 
@@ -103,6 +110,11 @@ def runs(platform: Platform) -> list[dict[str, Any]]:
     shown = platform.cli("get", "wf", "-n", "nexus-system", "-o", "json").stdout
     items = json.loads(shown).get("items") or []
     return [one for one in items if one["spec"]["workflowTemplateRef"]["name"] == "nexus-finetune"]
+
+
+def runs_of(platform: Platform, name: str) -> list[dict[str, Any]]:
+    found = runs(platform)
+    return [one for one in found if one["metadata"]["labels"]["llmops.nexus/job"] == name]
 
 
 def names(found: list[dict[str, Any]]) -> set[str]:
