@@ -141,11 +141,11 @@ def await_version(platform: Platform, number: int) -> None:
 
 
 class Visitor:
-    """Somebody who goes on asking the model itself, and notes what went wrong."""
+    """Somebody who goes on asking one model, and notes its answers and what went wrong."""
 
-    def __init__(self, platform: Platform) -> None:
-        self.asked, self.refused = 0, list[str]()
-        self._platform, self._stop = platform, threading.Event()
+    def __init__(self, platform: Platform, model: str) -> None:
+        self.answers, self.refused = list[str](), list[str]()
+        self._platform, self._model, self._stop = platform, model, threading.Event()
         self._thread = threading.Thread(target=self._ask)
 
     def __enter__(self) -> Self:
@@ -159,11 +159,12 @@ class Visitor:
     def _ask(self) -> None:
         with self._platform.http() as http:
             while not self._stop.is_set():
-                told = http.post("/v1/chat/completions", json={**ASK, "model": "tiny"})
-                self.asked += 1
-                if told.status_code != 200:
+                told = http.post("/v1/chat/completions", json={**ASK, "model": self._model})
+                if told.status_code == 200:
+                    self.answers.append(told.json()["choices"][0]["message"]["content"])
+                else:
                     self.refused.append(f"{told.status_code}: {told.text}")
-                self._stop.wait(0.2)  # a visitor reads before the next question
+                self._stop.wait(0.1)  # a visitor reads before the next question
 
 
 def test_before_after_and_back_again(adapted: Platform, versions: Versions) -> None:
@@ -180,20 +181,22 @@ def test_before_after_and_back_again(adapted: Platform, versions: Versions) -> N
     assert (found["status"], found["reason"]) == ("True", "NotReleased")
     spec = resource(adapted)["spec"]
 
-    with Visitor(adapted) as visitor:
+    with Visitor(adapted, "tiny") as visitor:
         versions.release(adapted, versions.make(1))
         await_version(adapted, 1)
         # The Service follows the status: a request in between may still reach the old revision,
         # which has another adapter or none (docs/how-to/serve-adapters.md).
         first = another(adapted, {plain})
-        versions.release(adapted, versions.make(2))
-        await_version(adapted, 2)
-        second = another(adapted, {plain, first})
-        versions.release(adapted, versions.make(1))
-        await_version(adapted, 1)
-        again = another(adapted, {plain, second})
-    assert visitor.refused == []
-    assert visitor.asked > 0
+        with Visitor(adapted, "tiny:polite") as guest:
+            versions.release(adapted, versions.make(2))
+            await_version(adapted, 2)
+            second = another(adapted, {plain, first})
+            versions.release(adapted, versions.make(1))
+            await_version(adapted, 1)
+            again = another(adapted, {plain, second})
+    assert visitor.refused == guest.refused == []
+    assert set(visitor.answers) == {plain}
+    assert set(guest.answers) == {first, second}
 
     assert len({plain, first, second}) == 3
     assert again == first
