@@ -12,8 +12,11 @@ from laptop import Platform
 from openai import OpenAI
 from waiting import eventually
 
+from nexus_registry import Connection, Reader
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 QUESTION = "When is the standby pump test-run, and for how long?"
+TOUR = "When may a school class look at the basins?"
 SAMPLES = Path(str(files("nexus_local.demo") / "documents"))
 
 
@@ -121,6 +124,37 @@ def test_every_verb_of_the_command_line_answers(filled: Platform) -> None:
     assert "Conditions" in filled.cli("describe", "servingmodel", "assistant").stdout
     assert "Succeeded" in filled.cli("runs", "ri/handbook").stdout
     assert filled.cli("logs", "sm/assistant").stdout.strip()
+
+
+def test_ways_to_search_are_compared_on_a_golden_set(filled: Platform, tmp_path: Path) -> None:
+    """School tours are found by their meaning; the words lead to other passages on basins."""
+    golden = [
+        {"id": "pump", "question": QUESTION, "references": ["For fifteen minutes every Monday."]},
+        {"id": "tour", "question": TOUR, "references": ["On Wednesdays from 09:30 to 11:00."]},
+    ]
+    (tmp_path / "golden.jsonl").write_text("".join(f"{json.dumps(one)}\n" for one in golden))
+    modes = {"words": "bm25", "meaning": "dense"}
+    searches = [{"name": name, "mode": mode, "topK": 1} for name, mode in modes.items()]
+    matrix = {"goldenSet": "golden.jsonl", "models": ["assistant"], "maxTokens": 8}
+    file = tmp_path / "searches.json"
+    file.write_text(json.dumps({**matrix, "retrieval": searches}))
+    done = filled.cli("evaluate", "--matrix", str(file), "-o", "json")
+    reader = Reader(Connection(f"sqlite:///{filled.root}/tracking.db"))
+    told: dict[tuple[str, str], dict[str, str]] = {}
+    for one in json.loads(done.stdout)["runs"]:
+        (kept,) = reader.find(one["run"], prefixes=("default/",))
+        assert kept.params["mode"] == modes[one["retrieval"]]
+        assert (kept.params["index"], kept.params["top_k"]) == ("handbook", "1")
+        rows = reader.table(kept.id, "items.json")
+        told[one["model"], one["retrieval"]] = {row["id"]: row["answer"] for row in rows}
+    assert list(told) == [(model, name) for name in modes for model in ("baseline", "assistant")]
+    assert all(answers.keys() == {"pump", "tour"} for answers in told.values())
+    assert all(text for answers in told.values() for text in answers.values())
+    for name in modes:
+        assert "every Monday" in " ".join(told["baseline", name]["pump"].split())
+    assert "Wednesdays" in told["baseline", "meaning"]["tour"]
+    assert "Wednesdays" not in told["baseline", "words"]["tour"]
+    assert told["assistant", "meaning"]["tour"] != told["assistant", "words"]["tour"]
 
 
 def test_feedback_is_stored_and_metrics_are_served(filled: Platform) -> None:
