@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import httpx
 
+from nexus_local.cli.answers import content, lines
 from nexus_local.cli.errors import CliError, NotFoundError
 
 Payload = dict[str, Any]
@@ -76,7 +77,7 @@ class Gateway:
                 if response.is_error:
                     response.read()
                     raise _error(response)
-                for line in response.iter_lines():
+                for line in lines(response):
                     if not line.startswith("data:"):
                         continue
                     data = line.removeprefix("data:").strip()
@@ -96,8 +97,7 @@ class Gateway:
             raise CliError(f"the gateway does not answer: {error}") from error
         if response.is_error:
             raise _error(response)
-        payload: Payload = response.json()
-        return payload
+        return content(response)
 
 
 def _error(response: httpx.Response) -> CliError:

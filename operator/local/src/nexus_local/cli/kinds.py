@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from urllib.parse import quote
 
 from nexus_api.kinds import KINDS as OWN_KINDS
 from nexus_api.meta import API_VERSION
@@ -32,8 +33,8 @@ class Kind:
     def path(self, namespace: str | None, name: str = "", subresource: str = "") -> str:
         """The request path below the API server's root; `None` means all namespaces."""
         root = f"/apis/{self.api_version}" if self.group else f"/api/{self.api_version}"
-        scope = f"/namespaces/{namespace}" if namespace else ""
-        tail = "".join(f"/{part}" for part in (name, subresource) if part)
+        scope = f"/namespaces/{quote(namespace, safe='')}" if namespace else ""
+        tail = "".join(f"/{quote(part, safe='')}" for part in (name, subresource) if part)
         return f"{root}{scope}/{self.plural}{tail}"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 
 from nexus_api.meta import Manifest
+from nexus_local.cli.answers import content, lines
 from nexus_local.cli.errors import CliError, NotFoundError
 from nexus_local.cli.kinds import Kind
 
@@ -63,7 +64,7 @@ class KubeClient:
             content=json.dumps(manifest),
             headers={"content-type": "application/apply-patch+yaml"},
         )
-        return _body(response)
+        return content(response)
 
     def annotate(self, kind: Kind, namespace: str, name: str, notes: Mapping[str, str]) -> Manifest:
         """Merge annotations into one object."""
@@ -73,20 +74,30 @@ class KubeClient:
             content=json.dumps({"metadata": {"annotations": dict(notes)}}),
             headers={"content-type": "application/merge-patch+json"},
         )
-        return _body(response)
+        return content(response)
 
     def delete(self, kind: Kind, namespace: str, name: str) -> None:
         """Ask for one object's deletion.  Raises `NotFoundError`."""
         self._send("DELETE", kind.path(namespace, name))
 
     def watch(
-        self, kind: Kind, namespace: str | None, since: str, *, seconds: float
+        self,
+        kind: Kind,
+        namespace: str | None,
+        since: str,
+        *,
+        seconds: float,
+        labels: str = "",
     ) -> Iterator[tuple[str, Manifest]]:
-        """Changes after a resourceVersion, as (type, object), for at most so many seconds."""
+        """Changes after a resourceVersion, as (type, object), for at most so many seconds.
+
+        labels: a selector; what leaves it comes as DELETED.
+        """
         query = {
             "watch": "1",
             "resourceVersion": since,
             "timeoutSeconds": str(max(1, int(seconds))),
+            **({"labelSelector": labels} if labels else {}),
         }
         timeout = httpx.Timeout(10, read=seconds + 10)
         try:
@@ -96,7 +107,7 @@ class KubeClient:
                 if response.is_error:
                     response.read()
                     raise _error(response)
-                for line in response.iter_lines():
+                for line in lines(response):
                     if line.strip():
                         event = json.loads(line)
                         yield str(event["type"]), event["object"]
@@ -119,12 +130,12 @@ class KubeClient:
                 if response.is_error:
                     response.read()
                     raise _error(response)
-                yield from response.iter_lines()
+                yield from lines(response)
         except httpx.HTTPError as error:
             raise CliError(f"reading the log of {pod} ended early: {error}") from error
 
     def _read(self, path: str, query: Mapping[str, str] | None = None) -> Manifest:
-        return _body(self._send("GET", path, params=query))
+        return content(self._send("GET", path, params=query))
 
     def _send(self, method: str, path: str, **request: Any) -> httpx.Response:
         for attempt in range(3):
@@ -141,13 +152,6 @@ class KubeClient:
                     raise _error(response)
                 return response
         raise CliError("the platform does not answer")
-
-
-def _body(response: httpx.Response) -> Manifest:
-    payload = response.json()
-    if not isinstance(payload, dict):
-        raise CliError(f"the platform answered {type(payload).__name__}, not an object")
-    return payload
 
 
 def _error(response: httpx.Response) -> CliError:

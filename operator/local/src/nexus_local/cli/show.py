@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -47,28 +48,25 @@ def get(
     elif objects or output:
         print_objects(console, kind, objects, output, everywhere=all_namespaces, listed=not names)
     if watch:
-        _follow(target, kube, kind, names, since, output, everywhere=all_namespaces)
+        namespace = None if all_namespaces else target.namespace
+        since = since or kube.list(kind, namespace)[1]
+        changes = _changes(kube, kind, namespace, since, selector)
+        for item in changes:
+            if not names or item["metadata"]["name"] in names:
+                print_objects(console, kind, [item], output, everywhere=all_namespaces)
 
 
-def _follow(
-    target: Target,
-    kube: KubeClient,
-    kind: Kind,
-    names: list[str],
-    since: str,
-    output: str,
-    *,
-    everywhere: bool,
-) -> None:
-    namespace = None if everywhere else target.namespace
-    since = since or kube.list(kind, namespace)[1]
+def _changes(
+    kube: KubeClient, kind: Kind, namespace: str | None, since: str, labels: str
+) -> Iterator[Manifest]:
+    """Every object of a selection as it changes, for ever.  Raises `CliError` when that ends."""
     while True:
-        for change, item in kube.watch(kind, namespace, since, seconds=300):
+        for change, item in kube.watch(kind, namespace, since, seconds=300, labels=labels):
             since = str(item["metadata"].get("resourceVersion", since))
             if change == "ERROR":
                 raise CliError(str(item.get("message", "the watch ended")))
-            if change != "BOOKMARK" and (not names or item["metadata"]["name"] in names):
-                print_objects(console, kind, [item], output, everywhere=everywhere)
+            if change != "BOOKMARK":
+                yield item
 
 
 @connected

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 import httpx
 import typer
 
-from nexus_local.cli.errors import CliError
+from nexus_local.cli.errors import CliError, UsageError
 from nexus_local.cli.kube import KubeClient
 from nexus_local.platform.layout import Layout, default_data_dir, read_json, registry
 
@@ -60,6 +60,7 @@ class Target:
             if key := os.environ.get("NEXUS_API_KEY"):
                 http.headers["x-api-key"] = key  # the API server keeps the other header for itself
             return http
+        _check_url(self.url)
         url = self.url or read_json(self.layout().endpoint).get("url")
         if not url:
             raise self._not_running()
@@ -70,6 +71,7 @@ class Target:
 
     def layout(self) -> Layout:
         """The files of the platform on this machine."""
+        _check_url(self.url)
         if self.data_dir is not None:
             return Layout(self.data_dir.expanduser())
         if self.url and (found := read_json(registry(self.url)).get("data_dir")):
@@ -84,6 +86,7 @@ class Target:
     def _kube_http(self) -> httpx.Client:
         if self.context is not None:
             return self._keep(_cluster_http(self.context))
+        _check_url(self.url)
         if self.url and self.data_dir is None and not registry(self.url).exists():
             host = urlsplit(self.url).netloc
             raise CliError(
@@ -91,7 +94,7 @@ class Target:
                 "directory (--data-dir) or, for a cluster, its kubeconfig context (--context)"
             )
         control = read_json(self.layout().control)
-        if not control:
+        if not {"token", "url"} <= control.keys():
             raise self._not_running()
         headers = {"authorization": f"Bearer {control['token']}"}
         return self._keep(httpx.Client(base_url=control["url"], headers=headers, timeout=TIMEOUT))
@@ -103,6 +106,19 @@ class Target:
     def _not_running(self) -> CliError:
         root = self.layout().root
         return CliError(f"no platform runs in {root}: start one with `nexus up --data-dir {root}`")
+
+
+def _check_url(url: str | None) -> None:
+    """Raise `UsageError` for an address that is none."""
+    if not url:
+        return
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if not usable:
+        raise UsageError(f"--url {url!r} is no address: write http://HOST:PORT")
 
 
 def _cluster_http(context: str) -> httpx.Client:

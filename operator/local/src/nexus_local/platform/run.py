@@ -21,7 +21,13 @@ from nexus_local.api.server import ControlServer
 from nexus_local.node import Node, Preload, logs
 from nexus_local.node.folders import Folders
 from nexus_local.platform import components, health, uploads
-from nexus_local.platform.layout import Layout, default_model_cache, registry, write_private
+from nexus_local.platform.layout import (
+    Layout,
+    default_model_cache,
+    read_json,
+    registry,
+    write_private,
+)
 from nexus_local.store.errors import StoreError
 from nexus_local.store.local import LocalCluster
 from nexus_local.workflows.engine import WorkflowEngine
@@ -69,11 +75,17 @@ async def run(options: Options, stop: asyncio.Event, *, tell: Tell) -> None:
     """Run until `stop` is set; tells `ready URL` once it serves, and warnings.
 
     Raises:
-        PlatformError: the data directory is in use or damaged, or the port is taken.
+        PlatformError: the data directory is in use, damaged or closed, or the port is taken.
     """
     _check_port(options.port)
-    options.layout.create()
-    options.model_cache.mkdir(parents=True, exist_ok=True)
+    try:
+        options.layout.create()
+        options.model_cache.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PlatformError(
+            f"{error.filename} cannot be used ({error.strerror}): name a folder of your own with "
+            "--data-dir, and one for models with NEXUS_MODEL_CACHE"
+        ) from error
     try:
         folders = Folders(options.layout.node)
         cluster = LocalCluster(options.layout.objects, printed=partial(logs.printed, folders))
@@ -170,6 +182,8 @@ async def _bring_up(
         if address is None:
             return False
         urls[name] = address
+    # Not before: of two platforms that begin at once on one port, one of them has it.
+    write_private(registry(options.url), {"data_dir": str(options.layout.root), "pid": os.getpid()})
     await cluster.apply(components.config_map(options.layout, options.model_cache, urls))
     await cluster.apply(components.control_secret(control.token))
     await cluster.apply(components.judge_secret(os.environ))
@@ -241,12 +255,15 @@ async def _report(cluster: Cluster, node: Node, layout: Layout, tell: Tell) -> N
 
 @asynccontextmanager
 async def _published(options: Options) -> AsyncIterator[None]:
-    """While the platform runs, say where: for the command line, by data directory and by URL."""
+    """While the platform runs, say in its data directory where it answers.
+
+    At the end what the registry says of its port goes too, unless that is another platform's.
+    """
     endpoint, entry = options.layout.endpoint, registry(options.url)
     write_private(endpoint, {"url": options.url, "pid": os.getpid()})
-    write_private(entry, {"data_dir": str(options.layout.root), "pid": os.getpid()})
     try:
         yield
     finally:
         endpoint.unlink(missing_ok=True)
-        entry.unlink(missing_ok=True)
+        if read_json(entry).get("data_dir") == str(options.layout.root):
+            entry.unlink(missing_ok=True)
