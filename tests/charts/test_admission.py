@@ -6,7 +6,17 @@ from typing import Any
 import pytest
 import yaml
 from api_server import Cluster
-from rendering import KUBERNETES, NAMESPACE, PLATFORM, STACK, Manifest, of_kind, pod_specs
+from rendering import (
+    KUBERNETES,
+    NAMESPACE,
+    OWN_CREDENTIALS,
+    PLATFORM,
+    STACK,
+    HelmRefused,
+    Manifest,
+    of_kind,
+    pod_specs,
+)
 
 EVERYTHING: dict[str, Any] = {
     "credentials": {
@@ -38,6 +48,13 @@ EVERYTHING: dict[str, Any] = {
         "dashboards": {"enabled": True},
     },
 }
+MADE = (
+    ("credentials.existingSecret", "Secret", "nexus-platform"),
+    ("gateway.apiKeys.existingSecret", "Secret", "nexus-gateway-keys"),
+    ("events.noticesSecret", "Secret", "nexus-notices"),
+    ("models.existingClaim", "PersistentVolumeClaim", "nexus-models"),
+)
+"""Values by which the chart leaves out what it made, and Helm deletes it."""
 STARTED_WITH = "llmops.nexus/platform-hash"
 # The name of the user of MinIO, which is `nexus`.
 PUBLIC = {"user", "NEXUS_S3_ACCESS_KEY"}
@@ -110,9 +127,11 @@ def test_an_upgrade_keeps_passwords_and_certificates(cluster: Cluster) -> None:
 @pytest.mark.apiserver
 def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
     """Hooks and readiness need a node; what is installed here are the objects."""
-    arguments = (str(PLATFORM), "--namespace", NAMESPACE, "--no-hooks")
-    for account in of_kind(cluster.helm.template(PLATFORM), "ServiceAccount"):
-        cluster.control_plane.client.delete(cluster.one(account))
+    own = ",".join(f"credentials.{name}={value}" for name, value in OWN_CREDENTIALS.items())
+    arguments = (str(PLATFORM), "--namespace", NAMESPACE, "--no-hooks", "--set", own)
+    there: Manifest = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "nexus-platform"}}
+    for one in (there, *of_kind(cluster.helm.template(PLATFORM), "ServiceAccount")):
+        cluster.control_plane.client.delete(cluster.one(one))
     said = cluster.helm.run("install", "nexus", *arguments)
     assert "kubectl -n nexus-system rollout status" in said
     keys = cluster.get("v1", "Secret", "nexus-gateway-keys")["data"]
@@ -127,6 +146,9 @@ def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
     assert cluster.get("v1", "Secret", "nexus-gateway-keys")["data"] == keys
     assert cluster.get("v1", "Secret", "nexus-notices")["data"] == token
     assert cluster.get("apps/v1", "Deployment", "nexus-gateway")["spec"]["replicas"] == 3
+    for value, kind, name in MADE:
+        with pytest.raises(HelmRefused, match=f"{value} names the {kind} {name}, which this rel"):
+            cluster.helm.run("upgrade", "nexus", *arguments, "--set", f"{value}={name}")
     cluster.helm.run("uninstall", "nexus", "--namespace", NAMESPACE)
     kept = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ragindexes.llmops.nexus"
     assert cluster.control_plane.client.get(kept).is_success

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from rendering import (
+    KUBERNETES,
     OWN_CREDENTIALS,
     PLATFORM,
     STACK,
@@ -125,6 +127,39 @@ def test_a_large_number_is_written_in_full(helm: Helm) -> None:
     objects = helm.template(PLATFORM, {"gateway": {"maxInFlight": 1_000_000}})
     (gateway,) = dict(pod_specs(objects))["nexus-gateway"]["containers"]
     assert {"name": "NEXUS_MAX_IN_FLIGHT", "value": "1000000"} in gateway["env"]
+
+
+@pytest.mark.parametrize(
+    ("chart", "part", "name", "own"),
+    [
+        (PLATFORM, "gateway", "NEXUS_DRAIN_SECONDS", "30"),
+        (PLATFORM, "embedder", "HOME", "/models"),
+        (STACK, "minio", "MINIO_BROWSER", "on"),
+        (STACK, "postgresql", "HOME", "/run"),
+    ],
+)
+def test_a_variable_of_ones_own_takes_the_place_of_the_charts(
+    helm: Helm, chart: Path, part: str, name: str, own: str
+) -> None:
+    """Server-side apply refuses a list that has a name twice."""
+    given = {part: {"env": {name: own, "NEXUS_MORE": "1"}}}
+    for where, spec in pod_specs(helm.template(chart, given)):
+        for container in spec["containers"]:
+            names = [one["name"] for one in container.get("env", ())]
+            assert len(names) == len(set(names)), where
+    (container,) = dict(pod_specs(helm.template(chart, given)))[f"nexus-{part}"]["containers"]
+    assert {"name": name, "value": own} in container["env"]
+    assert {"name": "NEXUS_MORE", "value": "1"} in container["env"]
+
+
+def test_a_setting_of_ones_own_takes_the_place_of_the_platforms(helm: Helm) -> None:
+    extra = {"NEXUS_EMBEDDER_URL": "", "NEXUS_LOG_LEVEL": "DEBUG", "HF_ENDPOINT": "http://hub"}
+    values = {"platform": {"extra": extra}}
+    text = helm.run("template", "nexus", str(PLATFORM), "--kube-version", KUBERNETES, values=values)
+    (stated,) = re.findall(r"# What every process is told\.\n(.*?)\n---", text, re.DOTALL)
+    assert yaml.safe_load(stated)["data"].items() >= extra.items()
+    keys = re.findall(r"^  ([A-Z0-9_]+):", stated, re.MULTILINE)
+    assert len(keys) == len(set(keys)), "Flux refuses a map that has a key twice"
 
 
 def test_an_image_may_come_from_a_registry_of_its_own(helm: Helm) -> None:

@@ -70,20 +70,31 @@ affinity:
 
 {{- /* The platform's addresses, as a map. */ -}}
 {{- define "nexus.platform" -}}
-NEXUS_BUCKET_URL: {{ .Values.platform.bucketUrl | quote }}
-NEXUS_WORK_URL: {{ .Values.platform.workUrl | quote }}
-NEXUS_MODELS_URL: {{ .Values.platform.modelsUrl | quote }}
-NEXUS_TRACKING_URL: {{ .Values.platform.trackingUrl | quote }}
-NEXUS_S3_ENDPOINT: {{ .Values.platform.s3.endpoint | quote }}
-NEXUS_S3_REGION: {{ .Values.platform.s3.region | quote }}
-NEXUS_MILVUS_URI: {{ .Values.platform.milvusUri | quote }}
-NEXUS_EMBEDDER_URL: "http://nexus-embedder.{{ .Release.Namespace }}.svc"
-NEXUS_MODEL_CACHE: "/models"
-NEXUS_MODEL_FILE_ROOTS: {{ join ":" .Values.platform.modelFileRoots | quote }}
-NEXUS_MODEL_PACKAGES: {{ join "," .Values.platform.modelPackages | quote }}
-NEXUS_LOG_LEVEL: {{ .Values.platform.logLevel | quote }}
-{{- range $name, $value := .Values.platform.extra }}
+{{- $stated := dict
+      "NEXUS_BUCKET_URL" .Values.platform.bucketUrl
+      "NEXUS_WORK_URL" .Values.platform.workUrl
+      "NEXUS_MODELS_URL" .Values.platform.modelsUrl
+      "NEXUS_TRACKING_URL" .Values.platform.trackingUrl
+      "NEXUS_S3_ENDPOINT" .Values.platform.s3.endpoint
+      "NEXUS_S3_REGION" .Values.platform.s3.region
+      "NEXUS_MILVUS_URI" .Values.platform.milvusUri
+      "NEXUS_EMBEDDER_URL" (printf "http://nexus-embedder.%s.svc" .Release.Namespace)
+      "NEXUS_MODEL_CACHE" "/models"
+      "NEXUS_MODEL_FILE_ROOTS" (join ":" .Values.platform.modelFileRoots)
+      "NEXUS_MODEL_PACKAGES" (join "," .Values.platform.modelPackages)
+      "NEXUS_LOG_LEVEL" .Values.platform.logLevel }}
+{{- range $name, $value := .Values.platform.extra }}{{ $_ := set $stated $name $value }}{{ end }}
+{{- range $name, $value := $stated }}
 {{ $name }}: {{ $value | quote }}
+{{- end }}
+{{- end -}}
+
+{{- /* The variables of a container; what a user gives takes the place of ours:
+       (dict "ours" (dict) "given" .Values.gateway.env) */ -}}
+{{- define "nexus.env" -}}
+{{- range $name, $value := .given }}{{ $_ := set $.ours $name $value }}{{ end }}
+{{- range $name, $value := .ours }}
+- {name: {{ $name }}, value: {{ $value | quote }}}
 {{- end }}
 {{- end -}}
 
@@ -121,6 +132,19 @@ llmops.nexus/platform-hash: {{ printf "%s %s %s" (include "nexus.platform" .) (.
        --api-versions, as Argo CD tells it. */ -}}
 {{- define "nexus.monitored" -}}
 {{- if .Capabilities.APIVersions.Has "monitoring.coreos.com/v1" }}true{{ end -}}
+{{- end -}}
+
+{{- /* Fails where a value names what this release made: as the chart then has it no more, Helm would
+       delete it.  (dict "root" $ "kind" "Secret" "name" .Values.a.b "value" "a.b") */ -}}
+{{- define "nexus.notOurs" -}}
+{{- if .name }}
+{{- $namespace := .root.Release.Namespace }}
+{{- $notes := dig "metadata" "annotations" dict (lookup "v1" .kind $namespace .name) }}
+{{- $kept := eq (get $notes "helm.sh/resource-policy") "keep" }}
+{{- if and (eq (get $notes "meta.helm.sh/release-name") .root.Release.Name) (not $kept) }}
+{{- fail (printf "%s names the %s %s, which this release made and would delete now: leave the value empty, or have it kept first by `kubectl -n %s annotate %s %s helm.sh/resource-policy=keep`" .value .kind .name $namespace (lower .kind) .name) }}
+{{- end }}
+{{- end }}
 {{- end -}}
 
 {{- define "nexus.noticesSecret" -}}

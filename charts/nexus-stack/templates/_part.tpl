@@ -114,9 +114,10 @@ spec:
             {{- toYaml . | nindent 12 }}
           {{- end }}
           env:
-            - {name: HOME, value: /tmp}
-            {{- with .env }}
-            {{- . | nindent 12 }}
+            {{- range prepend (.env | default "" | fromYamlArray) (dict "name" "HOME" "value" "/tmp") }}
+            {{- if not (hasKey $part.env .name) }}
+            - {{ . | toJson }}
+            {{- end }}
             {{- end }}
             {{- range $name, $value := $part.env }}
             - {name: {{ $name }}, value: {{ $value | quote }}}
