@@ -176,6 +176,22 @@ def test_a_released_adapter_comes_by_its_digest(
     assert names(tmp_path / "there" / "adapters") == set()
 
 
+@pytest.mark.parametrize("content", [b"", b"GG", b"GUFG", None])
+def test_a_released_adapter_that_is_damaged_in_the_cache_comes_again(
+    minio: MinioServer, bucket: str, adapter: Path, tmp_path: Path, content: bytes | None
+) -> None:
+    uri, digest = released(minio, bucket, adapter)
+    found = fetch_adapter(uri, ModelFormat.GGUF, cache=tmp_path / "here", digest=digest)
+    (tmp_path / "here" / "adapters" / f".fetching-{digest}-x").mkdir()  # of a killed process
+    if content is None:
+        found.weights[0].unlink()
+    else:
+        found.weights[0].write_bytes(content)
+    again = fetch_adapter(uri, ModelFormat.GGUF, cache=tmp_path / "here", digest=digest)
+    assert again.weights[0].read_bytes() == b"GGUF"
+    assert [path.name for path in (tmp_path / "here" / "adapters").iterdir()] == [digest]
+
+
 def test_an_engines_pod_fetches_a_released_adapter(
     minio: MinioServer, bucket: str, adapter: Path, tmp_path: Path
 ) -> None:

@@ -1,3 +1,4 @@
+import os
 import shutil
 import threading
 from pathlib import Path
@@ -167,6 +168,20 @@ def test_derived_file_is_built_once_and_never_seen_half_done(cache: Cache) -> No
     for _ in range(2):
         assert cache.derived("ab" * 32, "graph.onnx", build).read_text() == "done"
     assert len(builds) == 1
+
+
+def test_derived_file_is_on_the_disk_before_it_has_its_name(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def sync(descriptor: int) -> None:
+        assert not list(cache.root.glob("derived/*/graph.onnx"))
+        synced.append(os.fstat(descriptor).st_ino)
+
+    monkeypatch.setattr(os, "fsync", sync)
+    made = cache.derived("ab" * 32, "graph.onnx", lambda path: path.touch())
+    assert synced == [made.stat().st_ino]
 
 
 def test_concurrent_callers_fetch_once(cache: Cache, source: Source) -> None:

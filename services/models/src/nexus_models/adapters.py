@@ -1,5 +1,6 @@
 """A LoRA adapter by the address of its folder, held against the digest of its release."""
 
+import logging
 import re
 import tempfile
 from collections.abc import Iterable
@@ -8,13 +9,14 @@ from pathlib import Path
 from nexus_api.release import ADAPTER_CONFIG, ADAPTER_FILES, ADAPTER_GGUF, adapter_digest
 from nexus_api.release import ADAPTER_WEIGHTS as ADAPTER_SAFETENSORS
 from nexus_api.uri import Uri, parse_uri
-from nexus_models.cache import LOCK_SECONDS
+from nexus_models.cache import LOCK_SECONDS, remove_strays
 from nexus_models.errors import DigestMismatch, ModelNotFound, UnsupportedUri
 from nexus_models.fetch import Progress, fetch
 from nexus_models.files import FileRecord, ModelFiles, ModelFormat, describe, record
 from nexus_models.locks import exclusive
 from nexus_models.sources import bucket, local
 
+_log = logging.getLogger(__name__)
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _FORMS = {
     ModelFormat.SAFETENSORS: frozenset({ADAPTER_CONFIG, ADAPTER_SAFETENSORS}),
@@ -74,13 +76,14 @@ def _released(address: Uri, cache: Path, digest: str, progress: Progress | None)
         )
     folder = cache / "adapters" / digest
     with exclusive(cache / "locks" / f"adapter-{digest}.lock", deadline=LOCK_SECONDS):
-        if folder.is_dir():
-            _check(folder, str(folder), digest)
+        if _is_whole(folder, digest):
             return folder
         if progress is not None:
             progress(f"fetching {address}")
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".fetching-", dir=folder.parent) as scratch:
+        prefix = f".fetching-{digest}-"
+        remove_strays(folder.parent, prefix)
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=folder.parent) as scratch:
             draft = Path(scratch, "adapter")
             draft.mkdir()
             found = Path(scratch, "found")
@@ -90,8 +93,22 @@ def _released(address: Uri, cache: Path, digest: str, progress: Progress | None)
                 path.rename(draft / path.name)
             _check(draft, str(address), digest)
             draft.chmod(0o755)
+            if folder.exists():
+                folder.rename(Path(scratch, "damaged"))
             draft.rename(folder)
     return folder
+
+
+def _is_whole(folder: Path, digest: str) -> bool:
+    """Say whether the cache has an adapter; a damaged one counts as absent, as with models."""
+    if not folder.is_dir():
+        return False
+    try:
+        _check(folder, str(folder), digest)
+    except (DigestMismatch, ModelNotFound) as error:
+        _log.warning("the copy in the cache is damaged, it is fetched again: %s", error)
+        return False
+    return True
 
 
 def _check(folder: Path, origin: str, digest: str) -> None:

@@ -9,6 +9,7 @@ locks/…                                                     between processes
 import hashlib
 import json
 import logging
+import os
 import re
 import shutil
 import tempfile
@@ -105,10 +106,11 @@ class Cache:
         with exclusive(self.root / "locks" / f"{digest[:32]}.lock", deadline=LOCK_SECONDS):
             if not path.exists():
                 path.parent.mkdir(parents=True, exist_ok=True)
-                _remove_strays(path.parent, ".building-")
+                remove_strays(path.parent, ".building-")
                 with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent) as scratch:
                     draft = Path(scratch, name)
                     build(draft)
+                    _onto_disk(draft)
                     draft.replace(path)
         return path
 
@@ -133,7 +135,7 @@ class Cache:
         entries = self.root / "entries"
         entries.mkdir(parents=True, exist_ok=True)
         prefix = f".fetching-{_key(origin)}-"
-        _remove_strays(entries, prefix)
+        remove_strays(entries, prefix)
         with tempfile.TemporaryDirectory(prefix=prefix, dir=entries) as scratch:
             source = Path(scratch, "source")
             source.mkdir()
@@ -225,7 +227,13 @@ def _key(origin: str) -> str:
     return f"{readable}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}"
 
 
-def _remove_strays(folder: Path, prefix: str) -> None:
+def _onto_disk(path: Path) -> None:
+    """Have a file's bytes on the disk, for one whose name alone will say that it is whole."""
+    with path.open("rb") as stream:
+        os.fsync(stream.fileno())
+
+
+def remove_strays(folder: Path, prefix: str) -> None:
     """Delete what a killed process left behind; the caller holds the lock for this prefix."""
     for stray in folder.glob(f"{prefix}*"):
         shutil.rmtree(stray, ignore_errors=True)

@@ -134,14 +134,18 @@ def _record(client: "Minio", bucket: str, folder: str) -> dict[str, str]:
 
 
 def _download(client: "Minio", bucket: str, found: "Object", target: Path) -> None:
-    """Copy one object; a broken connection is taken up where it broke, of the same content."""
+    """Copy one object; a broken connection is taken up where it broke, of the same content.
+
+    Raises:
+        FetchFailed: what comes is not as long as the listing says.
+    """
     from urllib3.exceptions import HTTPError
 
-    name, breaks = found.object_name or "", 0
+    name, size, breaks = found.object_name or "", found.size or 0, 0
     with target.open("wb") as stream:
-        while stream.tell() < (found.size or 0):
+        while (done := stream.tell()) < size:
             answer = client.get_object(
-                bucket, name, offset=stream.tell(), request_headers={"If-Match": found.etag or ""}
+                bucket, name, offset=done, request_headers={"If-Match": found.etag or ""}
             )
             try:
                 for block in answer.stream(_BLOCK):
@@ -150,9 +154,14 @@ def _download(client: "Minio", bucket: str, found: "Object", target: Path) -> No
                 breaks += 1
                 if breaks > _BREAKS:
                     raise
+            else:
+                if stream.tell() == done:
+                    raise FetchFailed(f"s3://{bucket}/{name}: nothing comes after byte {done}")
             finally:
                 answer.close()
                 answer.release_conn()
+        if done != size:
+            raise FetchFailed(f"s3://{bucket}/{name} came damaged, {done} bytes instead of {size}")
 
 
 def _check(file: Path, recorded: str | None, origin: str) -> None:
