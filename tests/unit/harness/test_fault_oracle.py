@@ -205,6 +205,24 @@ def test_the_end_of_another_index_does_not_excuse_it(history: History) -> None:
     assert len(history.told("Workflow <sync 1>")) == 1
 
 
+OWNERS = [(ON_INDEX, "RagIndex", "handbook"), (ON_JOB, "FineTuneJob", "tuning")]
+
+
+@pytest.mark.parametrize(("labels", "kind", "name"), OWNERS, ids=["index", "job"])
+@pytest.mark.parametrize("in_time", [True, False])
+def test_a_live_run_goes_with_its_own_and_not_before(
+    history: History, labels: Manifest, kind: str, name: str, *, in_time: bool
+) -> None:
+    history.run(SYNC, event="ADDED", labels=labels)
+    if in_time:
+        history.saw(kind, name, going=True)
+    history.asked("delete", "Workflow", SYNC)
+    history.run(SYNC, event="DELETED", labels=labels)
+    if not in_time:
+        history.saw(kind, name, going=True)
+    assert bool(history.told("Workflow <sync 1>")) != in_time
+
+
 @pytest.mark.parametrize("phase", ["Succeeded", "Failed", "Error"])
 def test_a_run_that_is_over_and_one_that_somebody_else_deletes_may_go(
     history: History, phase: str
