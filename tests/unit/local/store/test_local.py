@@ -318,3 +318,12 @@ async def test_what_goes_with_two_owners_at_once_is_told_once(store: LocalCluste
             break
         told.append((event.type, event.object["metadata"]["name"]))
     assert told == [("DELETED", "a"), ("DELETED", "b"), ("DELETED", "c")]
+
+
+async def test_a_full_disk_is_called_one_and_later_writes_go_on(store: LocalCluster) -> None:
+    store._writer.execute("PRAGMA max_page_count = 20")
+    big = config_map("big") | {"data": {"x": "y" * 500_000}}
+    with pytest.raises(Unavailable, match="disk is full"):
+        await store.create(big)
+    store._writer.execute("PRAGMA max_page_count = 100000")
+    assert await store.create(big)

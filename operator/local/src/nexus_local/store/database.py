@@ -232,6 +232,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[Transaction]:
     try:
         yield Transaction(connection)
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:  # of a full disk SQLite has undone the write by itself
+            connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
