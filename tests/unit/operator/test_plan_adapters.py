@@ -33,12 +33,16 @@ def version(number: int) -> dict[str, str]:
     return {"version": str(number), "uri": place, "digest": f"{number}" * 64}
 
 
-def release(world: World, champion: int | None, previous: int | None = None) -> None:
+def release(
+    world: World, champion: int | None, previous: int | None = None, challenger: int | None = None
+) -> None:
     if world.get(JOB) is None:
         world.create(job())
     told = {
         "champion": champion and version(champion),
         "previous": previous and version(previous),
+        "challenger": challenger and version(challenger),
+        "observedGeneration": 1,
     }
     world.set_status(world.the(KEY), told)
 
@@ -197,14 +201,15 @@ def test_a_job_that_goes_on_running_changes_nothing(world: World) -> None:
         ("models:/default.tuned/2", "s3://models/default/tuned/2/", "Released"),
         ("models:/default.tuned/1", "s3://models/default/tuned/1/", "Released"),
         ("models:/default.tuned/9", None, "NotReleased"),
-        ("models:/default.tuned@challenger", None, "NotReleased"),
+        ("models:/default.tuned@challenger", "s3://models/default/tuned/3/", "Released"),
+        ("models:/default.tuned/3", None, "NotReleased"),
         ("models:/other.tuned@champion", None, "OtherNamespace"),
         ("models:/tuned@champion", None, "OtherNamespace"),
         ("models:/default.nobody@champion", None, "JobNotFound"),
     ],
 )
 def test_what_an_address_means(world: World, uri: str, source: str | None, reason: str) -> None:
-    release(world, 2, 1)
+    release(world, 2, 1, 3)
     key = adapted(world, uri)
     ready(world, key)
     found = served(world, key)

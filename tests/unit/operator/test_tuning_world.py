@@ -21,6 +21,7 @@ from tuning import (
     finish_count,
     finish_move,
     finish_run,
+    job_status,
     node,
     parameters,
     runs,
@@ -230,6 +231,16 @@ class JobWorld(RuleBasedStateMachine):
         found = self.world.the(self.key)
         FineTuneJob.model_validate(found)
         FineTuneJobStatus.model_validate(found.get("status") or {})
+
+    @invariant()
+    def what_waits_is_no_champion_and_is_what_a_person_is_told_of(self) -> None:
+        status = job_status(self.world, self.key)
+        waits, champion = status.get("challenger"), status.get("champion") or {}
+        if waits:
+            assert waits["version"] != champion.get("version")
+            asks = self.world.condition(self.key, "AwaitingApproval")
+            if asks.get("status") == "True":
+                assert f"--version {waits['version']}`" in asks["message"]
 
     def released_by_the_gate(self) -> set[str]:
         """The runs for which a release was made whose word is the gate's."""

@@ -136,3 +136,5 @@ rollbacks."""
     """The version that serves wherever `@champion` is named."""
     previous: RegisteredVersion | None = None
     """The version that a rollback goes back to."""
+    challenger: RegisteredVersion | None = None
+    """The version that waits for a person, which `@challenger` means."""

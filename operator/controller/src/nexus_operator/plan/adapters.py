@@ -2,6 +2,8 @@
 
 `models:/NAMESPACE.JOB@champion` (or `@previous`, or a number) is resolved by the status of the
 FineTuneJob.  What that status no longer tells, after a restore say, stays as it is served.
+`@challenger` is the version that waits for a person, and nothing once there is none: what was asked
+in its name is not to be answered by what was decided upon since.
 """
 
 from collections.abc import Mapping
@@ -17,6 +19,9 @@ from nexus_api.uri import Uri, parse_uri
 from nexus_operator.build.loading import as_loaded
 from nexus_operator.plan.model import Seen
 from nexus_operator.status.failure import Failure
+
+CHALLENGER = "challenger"
+"""Alias of the version that waits for a person."""
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,7 @@ def _released(adapter: Adapter, model: ServingModel, seen: Seen) -> ServedAdapte
             f"models:/{model.metadata.namespace}.JOB@champion",
         )
     job = _job(seen.reference("FineTuneJob", name))
+    waits = address.revision == CHALLENGER
     version = _version(address, job) if job is not None else None
     if version is not None and version.uri:
         return ServedAdapter(
@@ -106,17 +112,27 @@ def _released(adapter: Adapter, model: ServingModel, seen: Seen) -> ServedAdapte
             version=version.version,
         )
     served = next((one for one in model.status.adapters if one.name == adapter.name), None)
-    if served is not None and served.uri == adapter.uri:
+    over = waits and job is not None and job.status.observed_generation is not None
+    if served is not None and served.uri == adapter.uri and not over:
         return served
     if job is None:
         return Failure(
             "JobNotFound", f"There is no FineTuneJob {namespace}/{name}, which {adapter.uri} names"
         )
+    lacks = _no_challenger(job) if waits else f"has released no version that {adapter.uri} means"
     return Failure(
         "NotReleased",
-        f"FineTuneJob {namespace}/{name} has released no version that {adapter.uri} means; "
-        "until then the model answers without it",
+        f"FineTuneJob {namespace}/{name} {lacks}; until then the model answers without it",
     )
+
+
+def _no_challenger(job: FineTuneJob) -> str:
+    """Return why the version that waits cannot be served, mostly as there is none any more."""
+    if (known := job.status.challenger) is not None:
+        return f"does not tell where version {known.version}, which waits for a person, lies"
+    about = (one for one in job.status.conditions if one.type == "AwaitingApproval")
+    last = next((f" ({one.message.rstrip('.')})" for one in about if one.message), "")
+    return f"has no version that waits for a person{last}"
 
 
 def _job(manifest: Manifest | None) -> FineTuneJob | None:
@@ -129,6 +145,11 @@ def _job(manifest: Manifest | None) -> FineTuneJob | None:
 def _version(address: Uri, job: FineTuneJob) -> RegisteredVersion | None:
     status = job.status
     if address.revision:
-        return {"champion": status.champion, "previous": status.previous}.get(address.revision)
+        aliases = {
+            "champion": status.champion,
+            "previous": status.previous,
+            CHALLENGER: status.challenger,
+        }
+        return aliases.get(address.revision)
     known = (status.champion, status.previous)
     return next((one for one in known if one and one.version == address.path), None)

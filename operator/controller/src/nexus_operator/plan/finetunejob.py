@@ -55,6 +55,7 @@ from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, merge, transitions
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.finetunejob import TuningOutlook, findings, parsed
+from nexus_operator.status.tuning_challenger import challenger_status
 from nexus_operator.status.tuning_history import (
     Newest,
     champion_status,
@@ -91,6 +92,10 @@ def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: date
         **with_stop(decision_status(job, newest, now), job, releasing.stop),
         **champion,
     }
+    decision, now_champion = parsed(shown, job)
+    shown |= challenger_status(
+        job, decision, now_champion, newest, view.runs, releasing=releasing.pending
+    )
     shown["answered"] = answered(job, _answers(job, view, newest))
     shown["newData"] = counts.last.manifest() if counts and counts.last else None
     alerted = notified(job, seen, settings)

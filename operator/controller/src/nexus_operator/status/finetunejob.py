@@ -9,11 +9,11 @@ from nexus_api.meta import Manifest
 from nexus_api.tuning_status import Champion, LastDecision
 from nexus_operator.status.conditions import Finding, timestamp
 from nexus_operator.status.failure import Failure
+from nexus_operator.status.tuning_challenger import standing
 from nexus_operator.status.tuning_history import Newest
 from nexus_operator.status.tuning_runs import TuningRun
 
 SUSPENDED = "Suspended"
-_WAITING_VERDICTS = frozenset({"Promote", "AskPerson"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,27 +104,26 @@ def _succeeded(outlook: TuningOutlook) -> Iterator[Finding]:
 
 def _awaiting(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
     kind, decision = "AwaitingApproval", outlook.decision
-    if decision is None:
-        return
-    newest = outlook.newest
-    if newest is not None and newest.name == decision.run and (newest.busy or outlook.releasing):
+    stands = standing(job, decision, outlook.champion, outlook.newest, releasing=outlook.releasing)
+    if decision is None or stands == "undecided":
         return  # nobody need approve what is released by itself
     name, version = job.metadata.name, decision.version
-    if version is None or decision.verdict not in _WAITING_VERDICTS:
+    if stands == "nothing":
         message = f"The last decision was {decision.verdict}: there is nothing to approve."
         yield Finding(kind, False, "NothingToApprove", message)
-    elif outlook.champion is not None and outlook.champion.version == version:
+    elif stands == "released":
         yield Finding(kind, False, "Released", f"Version {version} is the champion.")
-    elif job.spec.promotion.pinned_version is not None:
+    elif stands == "pinned":
         pinned = job.spec.promotion.pinned_version
         message = f"spec.promotion.pinnedVersion keeps version {pinned}; {version} is registered."
         yield Finding(kind, False, "Pinned", message)
-    elif outlook.released_at and decision.decided_at and outlook.released_at > decision.decided_at:
+    elif stands == "passedOver":
         message = f"Version {version} was passed over: another one was released since."
         yield Finding(kind, False, "PassedOver", message)
     else:
         message = (
-            f"Version {version} waits for a person ({decision.reason}): look at its report, then "
+            f"Version {version} waits for a person ({decision.reason}): look at its report, ask it "
+            f"as an adapter models:/{job.metadata.namespace}.{name}@challenger, then "
             f"`nexus promote {name} --version {version}`."
         )
         yield Finding(kind, True, decision.reason or decision.verdict, message)
