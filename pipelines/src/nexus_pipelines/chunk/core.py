@@ -6,6 +6,7 @@ exactly its text.  Every visible character is in a chunk; a run of more than a t
 characters is in none.
 """
 
+from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from nexus_knowledge.chunks import MAX_CONTENT_BYTES
 from nexus_pipelines.chunk.headings import Range, heading_prefix, ranges
+from nexus_pipelines.chunk.lexicon import Offsets
 from nexus_pipelines.chunk.sentences import sentence_starts
 from nexus_pipelines.chunk.tokens import TextTokenizer, Tokens
 from nexus_pipelines.parse.document import Parsed
@@ -59,6 +61,12 @@ def chunk(parsed: Parsed, tokenizer: TextTokenizer, limits: ChunkLimits) -> Iter
             yield Span(start, end, page, part.path, heading)
 
 
+def _places(offsets: Offsets) -> "array[int]":
+    places = array("q")
+    places.frombytes(offsets.tobytes())
+    return places
+
+
 class _Cutter:
     """Cuts the ranges of one text; places are token numbers unless called characters."""
 
@@ -67,8 +75,8 @@ class _Cutter:
         limits: ChunkLimits,
     ) -> None:  # fmt: skip
         self._text = text
-        self._starts = tokens.starts.tolist()
-        self._ends = tokens.ends.tolist()
+        # As fast to look up as lists, and a fifth of their memory: a document has millions.
+        self._starts, self._ends = _places(tokens.starts), _places(tokens.ends)
         self._sentences = sentences
         self._tokenizer = tokenizer
         self._limits = limits

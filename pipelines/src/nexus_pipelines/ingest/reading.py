@@ -4,7 +4,9 @@ import sys
 import tempfile
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from threading import Lock
 from typing import IO, TypeAlias
 
 from nexus_api.duration import parse_duration
@@ -32,6 +34,9 @@ from nexus_pipelines.parse.document import Parsed, ParseFailure, ParseLimits, Re
 Parser: TypeAlias = Callable[[IO[bytes], str], Parsed]
 
 _MAX_SECTION = 1000
+# Characters from which documents are cut one after another: one of 20 million, the most that is
+# parsed, takes up to two gigabytes then, and several at once would end the step.
+_LARGE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +49,8 @@ class Reader:
     tokenizer: TextTokenizer
     parse_limits: ParseLimits
     chunk_limits: ChunkLimits
+    turn: Lock = field(default_factory=Lock)
+    """Held while a large document is cut."""
 
     def read(self, item: WorkItem) -> Outcome:
         """Read, parse and cut one document.  Its own faults are an outcome, not an error."""
@@ -92,10 +99,11 @@ class Reader:
 
     def _chunks(self, item: WorkItem, parsed: Parsed) -> list[Chunk]:
         metadata = {"title": parsed.title} if parsed.title else {}
-        return [
-            self._chunk(item, parsed, ordinal, span, metadata)
-            for ordinal, span in enumerate(chunk(parsed, self.tokenizer, self.chunk_limits))
-        ]
+        with self.turn if len(parsed.text) > _LARGE else nullcontext():
+            return [
+                self._chunk(item, parsed, ordinal, span, metadata)
+                for ordinal, span in enumerate(chunk(parsed, self.tokenizer, self.chunk_limits))
+            ]
 
     def _chunk(
         self, item: WorkItem, parsed: Parsed, ordinal: int, span: Span, metadata: dict[str, str]

@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import IO, Any
 
 import numpy as np
@@ -99,7 +100,9 @@ class Desk:
         work.put_plan(RunPlan(plan.collection, changes))
         return references
 
-    def ingest(self, run: str, reference: dict[str, Any], **options: Any) -> Summary:
+    def ingest(
+        self, run: str, reference: dict[str, Any], *, turn: Lock | None = None, **options: Any
+    ) -> Summary:
         shard = RunStore(self.wrap(self.work), run).shard(reference["key"])
 
         def counted(texts: Sequence[str]) -> Vectors:
@@ -113,6 +116,7 @@ class Desk:
             tokenizer=self.tokenizer,
             parse_limits=parse_limits(self.spec),
             chunk_limits=chunk_limits(self.spec),
+            turn=turn or Lock(),
         )
         given: dict[str, Any] = {
             "read": reader.read,

@@ -14,10 +14,13 @@ from hypothesis import strategies as st
 from nexus_knowledge.chunks import Chunk
 from nexus_knowledge.errors import EmbedderUnavailable, ObjectUnreadable
 from nexus_knowledge.ledger import DocumentState, Failed, Ready, WorkItem
+from nexus_pipelines.chunk.core import chunk
 from nexus_pipelines.errors import DimensionMismatch, ParserUnavailable, Unverified
+from nexus_pipelines.ingest import reading
 from nexus_pipelines.ingest.batches import batches
 from nexus_pipelines.ingest.core import Summary
 from nexus_pipelines.ingest.outcome import Cut, Left, Outcome
+from nexus_pipelines.parse.document import Parsed
 
 WORDS = "the pump is new and the valve is not so hot as the oil of the motor"
 
@@ -140,6 +143,24 @@ def test_an_error_of_ours_fails_one_document_only(
     assert documents["trap.txt"].reason == "InternalError"
     assert documents["good.txt"].state is DocumentState.INDEXED
     assert "ZeroDivisionError" in capfd.readouterr().err
+
+
+def test_large_documents_are_cut_one_at_a_time(desk: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    held: dict[int, bool] = {}
+    turn = threading.Lock()
+
+    def watched(parsed: Parsed, *given: Any) -> Any:
+        held[len(parsed.text)] = turn.locked()
+        return chunk(parsed, *given)
+
+    monkeypatch.setattr(reading, "_LARGE", len(WORDS))
+    monkeypatch.setattr(reading, "chunk", watched)
+    desk.put("large.txt", f"{WORDS} too")
+    desk.put("small.txt", WORDS)
+    (shard,) = desk.plan("run")
+    assert desk.ingest("run", shard, turn=turn).ingested == 2
+    assert held == {len(WORDS) + 4: True, len(WORDS): False}
+    assert not turn.locked()
 
 
 def test_an_embedder_that_is_down_stops_the_step_and_nothing_is_committed(desk: Any) -> None:
