@@ -33,6 +33,7 @@ async def run(site: Site, code: str, **spec: Any) -> dict[str, Any]:
             "apiVersion": "argoproj.io/v1alpha1",
             "kind": "Workflow",
             "metadata": {"generateName": "w-"},
+            "spec": {},
         }
     )
     uid, name = owner["metadata"]["uid"], owner["metadata"]["name"]
