@@ -186,20 +186,6 @@ async def test_answer_that_the_backend_gave_up_is_none(
     assert json.loads(events[-1][6:])["error"]["code"] == "stream_interrupted"
 
 
-async def test_stream_without_its_last_response_is_cut_off(
-    world: World, triton: ScriptedTriton
-) -> None:
-    async def stop(_request: Any, _context: Any) -> Pieces:
-        yield piece(b"Hel")
-
-    triton.generate = stop
-    assert error_of(await ask(world)) == (502, "stream_interrupted")
-    response = await ask(world, stream=True)
-    assert "[DONE]" not in response.text
-    events = [event for event in response.text.split("\n\n") if event]
-    assert json.loads(events[-1][6:])["error"]["code"] == "stream_interrupted"
-
-
 @pytest.mark.parametrize("stream", [False, True])
 async def test_letter_that_comes_in_pieces_is_put_together(
     world: World, triton: ScriptedTriton, *, stream: bool

@@ -119,7 +119,6 @@ class Generation:
     reason: str = ""
     _stream: Any = None
     _first: str | None = None
-    _final: bool = False
     _ended: bool = field(default=False)
     _decoder: codecs.IncrementalDecoder = field(
         default_factory=lambda: codecs.getincrementaldecoder("utf-8")("replace")
@@ -155,14 +154,10 @@ class Generation:
             try:
                 result, error = await anext(self._stream)
             except StopAsyncIteration:
-                if not self._final:
-                    message = "Triton ended the stream before its last response"
-                    raise UpstreamBroken(message, started=self._first is not None) from None
-                return None
+                return self._decoder.decode(b"", final=True) or None
             if error is not None:
                 raise error
             final = result.get_response().parameters["triton_final_response"].bool_param
-            self._final = self._final or final
             text = self._read(result)
             if final:
                 text += self._decoder.decode(b"", final=True)
