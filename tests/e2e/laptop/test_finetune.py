@@ -85,6 +85,34 @@ def test_a_run_goes_through_every_step_to_a_version_that_waits(
     assert tags["nexus.trainedOnDigest"] == digest
 
 
+def test_the_version_that_waits_answers_before_anybody_released_it(
+    tuned: Platform, base: Path
+) -> None:
+    adapter = {"name": "tuned", "uri": "models:/default.tuning@challenger"}
+    staging = {
+        "apiVersion": "llmops.nexus/v1alpha1",
+        "kind": "ServingModel",
+        "metadata": {"name": "staging"},
+        "spec": {
+            "model": {"uri": base.as_uri(), "adapters": [adapter]},
+            "runtime": {"contextTokens": 512},
+        },
+    }
+    apply(tuned, staging)
+    with tuned.http() as http:
+        eventually(
+            lambda: http.get("/v1/models/staging:tuned").json().get("ready"),
+            what="it is asked for",
+            seconds=240,
+        )
+    waits = measured(status(tuned)["challenger"])
+    assert served(tuned, "staging:tuned", waits) == waits.answers
+    told = json.loads(tuned.cli("get", "sm/staging", "-o", "json").stdout)["status"]
+    assert [one["version"] for one in told["adapters"]] == ["1"]
+    assert "champion" not in status(tuned)
+    tuned.cli("delete", "sm/staging")
+
+
 def test_a_training_tells_how_far_it_is_while_it_goes_on(tuned: Platform, base: Path) -> None:
     long = {**LORA, "epochs": 100, "batchSize": 1, "learningRate": "1e-4"}
     watched = job(base, lora=long)
