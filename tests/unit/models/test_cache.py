@@ -184,6 +184,22 @@ def test_derived_file_is_on_the_disk_before_it_has_its_name(
     assert synced == [made.stat().st_ino]
 
 
+def test_derived_folder_is_on_the_disk_with_all_that_it_holds(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
+
+    def build(path: Path) -> None:
+        (path / "deep").mkdir(parents=True)
+        (path / "deep" / "model.safetensors").write_bytes(b"weights")
+
+    made = cache.derived("ab" * 32, "safetensors-1", build)
+    inside = {path.stat().st_ino for path in made.rglob("*")}
+    assert synced[-1] == made.stat().st_ino  # a folder after what it holds
+    assert set(synced[:-1]) == inside
+
+
 def test_concurrent_callers_fetch_once(cache: Cache, source: Source) -> None:
     digests: list[str] = []
     threads = [

@@ -93,12 +93,12 @@ class Cache:
         return describe(root, files, origin=origin)
 
     def derived(self, digest: str, name: str, build: Callable[[Path], None]) -> Path:
-        """Open a file made from a model, or build it first.
+        """Open a file or folder made from a model, or build it first.
 
         Args:
             digest: the digest of the model from which the file is made.
-            name: the file's name; it says what was made and by which version of the maker.
-            build: writes the file at the path that it is given.
+            name: its name, which says what was made and by which version of the maker.
+            build: writes it at the path that it is given.
         """
         path = self.root / "derived" / digest[:32] / name
         if path.exists():
@@ -227,10 +227,14 @@ def _key(origin: str) -> str:
     return f"{readable}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}"
 
 
-def _onto_disk(path: Path) -> None:
-    """Have a file's bytes on the disk, for one whose name alone will say that it is whole."""
-    with path.open("rb") as stream:
-        os.fsync(stream.fileno())
+def _onto_disk(made: Path) -> None:
+    """Have a file or folder on the disk, whose name alone will say that it is whole."""
+    for path in (*made.rglob("*"), made):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def remove_strays(folder: Path, prefix: str) -> None:
