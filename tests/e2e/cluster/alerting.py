@@ -22,6 +22,7 @@ RATED_BAD = "NexusAnswersRatedBad"
 NAME = "nexus-alerts"
 _CHART = Path(__file__).parents[3] / "charts" / "llmops-nexus"
 _GATEWAYS = "app.kubernetes.io/name=llmops-nexus,app.kubernetes.io/component=gateway"
+_ARGO = Scraped("127.0.0.1:9090", {"namespace": "argo", "job": "workflow-controller"})
 _LOOK_SECONDS = 0.01
 _AGAIN_SECONDS = 20.0
 _ASK_SECONDS = 30.0
@@ -91,17 +92,22 @@ def monitoring(site: Site, folder: Path) -> Monitoring:
     return Monitoring(
         folder,
         rules=rules,
-        scraped=[
-            Scraped(
-                f"{pod['status']['podIP']}:8080",
-                {"namespace": PLATFORM, "pod": pod["metadata"]["name"]},
-            )
-            for pod in site.items("pods", "-n", PLATFORM, "-l", _GATEWAYS)
-        ],
+        scraped=[*gateways(site), _ARGO],
         webhook=Hook(site).url,
         token=site.secret(NAME, "token"),
         metrics_key=site.secret("nexus-gateway-keys", "metrics-key"),
     )
+
+
+def gateways(site: Site) -> list[Scraped]:
+    """Return the gateway's pods as Prometheus reads them."""
+    return [
+        Scraped(
+            f"{pod['status']['podIP']}:8080",
+            {"namespace": PLATFORM, "pod": pod["metadata"]["name"]},
+        )
+        for pod in site.items("pods", "-n", PLATFORM, "-l", _GATEWAYS)
+    ]
 
 
 class Hook:

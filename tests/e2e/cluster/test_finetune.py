@@ -61,7 +61,9 @@ from .tuning import (
 STEPS = {"select", "validate", "train", "evaluate", "gate", "register"}
 # One thread for what trains: on cores that others are busy on, threads wait for each other.
 EXTRA = {**judging.VARIABLES, "OMP_NUM_THREADS": "1"}
-PLATFORM_VALUES = {**alerting.VALUES, "platform": {"extra": EXTRA}}
+# As shipped: a volume for each pod.  Models come from the bucket here, none lies there before.
+CACHE = {"mode": "ephemeral", "size": "1Gi", "credentialsSecret": "nexus-models"}
+PLATFORM_VALUES = {**alerting.VALUES, "platform": {"extra": EXTRA}, "modelCache": CACHE}
 RATED_BAD = {"alertname": alerting.RATED_BAD, "tenant": TENANT, "model": "technician"}
 RATINGS = ("up", *["down"] * 23)
 STOP = "drift: set while the run goes on"
@@ -327,11 +329,15 @@ def test_bad_ratings_start_one_run(site: Site, tmp_path: Path) -> None:
     alerting.await_listener(site, len(jobs))
     with alerting.monitoring(site, tmp_path) as monitoring:
         ratings = 'nexus_gateway_feedback_total{model="technician"}'
-        series = 2 * len(monitoring.scraped)
+        series = 2 * len(alerting.gateways(site))
         eventually(lambda: len(monitoring.query(ratings)) == series, what="all gateways' metrics")
         alerting.rate(site, "technician", RATINGS)
         eventually(lambda: alerting.runs_of(site, "rated"), what="a run", pause=0.5)
         (alert,) = monitoring.firing(alerting.RATED_BAD)
+        # A judge that failed has failed a Workflow above: Argo's own count is what the rule reads.
+        ((labels, failed),) = monitoring.query("nexus:workflow_failures:total")
+        assert labels["namespace"] == PLATFORM
+        assert failed >= 1
         told = monitoring.posted()
         eventually(lambda: monitoring.posted() >= told + 3, what="the alert told again")
     (flow,) = alerting.runs_of(site, "rated")

@@ -20,6 +20,9 @@ from reportlab.lib.pagesizes import A5
 from reportlab.pdfgen.canvas import Canvas
 from waiting import eventually
 
+from nexus_api.meta import MODEL_LABEL
+
+from . import restoring
 from .installation import Installation
 from .site import PLATFORM, TENANT, Manifest, Site
 
@@ -27,6 +30,18 @@ ROOT = Path(__file__).parents[3]
 KEY = f"{TENANT}/handbook/pumps/standby.pdf"
 DOCUMENT = "pumps/standby.pdf"
 QUESTION = "How often is the standby pump of hall seven tested?"
+
+COMMENT = "said before the loss"
+OF_THE_CHART = (
+    *("deployments", "jobs", "pods", "services", "configmaps", "secrets", "serviceaccounts"),
+    *("roles", "rolebindings", "networkpolicies", "poddisruptionbudgets", "leases"),
+    *("persistentvolumeclaims", "horizontalpodautoscalers", "workflowtemplates", "cronworkflows"),
+    *("eventbuses", "sensors", "eventsources"),
+)
+OF_THE_CLUSTER = (
+    *("clusterroles", "clusterrolebindings", "clusterworkflowtemplates"),
+    *("validatingadmissionpolicies", "validatingadmissionpolicybindings"),
+)
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
 
@@ -41,6 +56,15 @@ def pdf(*lines: str) -> bytes:
     return body.getvalue()
 
 
+GIANT: Manifest = {
+    "apiVersion": "llmops.nexus/v1alpha1",
+    "kind": "ServingModel",
+    "metadata": {"name": "giant", "namespace": TENANT},
+    "spec": {
+        "model": {"uri": "hf://example/giant"},
+        "runtime": {"engine": "vllm", "profile": "gpu"},
+    },
+}
 WEEKLY = pdf(
     "The standby pump of hall seven",
     "The standby pump of hall seven is tested every Tuesday for ten minutes.",
@@ -232,11 +256,44 @@ def test_kubectl_scale_adds_a_replica(site: Site) -> None:
         what="two ready replicas",
         seconds=600,
     )
+
+
+def test_a_drain_takes_one_replica_at_a_time(site: Site) -> None:
+    """As `kubectl drain` asks; the budget allows no second while the first has no successor."""
+    pods = site.items("pods", "-n", TENANT, "-l", f"{MODEL_LABEL}=assistant")
+    first, second = (one["metadata"]["name"] for one in pods)
+    assert evicted(site, first) == ""
+    assert "disruption budget" in evicted(site, second)
     site.kubectl("scale", "-n", TENANT, "servingmodel/assistant", "--replicas=1")
     eventually(
         lambda: site.get("servingmodel", "assistant")["status"].get("replicas") == 1,
         what="one replica again",
     )
+
+
+def evicted(site: Site, pod: str) -> str:
+    """Ask for the eviction of a pod; return why it was refused, nothing when it was not."""
+    asked = {
+        "apiVersion": "policy/v1",
+        "kind": "Eviction",
+        "metadata": {"name": pod, "namespace": TENANT},
+    }
+    path = f"/api/v1/namespaces/{TENANT}/pods/{pod}/eviction"
+    done = site.cluster.run(
+        ["kubectl", "create", "--raw", path, "-f", "-"], text=json.dumps(asked), check=False
+    )
+    return done.stderr if done.returncode else ""
+
+
+def test_a_model_that_no_node_has_room_for_says_so(site: Site) -> None:
+    """This node has no GPU; what lacks is told in the scheduler's own words."""
+    site.kubectl("apply", "-f", "-", stdin=json.dumps(GIANT))
+    site.wait("servingmodel/giant", "InsufficientCapacity")
+    told = site.get("servingmodel", "giant")["status"]["conditions"]
+    (lacks,) = [one for one in told if one["type"] == "InsufficientCapacity"]
+    assert lacks["reason"] == "Unschedulable"
+    assert "nvidia.com/gpu" in lacks["message"]
+    site.kubectl("delete", "servingmodel/giant", "-n", TENANT, "--timeout=280s")
 
 
 def test_a_child_deleted_by_hand_comes_back(site: Site) -> None:
@@ -316,6 +373,27 @@ def test_an_upgrade_fails_no_request_and_restarts_no_runtime(
     assert running(site) == pods
 
 
+def test_what_lies_in_the_stores_is_saved(site: Site, saved: Path) -> None:
+    question = [{"role": "user", "content": "At how many bar does valve 7 close?"}]
+    headers = {"authorization": f"Bearer {site.key()}"}
+    with httpx.Client(base_url=site.gateway(), headers=headers, timeout=120) as client:
+        body = {"model": "assistant", "messages": question}
+        answer = client.post("/v1/chat/completions", json=body).raise_for_status().json()["id"]
+
+        def known() -> bool:
+            said = {"response_id": answer, "rating": "up", "comment": COMMENT}
+            return bool(client.post("/v1/feedback", json=said).raise_for_status().json()["known"])
+
+        eventually(known, what="the answer in the log")
+    restoring.typed(site, "Save", saved)
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder in which the commands of the page about back-ups are typed."""
+    return tmp_path_factory.mktemp("saved")
+
+
 def test_deleted_resources_leave_nothing(site: Site) -> None:
     filled: dict[str, set[str]] = {"Delete": set(), "Retain": set()}
     for index in site.items("ragindexes", "-n", TENANT):
@@ -365,10 +443,39 @@ def collections(site: Site) -> set[str]:
     return set(site.cluster.run(command, seconds=120).stdout.split())
 
 
+def test_what_was_lost_comes_back(site: Site, saved: Path) -> None:
+    restoring.lose(site)
+    restoring.typed(site, "Bring back", saved)
+    site.wait("ragindex/handbook")
+    eventually(
+        lambda: (
+            site.get("ragindex", "handbook")["status"].get("documents")
+            == {"total": 61, "indexed": 61, "pending": 0, "failed": 0}
+        ),
+        what="all documents of the back-up",
+        seconds=600,
+    )
+    kept = "SELECT count(DISTINCT comment) FROM feedback"
+    assert restoring.said_by_ledger(site, f"{kept} WHERE comment = '{COMMENT}'") == "1"
+    site.wait("servingmodel/assistant")
+    found = eventually(
+        lambda: site.ask("At how many bar does valve 7 close?"),
+        what="an answer",
+        despite=(APIError,),
+        pause=1,
+    )
+    assert any(one["document"] == "many/007.md" for one in found[1])
+    samples = str(ROOT / "manifests" / "samples")
+    site.kubectl("delete", "-n", TENANT, "-f", samples, "--timeout=280s")
+
+
 def test_uninstall_keeps_the_definitions_and_leaves_nothing_else(site: Site) -> None:
     said = site.helm("uninstall", "nexus", "-n", PLATFORM, "--wait", "--timeout=500s")
     assert "kept" in said
-    kinds = "deployments,jobs,configmaps,serviceaccounts,sensors,eventsources"
-    ours = ("-n", PLATFORM, "-l", "app.kubernetes.io/instance=nexus")
-    eventually(lambda: not site.items(kinds, *ours), what="nothing of ours but the definitions")
+    ours = ("-l", "app.kubernetes.io/instance=nexus")
+    eventually(
+        lambda: not site.items(",".join(OF_THE_CHART), "-n", PLATFORM, *ours),
+        what="nothing of ours in the namespace",
+    )
+    assert not site.items(",".join(OF_THE_CLUSTER), *ours)
     assert site.items("crd", "-l", "app.kubernetes.io/part-of=llmops-nexus")
