@@ -196,6 +196,30 @@ async def test_resource_that_trips_our_code_stops_no_other(
     assert "ServingModel default/poison: an error in the operator itself" in caplog.text
 
 
+class Breaking(FakeCluster):
+    """Once it is cut, what waits for an answer hears of that, even when it was cancelled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked = asyncio.Event()
+
+    async def get(self, ref: Ref) -> Manifest | None:
+        if ref != MODEL or self.asked.is_set():
+            return await super().get(ref)
+        self.asked.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            raise Unavailable("the connection is closed")
+
+
+async def test_a_connection_that_breaks_at_the_stop_keeps_nobody_from_stopping() -> None:
+    cluster = Breaking()
+    async with controlled(cluster):
+        await cluster.create(serving_model())
+        await cluster.asked.wait()
+
+
 async def test_no_event_is_an_endless_loop() -> None:
     cluster = FakeCluster()
     async with controlled(cluster):

@@ -41,6 +41,7 @@ RECONCILE_TIMEOUT = timedelta(seconds=30)
 
 FIRST_RETRY = timedelta(milliseconds=500)
 LONGEST_RETRY = timedelta(minutes=1)
+CANCEL_AGAIN_SECONDS = 1.0
 _MISSING_BREAKS = 6
 """A kind that is not installed is looked for every quarter of a minute or so, not at once."""
 
@@ -146,9 +147,7 @@ class Controller:
         finally:
             self._queue.close()
             self._beats.clear()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await _ended(tasks)
             forget_replicas()
 
     def _add(self, event: WatchEvent, kind: str, *, echo: bool = False) -> None:
@@ -249,3 +248,13 @@ class Controller:
         delay = retry_delay(self._failures[key])
         log.warning("%s: %s; next try in %.1f s", key, said, delay.total_seconds())
         return delay
+
+
+async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
+    """Cancel tasks until all have ended: a connection that breaks just then can hide it."""
+    left = set(tasks)
+    while left:
+        for task in left:
+            task.cancel()
+        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
+    await asyncio.gather(*tasks, return_exceptions=True)
