@@ -225,6 +225,7 @@ def events(*pieces: object) -> Reply:
     ("reply", "words"),
     [
         (events({"text_output": "Hel"}, {"text_output": "lo"}, {"text_output": ""}), ""),
+        ((200, 'data: {"text_output": "a\u2028b"}\r\n\r\n'), ""),  # no line ends there
         (events({"text_output": ""}), "empty"),
         (events(), "empty"),
         (events({"error": "LoRA pirate is not supported"}), "LoRA pirate is not supported"),

@@ -393,7 +393,8 @@ async def test_answers_are_logged_and_feedback_finds_them(world: World) -> None:
     assert (feedback.rating, feedback.corrected_answer) == (-1, "At 06:00.")
     unknown = await world.http.post("/v1/feedback", json={**given, "response_id": "x"})
     assert unknown.json()["known"] is False
-    for bad in ({"response_id": "x"}, {"response_id": "x", "rating": 7}, {"rating": 1}):
+    blanks = {"response_id": "x", "corrected_answer": " \n"}  # no answer to learn from
+    for bad in ({"response_id": "x"}, {"response_id": "x", "rating": 7}, {"rating": 1}, blanks):
         assert (await world.http.post("/v1/feedback", json=bad)).status_code == 400
 
 

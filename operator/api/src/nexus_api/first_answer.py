@@ -112,7 +112,7 @@ def triton_fault(post: Post, model: str, adapter: str = "") -> str:
     if status != http.client.OK:
         return f"HTTP {status}: {_words(told)[:_MOST_WORDS]}"
     try:
-        lines = [line[5:] for line in told.splitlines() if line.startswith("data:")]
+        lines = [line[5:] for line in told.split("\n") if line.startswith("data:")]
         pieces = [json.loads(line) for line in lines]
         errors = [str(piece["error"]) for piece in pieces if "error" in piece]
         if errors:

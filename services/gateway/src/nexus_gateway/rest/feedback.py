@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, StringConstraints
 
 from nexus_gateway.errors import BadRequest
 from nexus_gateway.metrics import RATINGS
@@ -14,7 +14,7 @@ from nexus_knowledge.ledger import Feedback
 
 router = APIRouter(tags=["feedback"])
 LONGEST = 32_768
-Text = Annotated[str, Field(max_length=LONGEST)]
+Text = Annotated[str, StringConstraints(strip_whitespace=True, max_length=LONGEST)]
 
 
 class FeedbackRequest(BaseModel):
