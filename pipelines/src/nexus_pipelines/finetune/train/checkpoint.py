@@ -77,9 +77,8 @@ class Checkpoints:
                         return None
                     vectors = {name: stored.get_tensor(name).clone() for name in stored.keys()}  # noqa: SIM118  no mapping
                 standing = Standing(**found["standing"])
-                if (
-                    losses := vectors.pop(_LOSSES, None)
-                ) is not None:  # an older one has them there
+                losses = vectors.pop(_LOSSES, None)
+                if losses is not None:  # else an older release has left them in the header
                     standing.losses = losses.tolist()
             except (RunObjectMissing, SafetensorError, ValueError, KeyError, TypeError):
                 return None
