@@ -36,7 +36,7 @@ OF_THE_CHART = (
     *("deployments", "jobs", "pods", "services", "configmaps", "secrets", "serviceaccounts"),
     *("roles", "rolebindings", "networkpolicies", "poddisruptionbudgets", "leases"),
     *("persistentvolumeclaims", "horizontalpodautoscalers", "workflowtemplates", "cronworkflows"),
-    *("eventbuses", "sensors", "eventsources"),
+    *("eventbus", "sensors", "eventsources"),
 )
 OF_THE_CLUSTER = (
     *("clusterroles", "clusterrolebindings", "clusterworkflowtemplates"),
