@@ -66,8 +66,8 @@ judge: .venv/platform.stamp pipelines/requirements-judge.txt ## What a judge nee
 	@$(UV) pip install -q --python .venv/judge/bin/python --require-hashes -r pipelines/requirements-judge.txt
 
 .PHONY: test
-test: .venv/dev.stamp ## Every test tier this machine can run
-	@$(BIN)/pytest -q --durations=15
+test: .venv/dev.stamp ## Every test tier this machine can run, two at a time
+	@$(BIN)/pytest -q -n 2 --durations=15
 
 CLUSTER := $(BIN)/python tests/cluster/cluster.py
 

@@ -2,9 +2,12 @@
 
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+from lanes import Lanes, turn
+from xdist.scheduler import Scheduling
 
 _TESTS = Path(__file__).parent
 
@@ -28,10 +31,16 @@ def tier(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Give the tests of which one is the first to build something the time for it."""
+    """Begin with what takes longest; give the first that builds something the time for it."""
+    items.sort(key=lambda item: turn(item.nodeid))
     for item in items:
         if tier(item.nodeid) in _BUILDING and item.get_closest_marker("timeout") is None:
             item.add_marker(pytest.mark.timeout(_BUILD_SECONDS))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    """Share a run out by lanes (`pytest -n 2`)."""
+    return Lanes(config, log)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

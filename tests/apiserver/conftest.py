@@ -22,10 +22,15 @@ apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]
 rules:
-  - {level: Metadata, users: ["system:serviceaccount:default:nexus-gateway"]}
-  - {level: None}
+  - level: Metadata
+    users:
+      - system:serviceaccount:default:nexus-gateway
+      - system:serviceaccount:default:nexus-events
+      - system:serviceaccount:default:nexus-monitor
+      - system:serviceaccount:default:nexus-pipelines
+  - level: None
 """
-"""What the gateway asks for is written down: `gateway/test_rights.py` reads it."""
+"""What the chart's accounts ask for is written down, for `gateway/test_rights.py` and its kind."""
 
 
 @pytest.fixture(scope="session")

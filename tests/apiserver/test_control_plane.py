@@ -33,18 +33,15 @@ def test_failed_build_is_told_with_its_last_line(
         binary("etcd")
 
 
-def test_second_control_plane_starts_in_seconds_and_leaves_nothing(
+def test_second_control_plane_starts_beside_the_first_and_leaves_nothing(
     control_plane: ControlPlane,
 ) -> None:
-    began = time.monotonic()
     with ControlPlane() as second:
-        took = time.monotonic() - began
         assert second.url != control_plane.url
         folder, pids = second.folder, second.pids()
         assert second.client.get("/version").json()["major"] == "1"
     assert not folder.exists()
     assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
-    assert took < 60  # three seconds on an idle machine
 
 
 def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:
@@ -52,11 +49,9 @@ def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:
     policy.write_text(
         "apiVersion: audit.k8s.io/v1\nkind: Policy\nrules: [{level: Metadata}]\n", encoding="utf-8"
     )
-    began = time.monotonic()
     with ControlPlane(
         controllers="*", audit_policy=policy, api_server_flags=("--max-requests-inflight=77",)
     ) as plane:
-        took = time.monotonic() - began
         children = "/apis/apps/v1/namespaces/default/replicasets"
         labels = {"app": "one"}
         deployment = {
@@ -80,4 +75,3 @@ def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:
         assert "--max-requests-inflight=77" in (
             Path(f"/proc/{plane.pids()[1]}/cmdline").read_text().split("\0")
         )
-    assert took < 60  # five seconds on an idle machine

@@ -1,11 +1,10 @@
 """What hangs when the operator was uninstalled first is let go by the commands of the page."""
 
 import os
-import re
 import subprocess
-from pathlib import Path
 
 import pytest
+from how_to import SHELL, commands
 from needs import program
 from testcluster.control_plane import ControlPlane
 from testcluster.tools import tools_folder
@@ -14,15 +13,6 @@ from waiting import eventually
 from nexus_api.meta import API_VERSION, FINALIZER, Manifest
 
 pytestmark = pytest.mark.apiserver
-PAGE = Path(__file__).parents[2] / "docs" / "how-to" / "install-on-kubernetes.md"
-
-
-def commands() -> str:
-    """Return the commands by which the page lets go what is being deleted."""
-    section = PAGE.read_text().partition("### The operator went first\n")[2]
-    block = re.search(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert block
-    return block[1]
 
 
 def index(name: str, *finalizers: str) -> Manifest:
@@ -53,8 +43,9 @@ def test_only_what_is_being_deleted_is_let_go_and_only_by_us(
     assert api.client.get(f"{indexes}/left").status_code == 200, "nothing hangs"
 
     search = f"{tools_folder()}:{os.environ['PATH']}"
+    let_go = commands("install-on-kubernetes.md", "The operator went first")
     done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", commands()],
+        [*SHELL, let_go],
         env={**os.environ, "PATH": search, "KUBECONFIG": str(api.kubeconfig)},
         capture_output=True,
         text=True,

@@ -5,7 +5,8 @@ from typing import Any
 
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_operator.build.workflow import run_name, sync_workflow
+from nexus_operator.build.run import run_name
+from nexus_operator.build.workflow import sync_workflow
 from nexus_operator.settings import Settings
 
 SETTINGS = Settings()

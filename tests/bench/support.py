@@ -1,8 +1,10 @@
-"""How well `support` tells answers that the passages carry from changed ones, on XQuAD in English.
+"""How well `support` tells answers that the passages carry from changed ones, on XQuAD.
 
 Pairs of a true text and the same text changed, each against the same paragraph: another number,
 another name, another paragraph, a negation.  Prints the AUROC (the chance that the true one scores
-higher) of support, and of the similarity of embeddings alone; the embedder is the real one.
+higher) of support, and of the similarity of embeddings alone, in English; then, by language, how
+many texts the monitor calls supported, each beside four paragraphs as in a prompt.  The embedder is
+the real one.
 
     .venv/bin/python tests/bench/support.py [questions]
 """
@@ -18,11 +20,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from retrieval import DATA, child, free_port, wait_until_ready
+from ports import free_port
+from retrieval import DATA, child, wait_until_ready
 from scipy.stats import rankdata
 
 from nexus_evaluation.metrics.support import Embed, Vectors, sentences, support
 from nexus_knowledge.embedding import EmbedderClient
+from nexus_monitor.supported import SUPPORTED
 
 NUMBER = re.compile(r"\d+")
 VERB = re.compile(r"\b(is|was|are|were|has|had|can|will)\b")
@@ -47,18 +51,13 @@ def main() -> None:
         with child("nexus-embedder", ["--port", str(port)], {"NEXUS_MODEL_CACHE": cache}):
             wait_until_ready(f"http://127.0.0.1:{port}")
             with EmbedderClient(f"http://127.0.0.1:{port}") as client:
-                report(found, kept(client.embed))
+                embed = kept(client.embed)
+                report(found, embed)
+                report_supported(count, embed)
 
 
 def pairs(count: int) -> Iterator[Pair]:
-    data = json.loads((DATA / "qa" / "xquad.en.json").read_text())["data"]
-    asked = [
-        (part["context"], question["question"].rstrip(" ?"), question["answers"][0]["text"])
-        for entry in data
-        for part in entry["paragraphs"]
-        for question in part["qas"]
-    ]
-    chance = random.Random(0)
+    asked, chance = questions("en"), random.Random(0)
     for context, question, answer in chance.sample(asked, min(count, len(asked))):
         told = f"{question}: {answer}."
         elsewhere, _, other = chance.choice(asked)
@@ -104,6 +103,37 @@ def report(found: Sequence[Pair], embed: Embed) -> None:
         for reading in readings:
             cells.append(auroc([reading(one) for one in true], [reading(one) for one in false]))
         print(f"| {kind} | {len(part)} | {cells[0]:.3f} | {cells[1]:.3f} |", flush=True)
+
+
+def report_supported(count: int, embed: Embed) -> None:
+    print(f"\n| language | text | texts | support from {SUPPORTED} on |\n| --- | --- | --- | --- |")
+    for language in ("en", "de", "es"):
+        asked, chance = questions(language), random.Random(0)
+        contexts = sorted({context for context, _, _ in asked})
+        told: dict[str, list[bool]] = {}
+        for context, question, answer in chance.sample(asked, min(count, len(asked))):
+            others = chance.sample([one for one in contexts if one != context], 4)
+            ours = [context, *others[:3]]
+            for kind, text, passages in (
+                ("question and answer", f"{question}: {answer}.", ours),
+                ("the answer's words alone", f"{answer}.", ours),
+                ("question and answer, foreign paragraphs", f"{question}: {answer}.", others),
+            ):
+                score = support(text, passages, embed).score
+                told.setdefault(kind, []).append(score >= SUPPORTED)
+        for kind, found in told.items():
+            print(f"| {language} | {kind} | {len(found)} | {np.mean(found):.0%} |", flush=True)
+
+
+def questions(language: str) -> list[tuple[str, str, str]]:
+    """Return paragraph, question and answer of each item."""
+    data = json.loads((DATA / "qa" / f"xquad.{language}.json").read_text())["data"]
+    return [
+        (part["context"], question["question"].strip(" ?¿"), question["answers"][0]["text"])
+        for entry in data
+        for part in entry["paragraphs"]
+        for question in part["qas"]
+    ]
 
 
 def auroc(true: Sequence[float], false: Sequence[float]) -> float:

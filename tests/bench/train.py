@@ -10,8 +10,13 @@ activations computed again, logits at every position, its order, its masks of dr
 break after the answer, which it learns too.  A process each, in turn, so that other work on the
 machine meets both.  Tokens are those of the conversations, padding not counted; the seconds are
 those of the training loop, and the CPU's seconds beside them hold on a busy machine too.  The
-held-out loss is taken of both adapters by one program.  That both take the same steps where order
-and dropout are the same too is tests/contract/training/test_parity.py.
+held-out loss is taken of both adapters, and of the untrained model, by one program.  That both
+take the same steps where order and dropout are the same too is
+tests/contract/training/test_parity.py.
+
+The last lines say whether the targets were met: at least three times TRL's tokens a second on a
+CPU, and a held-out loss within 1 % of its, in the mean of three seeds or more.  The exit code is 0
+either way: a bench measures, it does not pass or fail.
 
 On a GPU both take a few steps before the clock starts, so that what CUDA loads is loaded, and the
 most memory that PyTorch held while the clock ran is told too, the model counted in.  `--budget`
@@ -37,7 +42,11 @@ from train_contest import Contest
 FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile")
 HELDOUT = 32
 CONTENDERS = ("ours", "trl")
+UNTRAINED = "untrained"
 WARMING = 4  # steps that a GPU takes before the clock starts
+TARGET_SPEED = 3.0  # times TRL's tokens a second, on a CPU
+TARGET_LOSS = 0.01  # of TRL's held-out loss, either way
+TARGET_SEEDS = 3
 
 
 def main() -> None:
@@ -53,7 +62,7 @@ def main() -> None:
     parser.add_argument("--quantization", choices=("asIs", "NF4"), default="asIs")
     parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)))
     parser.add_argument("--tiny", action="store_true")
-    parser.add_argument("--contender", choices=CONTENDERS)
+    parser.add_argument("--contender", choices=(*CONTENDERS, UNTRAINED))
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     if given.contender:
@@ -75,6 +84,8 @@ def compare(given: argparse.Namespace) -> None:
         f"{given.examples} examples, {given.batch} a step, {given.dtype}, base"
         f" {given.quantization}, {given.threads} threads, {machine(given.device)}"
     )
+    untrained = started(given, UNTRAINED, 0)["heldout"]
+    print(f"  held-out loss of the untrained model: {untrained:.4f}", flush=True)
     for seed in range(given.seeds):
         for name in CONTENDERS if seed % 2 == 0 else CONTENDERS[::-1]:
             found[name].append(started(given, name, seed))
@@ -96,9 +107,42 @@ def compare(given: argparse.Namespace) -> None:
             f" ({min(ratios):.2f} to {max(ratios):.2f})"
         )
     above = " ".join(f"{a['heldout'] / b['heldout'] - 1:+.2%}" for a, b in pairs)
-    print(f"held-out loss beside TRL's, by seed: {above}")
+    print(f"held-out loss beside TRL's, by seed: {above}; {untrained:.4f} untrained")
     ours, theirs = (statistics.mean(run["heldout"] for run in found[name]) for name in CONTENDERS)
-    print(f"held-out loss, mean of the seeds: {ours / theirs - 1:+.2%} beside TRL's")
+    print(
+        f"held-out loss, mean of the seeds: {ours / theirs - 1:+.2%} beside TRL's, which is"
+        f" {(ours - theirs) / (untrained - theirs):+.2%} of the way that TRL's fell"
+    )
+    speed = statistics.median(b["wall"] / a["wall"] for a, b in pairs)
+    for line in verdicts(given.device, speed, ours / theirs - 1, given.seeds):
+        print(line)
+
+
+def verdicts(device: str, speed: float, above: float, seeds: int) -> list[str]:
+    """Say which targets were met.
+
+    Args:
+        device: `cpu` or `cuda`; for the latter there is no target of speed.
+        speed: times TRL's tokens a second, by the clock on the wall.
+        above: how far the mean held-out loss is above TRL's, as a share of it.
+        seeds: how many trainings of each stand behind that mean.
+    """
+
+    def met(yes: bool) -> str:
+        return "met" if yes else "NOT met"
+
+    few = f", of {seeds} seeds where {TARGET_SEEDS} are asked" if seeds < TARGET_SEEDS else ""
+    quick = (
+        f"target: {TARGET_SPEED:g} times TRL's tokens a second: {met(speed >= TARGET_SPEED)}"
+        f" ({speed:.2f}; only a quiet machine can tell)"
+        if device == "cpu"
+        else "no target of speed is set for a GPU"
+    )
+    close = (
+        f"target: held-out loss within {TARGET_LOSS:.0%} of TRL's:"
+        f" {met(abs(above) <= TARGET_LOSS)} ({above:+.2%}{few})"
+    )
+    return [quick, close, "a bench measures and never fails: the exit code is 0 either way"]
 
 
 def machine(device: str) -> str:
@@ -114,7 +158,7 @@ def machine(device: str) -> str:
 
 
 def started(given: argparse.Namespace, contender: str, seed: int) -> dict[str, float]:
-    """Run one contender in a process of its own."""
+    """Run one contender, or none but the judge, in a process of its own."""
     told = (
         "uri",
         "examples",
@@ -153,6 +197,12 @@ def contend(given: argparse.Namespace) -> dict[str, float]:
     heldout = encode_all(rows, base.tokenizer(), longest=1024).examples
     contest = Contest(given, base)
 
+    def loss_of(tuned: Any) -> float:
+        return Training(tuned, [], heldout, contest.recipe()).heldout_loss()
+
+    if given.contender == UNTRAINED:
+        return {"heldout": loss_of(contest.untrained())}
+
     def run(count: int, clock: dict[str, float]) -> Any:
         if given.contender == "ours":
             return contest.ours(encoded.examples[:count], clock)
@@ -162,8 +212,8 @@ def contend(given: argparse.Namespace) -> dict[str, float]:
         run(WARMING * given.batch, {})
         gc.collect()
     clock: dict[str, float] = {}
-    judge = Training(run(given.examples, clock), [], heldout, contest.recipe())
-    return {"tokens": encoded.tokens, **clock, "heldout": judge.heldout_loss()}
+    heldout_loss = loss_of(run(given.examples, clock))
+    return {"tokens": encoded.tokens, **clock, "heldout": heldout_loss}
 
 
 if __name__ == "__main__":

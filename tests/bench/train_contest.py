@@ -56,6 +56,12 @@ class Contest:
             tensor.copy_(learnt[name])
         return tuned
 
+    def untrained(self) -> Any:
+        """Return the base with an adapter that changes nothing yet."""
+        tuned = self._opened()
+        tuned.adapter.start(self._given.seed)
+        return tuned
+
     def _opened(self) -> Any:
         from nexus_pipelines.finetune.train.model import Tuned
 

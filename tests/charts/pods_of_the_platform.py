@@ -96,7 +96,8 @@ def _deployed(objects: list[Manifest]) -> Iterator[tuple[str, End]]:
             name = one["metadata"]["name"].removeprefix("nexus-")
             yield name, pod_of(NAMESPACE, one["spec"]["template"])
         elif one["kind"] == "Pod":
-            yield "helm test", pod_of(NAMESPACE, one)
+            tested = "stores" if one["metadata"]["name"] == "nexus-stack-test" else "platform"
+            yield f"helm test of the {tested}", pod_of(NAMESPACE, one)
 
 
 def _steps(platform: list[Manifest]) -> Iterator[tuple[str, End]]:

@@ -70,13 +70,14 @@ class Helm:
         *,
         namespace: str = NAMESPACE,
         serves: str = MONITORING,
+        release: str = "nexus",
     ) -> list[Manifest]:
         """Return the objects that a chart renders, hooks included, for a cluster that `serves`.
 
         Raises HelmRefused.
         """
         text = self.run(
-            "template", "nexus", str(chart), "--namespace", namespace, "--kube-version",
+            "template", release, str(chart), "--namespace", namespace, "--kube-version",
             KUBERNETES, *(["--api-versions", serves] if serves else []), values=values or {},
         )  # fmt: skip
         return [one for one in yaml.load_all(text, yaml.CSafeLoader) if one]

@@ -149,9 +149,24 @@ def test_the_platform_installs_upgrades_and_leaves(cluster: Cluster) -> None:
     for value, kind, name in MADE:
         with pytest.raises(HelmRefused, match=f"{value} names the {kind} {name}, which this rel"):
             cluster.helm.run("upgrade", "nexus", *arguments, "--set", f"{value}={name}")
+    _keep_what_was_made(cluster)
+    values = ",".join(f"{value}={name}" for value, _, name in MADE)
+    cluster.helm.run("upgrade", "nexus", *arguments, "--set", values)
     cluster.helm.run("uninstall", "nexus", "--namespace", NAMESPACE)
+    assert cluster.get("v1", "Secret", "nexus-gateway-keys")["data"] == keys
+    assert all(cluster.get("v1", kind, name) for _, kind, name in MADE)
     kept = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions/ragindexes.llmops.nexus"
     assert cluster.control_plane.client.get(kept).is_success
+
+
+def _keep_what_was_made(cluster: Cluster) -> None:
+    """Do as the refusal says."""
+    note = {"metadata": {"annotations": {"helm.sh/resource-policy": "keep"}}}
+    merge = {"content-type": "application/merge-patch+json"}
+    for _, kind, name in MADE:
+        one: Manifest = {"apiVersion": "v1", "kind": kind, "metadata": {"name": name}}
+        answer = cluster.control_plane.client.patch(cluster.one(one), json=note, headers=merge)
+        assert answer.is_success, answer.text
 
 
 @pytest.mark.apiserver

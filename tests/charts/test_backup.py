@@ -17,16 +17,15 @@ from io import BytesIO
 from pathlib import Path
 
 import pytest
+from how_to import BACKUP, NO_AWS_FILES, SHELL, commands
 from minio import Minio
 from minio_server import ACCESS_KEY, SECRET_KEY, MinioServer
 from needs import lacking
 from postgres_server import PostgresServer, temporary_postgres
-from rendering import ROOT
 
 from nexus_knowledge.ledger import Feedback, Ledger, Listed, Response, upgrade
 
 STAND_INS = Path(__file__).parent / "stand_ins"
-PAGE = ROOT / "docs" / "how-to" / "backup-and-restore.md"
 TOOLS = ("aws", "jq", "pg_dump", "pg_restore")
 DOCUMENTS = {
     "default/handbook/pump.txt": b"The standby pump is tested on Mondays.",
@@ -35,14 +34,6 @@ DOCUMENTS = {
 }
 MODELS = {"default/support/0123456789abcdef/unit.json": b"{}"}
 _SECONDS = 180
-
-
-def _commands(title: str) -> str:
-    """Return the commands of one section of the page."""
-    section = PAGE.read_text().partition("## On Kubernetes")[2].partition(f"### {title}\n")[2]
-    block = re.search(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert block, title
-    return block[1]
 
 
 @dataclass
@@ -55,15 +46,16 @@ class Site:
     ledger_url: str
     resources: list[dict[str, object]] = field(default_factory=list)
 
-    def run(self, commands: str) -> list[str]:
-        """Run commands in the folder of the backup; return what kubectl and helm were asked."""
+    def typed(self, title: str) -> list[str]:
+        """Type a section in the folder of the backup; return what kubectl and helm were asked."""
         (self.folder / "resources.json").write_text(json.dumps({"items": self.resources}))
         (self.folder / "registry").mkdir(exist_ok=True)
         seen = self.folder / "seen"
         seen.write_text("")
-        text = commands.replace("S3=http://127.0.0.1:9000", f"S3={self.minio.endpoint}")
+        text = commands(BACKUP, title)
+        text = text.replace("S3=http://127.0.0.1:9000", f"S3={self.minio.endpoint}")
         done = subprocess.run(
-            ["bash", "-eu", "-o", "pipefail", "-c", text],
+            [*SHELL, text],
             check=False,
             cwd=self.folder,
             capture_output=True,
@@ -79,8 +71,7 @@ class Site:
                 "SECRET": SECRET_KEY,
                 "PGHOST": "127.0.0.1",
                 "PGPORT": str(self.postgres.port),
-                "AWS_CONFIG_FILE": "/dev/null",
-                "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+                **NO_AWS_FILES,
             },
         )
         assert done.returncode == 0, done.stderr
@@ -186,7 +177,7 @@ def test_what_was_saved_comes_back(site: Site) -> None:
         busy.execute("INSERT INTO versions VALUES ('support 4')")
         busy.commit()
         busy.execute("INSERT INTO versions VALUES ('support 5')")
-        site.run(_commands("Save"))
+        site.typed("Save")
         busy.rollback()
 
     # the cluster is lost; another has new, empty stores with something in the way
@@ -200,7 +191,7 @@ def test_what_was_saved_comes_back(site: Site) -> None:
     with Ledger(site.ledger_url) as ledger:
         assert ledger.responses("default") == []
 
-    asked = site.run(_commands("Bring back"))
+    asked = site.typed("Bring back")
     assert site.objects("nexus") == DOCUMENTS
     assert site.objects("nexus-models") == MODELS
     with Ledger(site.ledger_url) as ledger:
@@ -225,7 +216,7 @@ def test_what_was_saved_comes_back(site: Site) -> None:
 
 def test_resources_are_saved_as_they_were_declared(site: Site) -> None:
     _fill(site)
-    site.run(_commands("Save"))
+    site.typed("Save")
     (saved,) = json.loads((site.folder / "backup" / "resources.json").read_text())["items"]
     assert saved == {
         "apiVersion": "llmops.nexus/v1alpha1",
@@ -237,7 +228,7 @@ def test_resources_are_saved_as_they_were_declared(site: Site) -> None:
 
 def test_no_secret_is_in_a_backup(site: Site) -> None:
     _fill(site)
-    site.run(_commands("Save"))
+    site.typed("Save")
     for path in (site.folder / "backup").rglob("*"):
         if path.is_file():
             assert SECRET_KEY.encode() not in path.read_bytes(), path

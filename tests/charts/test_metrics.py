@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from engine_metrics import ADDED, READ
 from needs import lacking
 from prometheus_client import REGISTRY, CollectorRegistry
 from prometheus_client.metrics import MetricWrapperBase
@@ -18,8 +19,9 @@ from rendering import NAMESPACE, PLATFORM, Helm, named, of_kind
 RULES = sorted((PLATFORM / "files" / "rules").glob("*.yaml"))
 DASHBOARDS = sorted((PLATFORM / "files" / "dashboards").glob("*.json"))
 CASES = Path(__file__).parent / "rules.yaml"
-_NAME = re.compile(r"\b(?:nexus|kube|argo|process)[_:][a-z_:]+\b")
-_SELECTOR = re.compile(r"\b((?:nexus|kube|argo|process)[_:][a-z_:]+)\{([^}]*)\}")
+_PREFIX = r"(?:nexus|kube|argo|process|llamacpp|vllm|nv)"
+_NAME = re.compile(rf"\b{_PREFIX}[_:][a-z_:]+\b")
+_SELECTOR = re.compile(rf"\b({_PREFIX}[_:][a-z_:]+)\{{([^}}]*)\}}")
 _LABEL = re.compile(r"(\w+)\s*(?:=~|!~|!=|=)")
 _GROUPING = re.compile(r"\bby \(([^)]*)\)")
 
@@ -33,6 +35,8 @@ OTHERS = {
     "nexus:feedback_up:day": {"tenant", "model"},
     "nexus:feedback:day": {"tenant", "model"},
     "nexus:feedback_good:upper": {"tenant", "model"},
+    # Of engines: tests/contract/engines asks the real ones.
+    **{name: {*ADDED, "le"} for names in READ.values() for name in names},
 }
 TARGET = {"namespace", "pod"}
 """Labels that a scrape adds."""
@@ -119,6 +123,14 @@ def test_a_query_reads_what_is_exported(
         by = {label.strip() for label in grouping.split(",")}
         for name in used:
             assert by <= known[name] | TARGET, where
+
+
+def test_the_board_of_runtimes_reads_what_the_real_engines_are_asked_for() -> None:
+    """And of a model by the labels that its PodMonitor gives: an engine has names of its own."""
+    queries = [query for where, query in QUERIES if where.startswith("runtimes.json")]
+    read = {name for query in queries for name in _NAME.findall(query)}
+    assert read == set[str]().union(*READ.values())
+    assert all("by (tenant, model, revision" in query for query in queries)
 
 
 @pytest.mark.parametrize("part", ["gateway", "embedder", "monitor", "operator"])

@@ -9,14 +9,20 @@ import pytest
 from pods_of_the_platform import ELSEWHERE, SPECS, TENANT, Site, site
 from rendering import NAMESPACE, PLATFORM, STACK, Helm, Manifest
 
+from nexus_operator.build.container import METRICS_PORT
+
 STORES = {"minio": 9000, "postgresql": 5432, "milvus": 19530, "mlflow": 5000, "nats": 4222}
-STEPS = {f"step of {one}" for one in ("sync", "teardown", "finetune", "release", "count")}
+STEPS = {
+    f"step of {one}"
+    for one in ("sync", "teardown", "finetune", "finetune-teardown", "release", "count")
+}
 JOBS = {"migrate", "make-buckets", "bucket-notify"}
 LISTENERS = {
     "EventSource nexus-bucket", "Sensor nexus-bucket", "EventSource nexus-alerts",
     "Sensor nexus-alerts",
 }  # fmt: skip
-OURS = {"gateway", "embedder", "operator", "monitor", "helm test"}
+OURS = {"gateway", "embedder", "operator", "monitor"}
+OURS |= {"helm test of the platform", "helm test of the stores"}
 OURS |= STORES.keys() | STEPS | JOBS | LISTENERS
 """All that runs in the platform's namespace."""
 TENANTS = {*SPECS, "forged gateway", "forged operator", "neighbour"}
@@ -142,3 +148,18 @@ def test_a_namespace_that_lets_nothing_in_keeps_its_models_in_service(
     judged = site(platform, stack, tmp_path, closed)
     assert reach(judged, "neighbour", UNNAMED) == {"neighbour"}
     assert reach(judged, "llamacpp", 8080) == {"llamacpp", "gateway"}
+
+
+@pytest.mark.parametrize("name", sorted(SPECS))
+def test_who_reads_metrics_of_models_reaches_nothing_else_of_them(
+    helm: Helm, stack: list[Manifest], tmp_path: Path, name: str
+) -> None:
+    """Runtimes ask for no key, and vLLM takes adapters from whoever reaches the port it answers."""
+    values = {"metrics": {"serviceMonitor": {"enabled": True}}, "events": {"alerts": True}}
+    judged = site(helm.template(PLATFORM, values), stack, tmp_path)
+    ports = {one.number for one in judged.pods[name].ports}
+    assert METRICS_PORT in ports
+    for port in ports | {UNNAMED}:
+        assert ("prometheus" in judged.reach(name, port)) == (port == METRICS_PORT)
+        assert "gateway" in judged.reach(name, port)
+    assert judged.reach(name, METRICS_PORT) == {"gateway", "prometheus"}

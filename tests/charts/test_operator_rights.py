@@ -88,18 +88,24 @@ def operating(cluster: Cluster, folder: Path, values: dict[str, Any]) -> Iterato
 
 
 @pytest.mark.parametrize(
-    ("tenant", "namespaces"),
-    [("team-a", []), ("team-b", ["team-b"])],  # nobody here collects what team-a leaves
+    ("tenant", "namespaces", "scraped"),
+    # nobody here collects what team-a leaves
+    [("team-a", [], True), ("team-b", ["team-b"], False)],
     ids=["everywhere", "one namespace"],
 )
 def test_nothing_that_the_operator_does_is_forbidden(
-    cluster: Cluster, tmp_path: Path, tenant: str, namespaces: list[str]
+    cluster: Cluster, tmp_path: Path, tenant: str, namespaces: list[str], scraped: bool
 ) -> None:
     client = cluster.control_plane.client
     cluster.namespace(tenant)
     ours = f"/apis/llmops.nexus/v1alpha1/namespaces/{tenant}"
     argo = f"/apis/argoproj.io/v1alpha1/namespaces/{NAMESPACE}"
-    with operating(cluster, tmp_path, {"operator": {"watchNamespaces": namespaces}}) as operator:
+    monitors = f"/apis/monitoring.coreos.com/v1/namespaces/{tenant}/podmonitors"
+    values = {
+        "operator": {"watchNamespaces": namespaces},
+        "metrics": {"serviceMonitor": {"enabled": scraped, "labels": {"release": "monitoring"}}},
+    }
+    with operating(cluster, tmp_path, values) as operator:
         samples = [
             one
             for name in SAMPLES
@@ -116,6 +122,9 @@ def test_nothing_that_the_operator_does_is_forbidden(
 
         deployments = f"/apis/apps/v1/namespaces/{tenant}/deployments"
         operator.eventually("a runtime", lambda: operator.items(deployments))
+        if scraped:
+            (made,) = operator.eventually("a monitor", lambda: operator.items(monitors))
+            assert made["metadata"]["labels"]["release"] == "monitoring"
         events = f"/api/v1/namespaces/{tenant}/events"
         operator.eventually("an event", lambda: operator.items(events))
 
@@ -133,10 +142,10 @@ def test_nothing_that_the_operator_does_is_forbidden(
         assert "nexus_api_requests_total{" in said
         assert _FORBIDDEN.search(said) is None, _FORBIDDEN.findall(said)
         assert "orbidden" not in operator.log.read_text()
-    _clean(cluster, ours, argo, deployments)
+    _clean(cluster, ours, argo, deployments, monitors)
 
 
-def _clean(cluster: Cluster, ours: str, argo: str, deployments: str) -> None:
+def _clean(cluster: Cluster, ours: str, argo: str, *mine: str) -> None:
     """Remove what is left, which nobody else does without an operator and controllers."""
     client = cluster.control_plane.client
     merge = {"content-type": "application/merge-patch+json"}
@@ -146,4 +155,5 @@ def _clean(cluster: Cluster, ours: str, argo: str, deployments: str) -> None:
             client.patch(url, json={"metadata": {"finalizers": None}}, headers=merge)
     for kind in ("workflows", "sensors", "eventsources"):
         client.delete(f"{argo}/{kind}")
-    client.delete(deployments)
+    for collection in mine:
+        client.delete(collection)

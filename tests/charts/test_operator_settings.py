@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from rendering import (
+    MONITORING,
     NAMESPACE,
     PLATFORM,
     Helm,
@@ -15,7 +16,7 @@ from rendering import (
 
 from nexus_models.sources.package import KNOWN
 from nexus_operator.process.settings_file import read_settings
-from nexus_operator.settings import Images
+from nexus_operator.settings import Images, Scrape
 
 
 def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
@@ -52,6 +53,27 @@ def test_the_operator_reads_its_settings(helm: Helm, tmp_path: Path) -> None:
     assert (settings.events.endpoint, settings.events.insecure) == ("s3.example.org", False)
     assert settings.events.credentials_secret == "nexus-platform"
     assert settings.model_file_roots == ("/weights",)
+
+
+def test_the_operator_is_told_whether_and_by_whom_runtimes_are_scraped(
+    helm: Helm, platform: list[Manifest], tmp_path: Path
+) -> None:
+    """Also where the kinds are not installed yet: it notices when they come."""
+    selector = {"matchLabels": {"kubernetes.io/metadata.name": "watchers"}}
+    values: Manifest = {
+        "metrics": {
+            "serviceMonitor": {"enabled": True, "interval": "15s", "labels": {"release": "x"}}
+        },
+        "networkPolicy": {"metricsNamespaceSelector": selector},
+    }
+    file = tmp_path / "settings.yaml"
+    for serves in (MONITORING, ""):
+        objects = helm.template(PLATFORM, values, serves=serves)
+        file.write_text(named(objects, "ConfigMap", "nexus-operator")["data"]["settings.yaml"])
+        assert read_settings(file).scrape == Scrape(
+            interval="15s", labels={"release": "x"}, namespaces=selector
+        )
+    assert "scrape" not in settings_of(platform)
 
 
 def test_images_that_the_chart_does_not_build_are_those_of_the_operator(

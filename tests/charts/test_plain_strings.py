@@ -35,6 +35,7 @@ SHOWN: dict[str, Any] = {
         name: {"enabled": True} for name in ("serviceMonitor", "prometheusRule", "dashboards")
     },
     "events": {"alerts": True},
+    "platform": {"bucketUrl": f"s3://{OCTAL}", "s3": {"endpoint": f"http://{OCTAL}"}},
 }
 
 
@@ -42,7 +43,7 @@ def texts(schema: dict[str, Any], shapes: dict[str, Any], text: str) -> dict[str
     """Return values in which every text that may be `text` is it."""
     found: dict[str, Any] = {}
     for name, stated in schema.get("properties", {}).items():
-        one = shapes[stated["$ref"].rpartition("/")[2]] if "$ref" in stated else stated
+        one = whole(stated, shapes)
         if one.get("type") == "object":
             found[name] = texts(one, shapes, text)
         elif one.get("type") == "array" and _fits(one.get("items", {}), text):
@@ -50,6 +51,15 @@ def texts(schema: dict[str, Any], shapes: dict[str, Any], text: str) -> dict[str
         elif _fits(one, text):
             found[name] = text
     return found
+
+
+def whole(stated: dict[str, Any], shapes: dict[str, Any]) -> dict[str, Any]:
+    """Return a schema with what it takes from shapes, by itself or by `allOf`, written out."""
+    found: dict[str, Any] = {}
+    for one in (stated, *stated.get("allOf", ())):
+        if "$ref" in one:
+            found = merged(found, shapes[one["$ref"].rpartition("/")[2]])
+    return merged(found, stated)
 
 
 def _fits(one: dict[str, Any], text: str) -> bool:
@@ -99,14 +109,19 @@ def misread(objects: list[Manifest]) -> list[str]:
 
 @pytest.mark.parametrize(
     "more",
-    [{}, {"credentials": OWN_CREDENTIALS}, {"eventBus": {"kind": "native"}}],
-    ids=["", "own credentials", "native bus"],
+    [
+        {},
+        {"credentials": OWN_CREDENTIALS},
+        {"eventBus": {"kind": "native"}},
+        {"models": {"existingClaim": ""}},
+    ],
+    ids=["", "own credentials", "native bus", "own claim"],
 )
 def test_no_name_of_the_platform_becomes_a_number(
     helm: Helm, tmp_path: Path, more: dict[str, Any]
 ) -> None:
     values = merged(merged(written(PLATFORM, OCTAL), SHOWN), more)
-    objects = helm.template(PLATFORM, values)
+    objects = helm.template(PLATFORM, values, release=OCTAL)
     assert misread(objects) == []
     told = settings_of(objects)
     assert misread([{"kind": "settings", "metadata": {"name": ""}, "told": told}]) == []
@@ -116,10 +131,16 @@ def test_no_name_of_the_platform_becomes_a_number(
     settings = read_settings(tmp_path / "settings.yaml")
     assert (settings.images.vllm, settings.model_cache.claim) == (OCTAL, OCTAL)
     assert settings.image_pull_secrets == (OCTAL,)
+    assert (settings.events.bucket, settings.events.endpoint) == (OCTAL, OCTAL)
 
 
-def test_no_name_of_the_stack_becomes_a_number(helm: Helm) -> None:
-    assert misread(helm.template(STACK, written(STACK, OCTAL))) == []
+@pytest.mark.parametrize("claim", [OCTAL, ""], ids=["a claim that exists", "own claim"])
+def test_no_name_of_the_stack_becomes_a_number(helm: Helm, claim: str) -> None:
+    values = written(STACK, OCTAL)
+    parts = {name for name, one in values.items() if "storage" in one}
+    assert {"minio", "postgresql", "milvus", "mlflow", "nats"} == parts
+    of_parts = {name: {"storage": {"existingClaim": claim}} for name in parts}
+    assert misread(helm.template(STACK, merged(values, of_parts), release=OCTAL)) == []
 
 
 def test_a_large_number_is_written_in_full(helm: Helm) -> None:
@@ -142,23 +163,43 @@ def test_a_variable_of_ones_own_takes_the_place_of_the_charts(
     helm: Helm, chart: Path, part: str, name: str, own: str
 ) -> None:
     """Server-side apply refuses a list that has a name twice."""
-    given = {part: {"env": {name: own, "NEXUS_MORE": "1"}}}
-    for where, spec in pod_specs(helm.template(chart, given)):
-        for container in spec["containers"]:
-            names = [one["name"] for one in container.get("env", ())]
-            assert len(names) == len(set(names)), where
-    (container,) = dict(pod_specs(helm.template(chart, given)))[f"nexus-{part}"]["containers"]
-    assert {"name": name, "value": own} in container["env"]
-    assert {"name": "NEXUS_MORE", "value": "1"} in container["env"]
+    found = variables(helm, chart, part, {name: own, "ON": "1"})
+    names = [one["name"] for one in found]
+    assert len(names) == len(set(names))
+    assert {"name": name, "value": own} in found
+    assert {"name": "ON", "value": "1"} in found  # bare, YAML reads it as true
+
+
+@pytest.mark.parametrize(
+    ("chart", "part"), [(PLATFORM, "gateway"), (PLATFORM, "embedder"), (STACK, "minio")]
+)
+def test_variables_of_ones_own_come_after_the_charts(helm: Helm, chart: Path, part: str) -> None:
+    """Kubernetes resolves `$(NAME)` by what stands before."""
+    ours = variables(helm, chart, part, None)
+    given = {"A_PLACE": f"$({ours[0]['name']})"}
+    assert variables(helm, chart, part, given) == [
+        *ours,
+        {"name": "A_PLACE", "value": given["A_PLACE"]},
+    ]
+
+
+def variables(
+    helm: Helm, chart: Path, part: str, given: dict[str, str] | None
+) -> list[dict[str, Any]]:
+    """Return the environment of a part; given none (null), it is the chart's alone."""
+    specs = dict(pod_specs(helm.template(chart, {part: {"env": given}})))
+    (container,) = specs[f"nexus-{part}"]["containers"]
+    found: list[dict[str, Any]] = container["env"]
+    return found
 
 
 def test_a_setting_of_ones_own_takes_the_place_of_the_platforms(helm: Helm) -> None:
-    extra = {"NEXUS_EMBEDDER_URL": "", "NEXUS_LOG_LEVEL": "DEBUG", "HF_ENDPOINT": "http://hub"}
+    extra = {"NEXUS_EMBEDDER_URL": "", "NEXUS_LOG_LEVEL": "DEBUG", "ON": "http://hub"}
     values = {"platform": {"extra": extra}}
     text = helm.run("template", "nexus", str(PLATFORM), "--kube-version", KUBERNETES, values=values)
     (stated,) = re.findall(r"# What every process is told\.\n(.*?)\n---", text, re.DOTALL)
     assert yaml.safe_load(stated)["data"].items() >= extra.items()
-    keys = re.findall(r"^  ([A-Z0-9_]+):", stated, re.MULTILINE)
+    keys = re.findall(r'^  "?([A-Z0-9_]+)"?:', stated, re.MULTILINE)
     assert len(keys) == len(set(keys)), "Flux refuses a map that has a key twice"
 
 

@@ -102,3 +102,13 @@ def test_chosen_namespaces_limit_the_operator_alone(
 
 def test_without_roles_there_are_none(helm: Helm) -> None:
     assert rights(helm.template(PLATFORM, {"rbac": {"create": False}})) == {}
+
+
+def test_monitors_of_runtimes_are_a_right_only_where_they_are_made(
+    helm: Helm, granted: dict[str, list[str]]
+) -> None:
+    scraped = rights(helm.template(PLATFORM, {"metrics": {"serviceMonitor": {"enabled": True}}}))
+    assert scraped.keys() == granted.keys()
+    more = {name: set(lines) - set(granted[name]) for name, lines in scraped.items()}
+    right = "everywhere: get list watch create patch podmonitors.monitoring.coreos.com"
+    assert {name: lines for name, lines in more.items() if lines} == {"nexus-operator": {right}}

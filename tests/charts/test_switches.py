@@ -1,6 +1,7 @@
 """Each part can be switched off or found elsewhere, and any switches go together."""
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ from rendering import (
     named,
     of_kind,
     pod_specs,
+    settings_of,
     titles,
 )
 
@@ -57,7 +59,7 @@ from rendering import (
             },
         ),
     ],
-    ids=str,
+    ids=lambda one: str(sorted(one) if isinstance(one, set) else one),
 )  # fmt: skip
 def test_what_is_switched_off_is_not_there(
     helm: Helm, platform: list[Manifest], values: dict[str, Any], gone: set[str]
@@ -158,6 +160,45 @@ def test_a_store_elsewhere_needs_its_credentials(helm: Helm) -> None:
 def test_a_route_of_no_gateway_is_refused(helm: Helm) -> None:
     with pytest.raises(HelmRefused, match="must name a Gateway"):
         helm.template(PLATFORM, {"gateway": {"httpRoute": {"enabled": True}}})
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "https://s3.eu-central-1.amazonaws.com",
+        "https://company.S3.dualstack.us-gov-west-1.amazonaws.com:443/",
+        "https://s3.cn-north-1.amazonaws.com.cn",
+        "https://bucket.vpce-1a2b-3c.s3.us-east-1.vpce.amazonaws.com",
+        "https://s3-external-1.amazonaws.com",
+        "https://storage.googleapis.com",
+    ],
+)
+def test_listening_to_a_store_that_refuses_it_is_refused(helm: Helm, endpoint: str) -> None:
+    told = f"events.source minio cannot work with platform.s3.endpoint {endpoint}:"
+    with pytest.raises(HelmRefused, match=re.escape(told)):
+        helm.template(PLATFORM, heard_by("minio", endpoint))
+
+
+@pytest.mark.parametrize(
+    ("source", "endpoint"),
+    [
+        ("none", "https://s3.eu-central-1.amazonaws.com"),
+        ("webhook", "https://s3.eu-central-1.amazonaws.com"),  # for alerts, without the Job
+        ("minio", "https://s3-4711.eu-central-1.elb.amazonaws.com"),
+        ("minio", "http://s3-4711.elb.eu-central-1.amazonaws.com:9000"),
+        ("minio", "https://minio.example.org/s3.amazonaws.com"),
+        ("minio", "https://s3.amazonaws.com.example.org"),
+    ],
+)
+def test_a_store_of_any_other_name_may_be_listened_to(
+    helm: Helm, source: str, endpoint: str
+) -> None:
+    objects = helm.template(PLATFORM, heard_by(source, endpoint))
+    assert settings_of(objects)["events"]["source"] == source
+
+
+def heard_by(source: str, endpoint: str) -> dict[str, Any]:
+    return {"platform": {"s3": {"endpoint": endpoint}}, "events": {"source": source}}
 
 
 def test_secrets_of_the_stack_can_be_brought(helm: Helm, stack: list[Manifest]) -> None:

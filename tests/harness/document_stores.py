@@ -27,6 +27,10 @@ class DocumentStores(Protocol):
 
     def holds(self, key: str) -> bool: ...
 
+    def working(self) -> list[str]:
+        """Return what steps have put down between them."""
+        ...
+
 
 @dataclass(frozen=True)
 class Directories:
@@ -60,6 +64,10 @@ class Directories:
     def holds(self, key: str) -> bool:
         return (self.root / "bucket" / key).exists()
 
+    def working(self) -> list[str]:
+        found = (path for path in (self.root / "work").rglob("*") if path.is_file())
+        return [str(path) for path in found if ".nexus" not in path.parts]  # the store's own
+
 
 @dataclass(frozen=True)
 class Buckets:
@@ -88,6 +96,10 @@ class Buckets:
     def holds(self, key: str) -> bool:
         found = self.minio.access.client().list_objects(f"documents-{self.number}", prefix=key)
         return any(one.object_name == key for one in found)
+
+    def working(self) -> list[str]:
+        found = self.minio.access.client().list_objects(f"work-{self.number}", recursive=True)
+        return [str(one.object_name) for one in found]
 
 
 @dataclass(frozen=True)

@@ -85,16 +85,21 @@ affinity:
       "NEXUS_LOG_LEVEL" .Values.platform.logLevel }}
 {{- range $name, $value := .Values.platform.extra }}{{ $_ := set $stated $name $value }}{{ end }}
 {{- range $name, $value := $stated }}
-{{ $name }}: {{ $value | quote }}
+{{ $name | quote }}: {{ $value | quote }}
 {{- end }}
 {{- end -}}
 
-{{- /* The variables of a container; what a user gives takes the place of ours:
-       (dict "ours" (dict) "given" .Values.gateway.env) */ -}}
+{{- /* The variables of a container; what a user gives takes the place of ours, or comes behind, where
+       `$(NAME)` may mean one of ours: (dict "ours" (dict) "given" .Values.gateway.env) */ -}}
 {{- define "nexus.env" -}}
-{{- range $name, $value := .given }}{{ $_ := set $.ours $name $value }}{{ end }}
+{{- $given := .given | default dict }}
 {{- range $name, $value := .ours }}
-- {name: {{ $name }}, value: {{ $value | quote }}}
+- {name: {{ $name | quote }}, value: {{ ternary (get $given $name) $value (hasKey $given $name) | quote }}}
+{{- end }}
+{{- range $name, $value := $given }}
+{{- if not (hasKey $.ours $name) }}
+- {name: {{ $name | quote }}, value: {{ $value | quote }}}
+{{- end }}
 {{- end }}
 {{- end -}}
 

@@ -22,10 +22,10 @@
   resources: [services]
   verbs: [get, list, watch, create, patch]
 {{- if has "vllm" .Values.operator.engines }}
-# which adapters the pods of a model load; each is read by its name
+# which adapters the pods of a model load; those of the operator's own label are watched
 - apiGroups: [""]
   resources: [configmaps]
-  verbs: [get, create, patch]
+  verbs: [get, list, watch, create, patch]
 {{- end }}
 - apiGroups: [""]
   resources: [persistentvolumeclaims]
@@ -39,6 +39,12 @@
 - apiGroups: [networking.k8s.io]
   resources: [networkpolicies]
   verbs: [get, list, watch, create, patch]
+{{- if .Values.metrics.serviceMonitor.enabled }}
+# where Prometheus finds the metrics of runtimes
+- apiGroups: [monitoring.coreos.com]
+  resources: [podmonitors]
+  verbs: [get, list, watch, create, patch]
+{{- end }}
 # why a runtime does not start
 - apiGroups: [""]
   resources: [pods]

@@ -17,6 +17,45 @@ helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version | replace "+" "_" }
 {{- if $image.digest }}@{{ $image.digest }}{{ else }}:{{ $image.tag }}{{ end -}}
 {{- end -}}
 
+{{- define "stack.pullSecrets" -}}
+{{- with .Values.global.imagePullSecrets -}}
+imagePullSecrets:
+  {{- range . }}
+  - name: {{ . | quote }}
+  {{- end }}
+{{- end -}}
+{{- end -}}
+
+{{- /* Of one part: on which nodes its pods run. */ -}}
+{{- define "stack.placed" -}}
+{{- with .nodeSelector -}}
+nodeSelector:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- with .tolerations }}
+tolerations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Of one part: as whom its pods run. */ -}}
+{{- define "stack.podSecurity" -}}
+runAsNonRoot: true
+runAsUser: {{ .user }}
+runAsGroup: {{ .user }}
+fsGroup: {{ .user }}
+fsGroupChangePolicy: OnRootMismatch
+seccompProfile:
+  type: RuntimeDefault
+{{- end -}}
+
+{{- define "stack.containerSecurity" -}}
+allowPrivilegeEscalation: false
+readOnlyRootFilesystem: true
+capabilities:
+  drop: [ALL]
+{{- end -}}
+
 {{- /* One part: its volume claim, its Deployment, its Service.
        (dict "root" $ "name" "minio" "port" 9000 "dataPath" "/data" "env" [YAML] "mounts" [YAML]
        "volumes" [YAML] "probe" {handler} "liveness" {handler, default a connection}) */ -}}
@@ -80,28 +119,10 @@ spec:
       automountServiceAccountToken: false
       enableServiceLinks: false
       terminationGracePeriodSeconds: 60
-      {{- with .root.Values.global.imagePullSecrets }}
-      imagePullSecrets:
-        {{- range . }}
-        - name: {{ . | quote }}
-        {{- end }}
-      {{- end }}
-      {{- with $part.nodeSelector }}
-      nodeSelector:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
-      {{- with $part.tolerations }}
-      tolerations:
-        {{- toYaml . | nindent 8 }}
-      {{- end }}
+      {{- include "stack.pullSecrets" .root | nindent 6 }}
+      {{- include "stack.placed" $part | nindent 6 }}
       securityContext:
-        runAsNonRoot: true
-        runAsUser: {{ $part.user }}
-        runAsGroup: {{ $part.user }}
-        fsGroup: {{ $part.user }}
-        fsGroupChangePolicy: OnRootMismatch
-        seccompProfile:
-          type: RuntimeDefault
+        {{- include "stack.podSecurity" $part | nindent 8 }}
       containers:
         - name: {{ .name }}
           image: {{ include "stack.image" . }}
@@ -115,12 +136,12 @@ spec:
           {{- end }}
           env:
             {{- range prepend (.env | default "" | fromYamlArray) (dict "name" "HOME" "value" "/tmp") }}
-            {{- if not (hasKey $part.env .name) }}
+            {{- if not (hasKey ($part.env | default dict) .name) }}
             - {{ . | toJson }}
             {{- end }}
             {{- end }}
             {{- range $name, $value := $part.env }}
-            - {name: {{ $name }}, value: {{ $value | quote }}}
+            - {name: {{ $name | quote }}, value: {{ $value | quote }}}
             {{- end }}
           ports:
             - {name: main, containerPort: {{ .port }}}
@@ -140,10 +161,7 @@ spec:
           resources:
             {{- toYaml $part.resources | nindent 12 }}
           securityContext:
-            allowPrivilegeEscalation: false
-            readOnlyRootFilesystem: true
-            capabilities:
-              drop: [ALL]
+            {{- include "stack.containerSecurity" .root | nindent 12 }}
           volumeMounts:
             - {name: data, mountPath: {{ .dataPath }}, subPath: {{ .name }}}
             - {name: tmp, mountPath: /tmp}

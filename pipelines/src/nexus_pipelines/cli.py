@@ -19,6 +19,10 @@ _STEPS = {
         "nexus_pipelines.load_adapters.cli",
         "fetch adapters and load them into the vLLM server of the pod",
     ),
+    "relay-metrics": (
+        "nexus_pipelines.relay_metrics.cli",
+        "tell the metrics of the server of the pod, and nothing else",
+    ),
     "triton-repository": ("nexus_pipelines.triton_repository.cli", "tell Triton how to chat"),
     "model-mirror": ("nexus_pipelines.model_mirror.cli", "copy a model into a bucket"),
     "sync-plan": ("nexus_pipelines.sync_plan.cli", "find what changed in the bucket"),
@@ -55,6 +59,10 @@ _STEPS = {
         "make a version the one that is served",
     ),
     "finetune-rollback": ("nexus_pipelines.finetune.rollback.cli", "serve the version before"),
+    "finetune-teardown": (
+        "nexus_pipelines.finetune.teardown.cli",
+        "remove what the runs of a job left in the work store",
+    ),
     "finetune-champion": ("nexus_pipelines.finetune.champion.cli", "tell which version is served"),
     "golden-add": (
         "nexus_pipelines.finetune.golden_add.cli",

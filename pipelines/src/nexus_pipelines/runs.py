@@ -10,6 +10,7 @@ from typing import Any
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.ledger.types import WorkItem
 from nexus_knowledge.objects import ObjectStore
+from nexus_pipelines.arguments import IndexKey
 from nexus_pipelines.errors import ShardMissing
 
 _ROOT = "syncs/"
@@ -33,11 +34,11 @@ class Shard:
 
 
 class RunStore:
-    """The objects of one run, under `syncs/<run>/`."""
+    """The objects of one run, under `syncs/<tenant>/<index>/<run>/`."""
 
-    def __init__(self, store: ObjectStore, run: str) -> None:
+    def __init__(self, store: ObjectStore, index: IndexKey, run: str) -> None:
         self._store = store
-        self._prefix = f"{_ROOT}{run}/"
+        self._prefix = f"{_of_index(index)}{run}/"
 
     def put_plan(self, plan: RunPlan) -> None:
         """Store the plan; a repeated run of the step overwrites it."""
@@ -73,8 +74,7 @@ class RunStore:
 
     def clean_up(self) -> None:
         """Delete this run's objects."""
-        for found in list(self._store.list(self._prefix)):
-            self._store.delete(found.key)
+        _delete(self._store, self._prefix)
 
     def clean_up_abandoned(self) -> None:
         """Delete objects of runs that nobody published for a week."""
@@ -93,3 +93,17 @@ class RunStore:
                 return json.load(stream)
         except ObjectNotFound:
             return None
+
+
+def clean_up_runs(store: ObjectStore, index: IndexKey) -> None:
+    """Delete what runs of an index left that broke off; none may be under way."""
+    _delete(store, _of_index(index))
+
+
+def _of_index(index: IndexKey) -> str:
+    return f"{_ROOT}{index.tenant}/{index.name}/"
+
+
+def _delete(store: ObjectStore, prefix: str) -> None:
+    for found in list(store.list(prefix)):
+        store.delete(found.key)

@@ -19,6 +19,7 @@ PLURALS = {
     "ClusterWorkflowTemplate": "clusterworkflowtemplates",
     "EventSource": "eventsources",
     "Sensor": "sensors",
+    "PodMonitor": "podmonitors",
 }
 STRICT = {"fieldValidation": "Strict", "fieldManager": "test", "force": "true", "dryRun": "All"}
 APPLY = {"content-type": "application/apply-patch+yaml"}

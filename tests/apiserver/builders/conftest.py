@@ -9,6 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
+from foreign import pod_monitors
 from needs import lacking, program
 
 sys.path[:0] = [str(Path(__file__).parent)]
@@ -43,17 +44,18 @@ def restricted() -> Iterator[httpx.Client]:
 
 
 @pytest.fixture(scope="module")
-def argo(restricted: httpx.Client) -> httpx.Client:
-    """The same with those definitions of Argo that our objects are of."""
+def foreign(restricted: httpx.Client) -> httpx.Client:
+    """The same with the definitions of others that our objects are of: Argo's, and PodMonitors."""
     try:
         items = [one for project in _PROJECTS for one in _items(project)]
+        items.append(pod_monitors())
     except BinaryMissing as error:
         lacking(error)
     for one in items:
         restricted.post(_DEFINITIONS, json=one).raise_for_status()
     deadline = time.monotonic() + _SECONDS
     while not all(_served(restricted, one) for one in items):
-        assert time.monotonic() < deadline, "the definitions of Argo are not served"
+        assert time.monotonic() < deadline, "definitions of others are not served"
         time.sleep(0.05)
     return restricted
 

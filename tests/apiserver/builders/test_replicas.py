@@ -49,6 +49,6 @@ def test_number_that_a_deployment_was_created_with_stays_when_we_apply_none(
 
 
 def test_number_that_we_applied_falls_to_one_when_we_leave_it_out(restricted: httpx.Client) -> None:
-    """The known limit of ADR 15."""
+    """Why it is handed over first (ADR 15)."""
     assert apply(restricted, deployment("applied", 3))["spec"]["replicas"] == 3
     assert apply(restricted, deployment("applied", None))["spec"]["replicas"] == 1

@@ -18,12 +18,13 @@ from fault_lab.rbac import Right, granted, used
 from fault_lab.scenarios import adapted, condition_is
 from fault_lab.subject import Operator
 from fault_proxy.proxy import Tap
+from foreign import pod_monitors
 from needs import program
 from testcluster.binaries import binary
 from testcluster.control_plane import ControlPlane
 
 from nexus_api.meta import CANCEL_REQUESTED
-from nexus_operator.settings import Events, ModelCache, Settings
+from nexus_operator.settings import Events, ModelCache, Scrape, Settings
 
 CHART = ROOT / "charts" / "llmops-nexus"
 RBAC = "rbac.authorization.k8s.io/v1"
@@ -41,6 +42,7 @@ SETTINGS = Settings(
     engines=frozenset({"llamacpp", "vllm"}),
     events=Events(source="webhook"),
     model_cache=ModelCache(mode="claim"),
+    scrape=Scrape(),
 )
 KEPT = {
     # Its own Deployment, which a pod is told of; this process is none.
@@ -65,6 +67,8 @@ def audited(tmp_path: Path) -> Iterator[tuple[ControlPlane, Server]]:
     policy.write_text(POLICY)
     strict = "--enable-admission-plugins=OwnerReferencesPermissionEnforcement"
     with ControlPlane(audit_policy=policy, api_server_flags=(strict,)) as plane:
+        definition = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+        assert plane.client.post(definition, json=pod_monitors()).is_success
         install_kinds(plane.client, CRDS)
         yield plane, server_of(plane)
 
@@ -74,6 +78,8 @@ def rendered(platform: str) -> list[Manifest]:
     command = [str(binary("helm")), "template", "nexus", str(CHART), "--namespace", platform]
     command += ["--show-only", "templates/rbac.yaml", "--kube-version", KUBERNETES]
     command += ["--set", "events.source=webhook,modelCache.mode=claim"]
+    command += ["--set", "metrics.serviceMonitor.enabled=true"]
+    command += ["--api-versions", "monitoring.coreos.com/v1"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
     found = [one for one in yaml.safe_load_all(done.stdout) if one]
     return [one for one in found if one["apiVersion"] == RBAC]

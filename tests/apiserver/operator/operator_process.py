@@ -31,6 +31,8 @@ _ROOTS = {
     "events": "/api/v1",
     "networkpolicies": "/apis/networking.k8s.io/v1",
     "poddisruptionbudgets": "/apis/policy/v1",
+    "horizontalpodautoscalers": "/apis/autoscaling/v2",
+    "podmonitors": "/apis/monitoring.coreos.com/v1",
     "leases": "/apis/coordination.k8s.io/v1",
 }
 

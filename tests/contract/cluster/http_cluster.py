@@ -15,7 +15,7 @@ from nexus_operator.cluster.errors import (
     Invalid,
     NotFound,
 )
-from nexus_operator.cluster.protocol import Ref, WatchEvent
+from nexus_operator.cluster.protocol import FIELD_MANAGER, Ref, WatchEvent
 
 Manifest = dict[str, Any]
 ERRORS: dict[str, type[ClusterError]] = {
@@ -74,12 +74,14 @@ class HttpCluster:
         where = path(manifest["apiVersion"], manifest["kind"], place(manifest))
         return await self._send("POST", where, json=manifest)
 
-    async def apply(self, manifest: Manifest) -> Manifest:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
         name = manifest["metadata"]["name"]
         return await self._send(
             "PATCH",
             path(manifest["apiVersion"], manifest["kind"], place(manifest), name),
-            params={"fieldManager": "test", "force": "true"},
+            params={"fieldManager": manager, "force": "true" if force else "false"},
             data=json.dumps(manifest),
             headers={"content-type": "application/apply-patch+yaml"},
         )

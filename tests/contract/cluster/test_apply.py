@@ -47,6 +47,17 @@ async def test_fields_of_others_stay(cluster: Cluster) -> None:
     assert after["metadata"]["annotations"] == {"theirs": "1"}
 
 
+async def test_what_another_applied_too_stays_when_we_leave_it_out(cluster: Cluster) -> None:
+    made = await cluster.apply(wanted({"x": "1", "y": "1"}))
+    await cluster.apply(
+        wanted({"y": "1"}, uid=made["metadata"]["uid"]), manager="another", force=False
+    )
+    assert (await cluster.apply(wanted({"x": "2"})))["data"] == {"x": "2", "y": "1"}
+    with pytest.raises(Conflict):
+        await cluster.apply(wanted({"x": "3"}), manager="another", force=False)
+    assert (await cluster.apply(wanted({"x": "4"})))["data"]["x"] == "4"
+
+
 async def test_drift_is_put_right(cluster: Cluster) -> None:
     await cluster.apply(wanted({"x": "1"}))
     await cluster.patch(A, {"data": {"x": "changed by hand"}})

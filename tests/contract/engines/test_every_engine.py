@@ -7,12 +7,18 @@ import json
 import signal
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
+import httpx
 import openai
 import pytest
+from engine_metrics import READ
 from engine_servers import Server
 from engine_world import Engine, route
 from gateway_world import gateway_world
+from ports import HOST
+
+from nexus_api.metrics_relay import relaying
 
 CHAT = "/v1/chat/completions"
 ASK: dict[str, Any] = {
@@ -73,6 +79,22 @@ async def test_streamed_answer(engine: Engine) -> None:
     assert chunks[-1].usage is not None
     assert 0 < chunks[-1].usage.completion_tokens <= 24
     assert len({chunk.id for chunk in chunks}) == 1
+
+
+async def test_the_board_of_runtimes_reads_what_the_engine_tells(engine: Engine) -> None:
+    """On the port that a pod has for it: Triton's own, or one that passes on nothing else."""
+    assert (await engine.world.http.post(CHAT, json=ASK)).is_success
+    with relaying(metrics_port(engine.server), HOST, 0) as port:
+        answer = await asyncio.to_thread(httpx.get, f"http://{HOST}:{port}/metrics", timeout=60)
+    assert answer.is_success, answer.text
+    names = {line.split("{")[0].split(" ")[0] for line in answer.text.splitlines()}
+    assert names >= READ[engine.name]
+
+
+def metrics_port(server: Server) -> int:
+    """Return where a server tells its metrics: where it answers, unless it was told a port."""
+    named = [one.partition("=")[2] for one in server.command if one.startswith("--metrics-port=")]
+    return int(named[0] if named else urlsplit(server.url).port or 0)
 
 
 async def test_usage_is_sent_to_those_who_ask_alone(engine: Engine) -> None:

@@ -136,6 +136,32 @@ class TestTables:
         assert found == "9999"
         engine.dispose()
 
+    def test_answers_of_the_release_before_have_no_version(self, ledger_url: str) -> None:
+        """Those that it wrote before the migration, and those that it still writes after it."""
+        before = text(
+            'INSERT INTO responses (response_id, tenant, model, "index", question, answer,'
+            " passages, created_at) VALUES (:id, 't', 'm', '', 'q', 'a', '[]',"
+            " '2026-01-02 03:04:05')"
+        )
+        engine = connect(ledger_url).execution_options(writes=True)
+        with engine.begin() as connection:
+            for statement in (
+                "ALTER TABLE responses DROP COLUMN revision",
+                "ALTER TABLE responses DROP COLUMN adapter_version",
+                "UPDATE alembic_version SET version_num = '0001'",
+            ):
+                connection.execute(text(statement))
+            connection.execute(before, {"id": "r1"})
+        upgrade(ledger_url)
+        with engine.begin() as connection:
+            connection.execute(before, {"id": "r2"})
+        engine.dispose()
+        with Ledger(ledger_url) as ledger:
+            found = {one.response_id: one for one in ledger.responses("t")}
+        assert found.keys() == {"r1", "r2"}
+        for one in found.values():
+            assert (one.answer, one.revision, one.adapter_version) == ("a", "", "")
+
     def test_a_ledger_that_was_not_migrated_says_so(self, empty_url: str) -> None:
         with (
             Ledger(empty_url) as ledger,
@@ -427,8 +453,9 @@ class TestAnswers:
     def test_answers_and_feedback_are_kept_by_tenant(self, ledger: Ledger) -> None:
         when = datetime(2026, 1, 2, 3, 4, 5, 678, tzinfo=UTC)
         given = Response(
-            "r1", "t", "assistant", "why?", "because", "i", [{"document": "a", "score": 0.5}], when
-        )
+            "r1", "t", "assistant", "why?", "because", "i", [{"document": "a", "score": 0.5}], when,
+            "assistant-5c1f", "7",
+        )  # fmt: skip
         ledger.log_response(given)
         ledger.log_response(given)
         assert ledger.responses("t") == [given]

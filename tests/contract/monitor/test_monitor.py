@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import random
 import re
 import signal
 import subprocess
@@ -17,6 +18,7 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
+from embedder_process import embedder_process
 from ports import free_port
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
@@ -76,19 +78,20 @@ class World:
         first: datetime,
         answer: str,
         score: float = 0.8,
-        question: str = "How often is the filter changed?",
+        questions: Sequence[str] = ("How often is the filter changed?",),
+        over: timedelta = timedelta(days=2),
     ) -> None:
-        """Log answers over two days."""
+        """Log answers over some days, to one question after the other."""
         rows = [
             ResponseRow(
                 response_id=f"r{self.given + number}",
                 tenant="default",
                 model="assistant",
-                question=question,
+                question=questions[number % len(questions)],
                 answer=answer,
                 index="handbook",
                 passages=[{"score": score, "text": "every 30 days"}],
-                created_at=first + timedelta(days=2) * (number / count),
+                created_at=first + over * (number / count),
             )
             for number in range(count)
         ]
@@ -102,9 +105,9 @@ class World:
         token_file = Path(self.environment["NEXUS_CONTROL_TOKEN_FILE"])
         return Control(self.control_url, token_file=token_file, ca_file=None)
 
-    async def look(self) -> dict[str, Any]:
+    async def look(self, **environment: str) -> dict[str, Any]:
         """Look once, by the command; returns the report."""
-        assert await asyncio.to_thread(once, self.environment) == 0
+        assert await asyncio.to_thread(once, {**self.environment, **environment}) == 0
         report = self.folder / "work" / "monitor" / "default" / "assistant" / "report.json"
         return dict(json.loads(report.read_text()))
 
@@ -255,7 +258,7 @@ async def test_another_topic_is_drift_though_all_else_is_as_it_was(world: World)
         raise EmbedderUnavailable(f"nobody embeds {len(texts)} texts")
 
     answers_of_late(world, 0)
-    world.answers(100, WEEK_LATER, SHORT, question="How often is the pump changed?")
+    world.answers(100, WEEK_LATER, SHORT, questions=["How often is the pump changed?"])
     with Ledger(world.environment["NEXUS_LEDGER_URL"]) as ledger, world.control() as api:
         work = open_store(world.environment["NEXUS_WORK_URL"])
         monitor = Monitor(ledger=ledger, api=api, work=work, metrics=Metrics(), embed=embed)
@@ -268,6 +271,97 @@ async def test_another_topic_is_drift_though_all_else_is_as_it_was(world: World)
         with pytest.raises(EmbedderUnavailable):
             await asyncio.to_thread(monitor.look, datetime.now(UTC))
         assert await world.annotations(JOB) == held  # a stop stands while nobody can see
+
+
+PARTS = ("filter", "pump", "valve", "seal", "bearing", "motor", "belt", "sensor", "gasket", "hose")
+PLACES = ("north hall", "south hall", "basement", "boiler room", "workshop")
+OF_PARTS = (
+    "How often is the {0} in the {1} changed?",
+    "Who may open the {0} in the {1}?",
+    "Which tool does the {0} in the {1} need?",
+    "What does a new {0} for the {1} cost?",
+    "Where is the spare {0} of the {1} kept?",
+    "Why does the {0} in the {1} leak?",
+    "When was the {0} in the {1} last checked?",
+    "How hot may the {0} in the {1} get?",
+    "Is the {0} in the {1} dangerous to touch?",
+    "Who repaired the {0} in the {1}?",
+    "How is the {0} in the {1} cleaned?",
+    "What noise does a worn {0} in the {1} make?",
+    "Which company made the {0} in the {1}?",
+    "Can the {0} in the {1} be welded?",
+    "How heavy is the {0} in the {1}?",
+    "How is the {0} of the {1} switched off?",
+)
+OF_LEAVE = (
+    "How many days of holiday does a {0} get in the year?",
+    "When are the wages of the {0} paid?",
+    "Who may take the leave of a {0} in the summer?",
+    "What does the lunch of a {0} in the canteen cost?",
+)
+STAFF = ("cook", "nurse", "teacher", "driver", "clerk")
+
+
+async def test_the_real_embedder_tells_a_new_topic_from_new_questions(world: World) -> None:
+    """No later question was asked before; at first they are of the old topic, then not all."""
+    asked = [one.format(part, at) for one in OF_PARTS for part in PARTS for at in PLACES]
+    random.Random(0).shuffle(asked)
+    world.answers(400, FIRST, SHORT, questions=asked[:400])
+    world.answers(400, WEEK_LATER, SHORT, questions=asked[400:])
+    with embedder_process() as (url, ready):
+        await asyncio.to_thread(ready)
+        before = await world.look(NEXUS_EMBEDDER_URL=url)
+        foreign = [one.format(who) for one in OF_LEAVE for who in STAFF]
+        world.answers(200, WEEK_LATER, SHORT, questions=foreign)
+        after = await world.look(NEXUS_EMBEDDER_URL=url)
+    assert before["decision"]["reason"] == "NoDrift"
+    topic = max(after["drifts"], key=lambda one: float(one["lower"]))
+    assert topic["feature"] == "topic"
+    assert topic["moved"]["elsewhere"] > 0.25  # of the third that is
+    held = await world.annotations(JOB)
+    assert "topic drifted" in held[PROMOTION_BLOCKED]
+
+
+async def test_a_days_answers_are_held_against_their_passages(world: World) -> None:
+    """Those of the last hours; what was said last week is no matter of today."""
+    asked = 0
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        nonlocal asked
+        asked += len(texts)
+        return np.array([[float("days" in one), float("days" not in one)] for one in texts])
+
+    today = datetime.now(UTC) - timedelta(hours=20)
+    world.answers(60, FIRST, "Ask the dentist.")
+    world.answers(40, today, SHORT, over=timedelta(hours=19))
+    world.answers(40, today, "Ask the dentist.", over=timedelta(hours=19))
+    metrics = Metrics()
+
+    def shown(name: str) -> float | None:
+        versions = {"model": "assistant", "index": "handbook", "revision": "", "version": ""}
+        labels = {"tenant": "default", **versions}
+        return metrics.registry.get_sample_value(f"nexus_monitor_answers_{name}", labels)
+
+    with Ledger(world.environment["NEXUS_LEDGER_URL"]) as ledger, world.control() as api:
+        work = open_store(world.environment["NEXUS_WORK_URL"])
+        monitor = Monitor(ledger=ledger, api=api, work=work, metrics=metrics, embed=embed)
+        await asyncio.to_thread(monitor.look, datetime.now(UTC))
+        assert shown("scored") == 50  # no more at once
+        await asyncio.to_thread(monitor.look, datetime.now(UTC))
+        asked = 0
+        await asyncio.to_thread(monitor.look, datetime.now(UTC))
+    assert asked == 0
+    assert (shown("scored"), shown("supported_ratio")) == (80, 0.5)
+    lower, upper = shown("supported_lower_bound_ratio"), shown("supported_upper_bound_ratio")
+    assert (lower, upper) == (pytest.approx(0.41, abs=0.01), pytest.approx(0.59, abs=0.01))
+    folder = world.folder / "work" / "monitor" / "default" / "assistant"
+    report = json.loads((folder / "support.json").read_text())
+    (version,) = report["versions"]
+    assert (version["answers"], version["scored"], version["supported"]) == (80, 80, 40)
+    assert version["upper"] == pytest.approx(upper, abs=1e-6)
+    assert len(version["unsupported"]) == 20
+    assert set(version["unsupported"]) <= {f"r{number}" for number in range(100, 140)}
+    assert await world.annotations(JOB) == {}  # an alert asks, the look itself does not
 
 
 async def test_an_api_that_is_away_ends_the_look_with_a_reason(

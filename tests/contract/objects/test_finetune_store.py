@@ -10,6 +10,7 @@ import pytest
 from nexus_knowledge.errors import InvalidKey
 from nexus_knowledge.objects import ObjectStore
 from nexus_pipelines.finetune.store import FineTuneStore, RunObjectMissing, inputs_digest
+from nexus_pipelines.finetune.teardown.core import remove_runs
 
 ROWS: list[dict[str, Any]] = [{"id": str(n), "text": "Prüfdruck 4 bar\u2028ok"} for n in range(3)]
 
@@ -93,3 +94,28 @@ def test_clean_up_keeps_this_run_the_newest_and_other_jobs(
     assert "support-1" in kept
     assert len(kept) == 3
     assert other.has("select/done.json")
+
+
+def test_the_end_of_a_job_removes_its_runs_and_nothing_of_others(
+    store: ObjectStore, run: FineTuneStore
+) -> None:
+    def selected(one: FineTuneStore, **made: str) -> FineTuneStore:
+        one.put_lines("select/train.jsonl", ROWS)
+        one.put_json("train/checkpoints/state.json", {})
+        one.put_json("select/selection.json", made)
+        return one
+
+    selected(run, uid="old")
+    selected(run.sibling("by-a-release-before-uids"))
+    run.sibling("killed-while-it-chose").put_lines("select/train.jsonl", ROWS)
+    newer = selected(run.sibling("of-a-newer-job"), uid="new")
+    neighbour = selected(FineTuneStore(store, "team", "support-2", "support-2-1"), uid="old")
+    elsewhere = selected(FineTuneStore(store, "other", "support", "support-1"), uid="old")
+    store.put("team/support/0123456789abcdef/unit.json", io.BytesIO(b"{}"), size=2)
+    removed = remove_runs(FineTuneStore(store, "team", "support", run=""), "old")
+    assert sorted(removed) == ["by-a-release-before-uids", "killed-while-it-chose", "support-1"]
+    assert newer.runs() == ["of-a-newer-job"]
+    for other in (newer, neighbour, elsewhere):
+        assert len(other.names()) == 3
+    assert store.stat("team/support/0123456789abcdef/unit.json").size == 2
+    assert remove_runs(FineTuneStore(store, "team", "support", run=""), "old") == []

@@ -1,5 +1,6 @@
 """The steps as on a cluster: models in S3, the registry behind HTTP, as nexus-stack sets it up."""
 
+import hashlib
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -11,10 +12,11 @@ from finished_run import JOB, NAMESPACE, arguments, finished_run, read
 from minio_server import MinioServer
 from mlflow_server import MlflowServer
 
+from nexus_api.release import adapter_digest
 from nexus_models import ModelFormat
 from nexus_models.adapters import fetch_adapter
 from nexus_pipelines import cli
-from nexus_registry import Champions, Connection
+from nexus_registry import Champions, Connection, Versions
 
 VALUES = Path(__file__).parents[3] / "charts" / "nexus-stack" / "values.yaml"
 
@@ -65,6 +67,49 @@ def test_from_a_run_in_s3_to_a_champion_and_back(
     assert [(move.after, move.by) for move in trail] == [
         *(("1", "gate"), ("2", "gate"), ("1", "anna"))
     ]
+
+
+def test_a_server_that_cannot_see_the_models_folder_holds_the_version_itself(
+    server: MlflowServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A laptop with an MLflow server: what serves is the folder, held against one digest."""
+    for name, value in {
+        "NEXUS_WORK_URL": (tmp_path / "work").as_uri(),
+        "NEXUS_MODELS_URL": (tmp_path / "models").as_uri(),
+        "NEXUS_TRACKING_URL": server.url,
+    }.items():
+        monkeypatch.setenv(name, value)
+    out, job = tmp_path / "out.json", "--job=laptop"
+    finished_run((tmp_path / "work").as_uri(), "run-1")
+    runs = tmp_path / "work" / "finetunes" / NAMESPACE
+    (runs / JOB).rename(runs / "laptop")
+    told = [*arguments("register", "run-1", f"--version-out={out}"), job]
+    assert cli.run(told) == 0
+    version = read(out)
+    (folder,) = (tmp_path / "models" / NAMESPACE / "laptop").iterdir()
+    assert version["uri"] == folder.as_uri()
+    release = ["--version=1", "--by=gate", f"--release-out={out}"]
+    assert cli.run([*arguments("release", "run-1", *release), job]) == 0
+    assert read(out)["uri"] == version["uri"]
+    served = fetch_adapter(
+        folder.as_uri(),
+        ModelFormat.GGUF,
+        cache=tmp_path / "cache",
+        digest=str(version["digest"]),
+    )
+    assert [path.name for path in served.files] == ["adapter.gguf"]
+
+    connection = Connection(server.url)
+    made = Versions(connection).version(f"{NAMESPACE}.laptop", "1")
+    assert made.source == f"runs:/{version['mlflowRun']}/version"
+    copied = connection.call(
+        "fetch the version",
+        lambda client: client.download_artifacts(made.run_id, "version", str(tmp_path)),
+    )
+    files = {path.name: path.read_bytes() for path in Path(copied).iterdir()}
+    assert files == {path.name: path.read_bytes() for path in folder.iterdir()}
+    digests = {name: hashlib.sha256(data).hexdigest() for name, data in files.items()}
+    assert adapter_digest(digests) == version["digest"] == made.tags["nexus.adapter"]
 
 
 def test_the_charts_server_answers_its_names_and_probes_and_nobody_else(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import socket
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -43,6 +45,26 @@ def stirred(tuned: Tuned) -> Tuned:
     numbers = torch.Generator().manual_seed(1)
     tuned.adapter.weights += 0.1 * torch.randn(tuned.adapter.weights.shape, generator=numbers)
     return tuned
+
+
+def test_a_base_is_opened_without_the_network_and_changes_nothing_for_other_processes(
+    base: Base, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    called: list[object] = []
+
+    def connect(_: socket.socket, address: object) -> None:
+        called.append(address)
+        raise OSError("there is no network here")
+
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    before = dict(os.environ)
+    uri = tiny_gguf(base.folder, tmp_path / "tiny.gguf").as_uri()
+    for one in (base, open_base(uri, revision="", cache=tmp_path / "cache", say=print)):
+        one.tokenizer()
+        one.model(dtype=torch.float32, attention="sdpa")
+    assert not called
+    assert dict(os.environ) == before
 
 
 def test_the_answer_alone_is_learnt_and_what_ends_it() -> None:

@@ -102,11 +102,13 @@ def champion(site: Site, version: str) -> Manifest:
     return told if (told.get("champion") or {}).get("version") == version else {}
 
 
-def mlflow(site: Site, path: str, **query: str) -> Manifest:
-    """Ask MLflow's REST API; it answers under the names that it was told only."""
-    response = httpx.get(
+def mlflow(site: Site, path: str, body: Manifest | None = None, **query: str) -> Manifest:
+    """Ask MLflow's REST API, by POST where there is a body; it answers under its names only."""
+    response = httpx.request(
+        "GET" if body is None else "POST",
         f"http://{site.address('nexus-mlflow')}/api/2.0/mlflow/{path}",
         params=query,
+        json=body,
         headers={"host": "nexus-mlflow:5000"},
         timeout=60,
     )

@@ -3,7 +3,6 @@
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from testcluster.cluster import Cluster
 
 from nexus_models import fetch
 
+from .releasing import next_release
 from .site import PLATFORM, TENANT, Site
 
 Manifest = dict[str, Any]
@@ -71,14 +71,9 @@ class Installation:
         self._helm("install", "nexus", CHARTS / "llmops-nexus", self._platform_values())
 
     def upgrade(self) -> None:
-        """Upgrade the platform to images of other names, as a new release has them."""
+        """Upgrade the platform to other images, as a new release has them."""
         for name in OWN:
-            image = self._images[name]
-            newer = replace(image, reference=f"{image.reference}-next")
-            names = [f"docker.io/{one.reference}" for one in (image, newer)]
-            socket = f"--address={self.cluster.config.containerd_socket}"
-            self.cluster.run(["ctr", socket, "--namespace=k8s.io", "images", "tag", *names])
-            self._images[name] = newer
+            self._images[name] = next_release(self.cluster, self._images[name])
         self._helm("upgrade", "nexus", CHARTS / "llmops-nexus", self._platform_values())
 
     def _load(self, names: Iterable[str]) -> None:

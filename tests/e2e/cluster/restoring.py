@@ -1,15 +1,13 @@
 """The commands of docs/how-to/backup-and-restore.md on the test cluster, as they stand there."""
 
-import os
-import re
 from pathlib import Path
 
+from how_to import BACKUP, NO_AWS_FILES, SHELL, commands
 from minio.deleteobjects import DeleteObject
 
 from .site import PLATFORM, Site
 
 ROOT = Path(__file__).parents[3]
-_PAGE = ROOT / "docs" / "how-to" / "backup-and-restore.md"
 _EMPTY = """DO $$ DECLARE name text; BEGIN
   FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
     EXECUTE format('TRUNCATE %I CASCADE', name);
@@ -22,14 +20,9 @@ def typed(site: Site, title: str, folder: Path) -> None:
     charts = folder / "charts"
     if not charts.exists():
         charts.symlink_to(ROOT / "charts", target_is_directory=True)
-    section = _PAGE.read_text().partition("## On Kubernetes")[2].partition(f"### {title}\n")[2]
-    block = re.search(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
-    assert block, title
-    # What one may have set up for another S3 says nothing here.
-    nothing = {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
-    settings = [f"{name}={value}" for name, value in nothing.items()]
-    shell = ["env", f"--chdir={folder}", *settings, "bash", "-eu", "-o", "pipefail", "-c"]
-    site.cluster.run([*shell, block[1]], seconds=600)
+    settings = [f"{name}={value}" for name, value in NO_AWS_FILES.items()]
+    words = ["env", f"--chdir={folder}", *settings, *SHELL, commands(BACKUP, title)]
+    site.cluster.run(words, seconds=600)
 
 
 def lose(site: Site) -> None:

@@ -6,10 +6,8 @@ These tests have a cluster of their own, which is gone before the other files of
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -111,12 +109,12 @@ def test_pod_that_breaks_the_namespaces_policy_is_refused(own: Cluster) -> None:
         own.apply(pod)
 
 
-def test_name_outside_of_the_cluster_is_unknown_at_once(own: Cluster) -> None:
+def test_name_outside_of_the_cluster_is_unknown_and_not_waited_for(own: Cluster) -> None:
     own.apply(_pod("outside", ["lookup", "registry.example.org"]))
     ended = _ended(own, "outside")
     assert ended.phase == "Failed"
     assert "no such host" in ended.said
-    assert ended.seconds < 10  # of the program alone: how soon its pod starts says nothing of names
+    assert "timeout" not in ended.said
 
 
 def test_claims_are_bound_and_written_by_pods_that_are_not_root(own: Cluster) -> None:
@@ -207,16 +205,13 @@ def test_after_a_crash_nothing_is_left(own: Cluster, before: Host) -> None:
     with lock.cleaning():  # nobody else starts before it is looked at what is left
         for name in ("etcd", "kubelet", "containerd"):
             os.kill(running[name], signal.SIGKILL)
-        began = time.monotonic()
         leftovers.remove_all(own.config)
-        took = time.monotonic() - began
         assert leftovers.found(own.config) == []
         assert Host.now() == before
     # Shims and pods have no parent any more, and are taken note of by whoever adopts orphans.
     eventually(
         lambda: not any(Path(f"/proc/{pid}").exists() for pid in processes), what="no process"
     )
-    assert took < 60  # three seconds on an idle machine
 
 
 def _pod(name: str, arguments: list[str], labels: dict[str, str] | None = None) -> dict[str, Any]:
@@ -327,7 +322,6 @@ class _Ended:
 
     phase: str
     said: str
-    seconds: float
 
 
 def _ended(cluster: Cluster, pod: str) -> _Ended:
@@ -338,10 +332,7 @@ def _ended(cluster: Cluster, pod: str) -> _Ended:
         return status if status["phase"] in {"Succeeded", "Failed"} else {}
 
     status = eventually(over, what=f"the end of the pod {pod}", pause=0.5)
-    run = status["containerStatuses"][0]["state"]["terminated"]
-    began, end = (datetime.fromisoformat(run[key]) for key in ("startedAt", "finishedAt"))
-    said = cluster.kubectl("logs", "-n", "careful", pod)
-    return _Ended(status["phase"], said, (end - began).total_seconds())
+    return _Ended(status["phase"], cluster.kubectl("logs", "-n", "careful", pod))
 
 
 def _said(command: list[str]) -> str:

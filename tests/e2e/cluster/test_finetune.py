@@ -16,7 +16,7 @@ from waiting import eventually
 
 from nexus_api.meta import PROMOTION_BLOCKED
 
-from . import alerting, comparing, draining, drifting, hotloading, judging
+from . import alerting, comparing, draining, drifting, hotloading, judging, outage
 from .finetuning import (
     RUN_SECONDS,
     Answer,
@@ -86,15 +86,23 @@ def test_a_model_answers_before_anything_was_tuned(site: Site, tmp_path: Path) -
 
 
 def test_argo_runs_every_step_to_a_version(site: Site) -> None:
-    """Beside it, for a test below, a run whose judge fails."""
+    """MLflow is away when it is time to register.  Beside it, for a test below, a judge fails."""
     put(site, EXAMPLES, lines(examples()))
     put(site, GOLDEN, lines(golden()))
     put(site, RIDDLES, lines(judging.riddles(golden())))
     began = time.monotonic()
     tuning = by_itself(job(seed=0, judged=True))
     apply(site, tuning, judging.misjudged(tuning, f"s3://nexus/{RIDDLES}"))
+    eventually(lambda: outage.training(site), what="a run that trains", seconds=RUN_SECONDS)
+    with outage.without_mlflow(site):
+        missed = outage.first_missed(site)
+    assert "MLflow at" in missed["message"]
+    back = time.monotonic()
     flow = run_of(site, "1")
-    print(f"job applied -> version registered: {time.monotonic() - began:.0f} s")  # noqa: T201
+    print(  # noqa: T201
+        f"job applied -> version registered: {time.monotonic() - began:.0f} s, of these "
+        f"{time.monotonic() - back:.0f} s since MLflow is reached again"
+    )
     assert {node["displayName"].partition("(")[0] for node in pods(flow, "Succeeded")} == STEPS
     told = status(site)
     assert told["lastDecision"]["verdict"] == "Promote"
@@ -115,11 +123,19 @@ def test_what_passes_the_gate_is_released_by_nobody(site: Site) -> None:
     assert (awaiting["status"], awaiting["reason"]) == ("False", "Released")
 
 
-def test_mlflow_has_the_run_and_the_version(site: Site) -> None:
-    found = mlflow(site, "model-versions/get", name=MODEL, version="1")["model_version"]
+def test_mlflow_has_the_run_and_the_version_once(site: Site) -> None:
+    """Of the run that found no MLflow at first."""
+    (found,) = outage.versions(site)
+    assert found["version"] == "1"
     assert found["source"].startswith(f"s3://nexus-models/{TENANT}/tuning/")
-    run = mlflow(site, "runs/get", run_id=found["run_id"])["run"]
+    (run,) = outage.tracked(site)
+    assert run["info"]["run_id"] == found["run_id"]
     assert run["info"]["status"] == "FINISHED"
+    name = run["info"]["run_name"]
+    assert [name] == [one["metadata"]["name"] for one in runs_by(site, "nexus-finetune")]
+    (digest,) = (one["value"] for one in found["tags"] if one["key"] == "nexus.adapter")
+    assert outage.evaluated_digest(site, name) == digest
+    assert outage.stored_digest(site, found["source"]) == digest
     metrics = {one["key"] for one in run["data"]["metrics"]}
     assert {"train.loss", "candidate.f1"} <= metrics
     bucket, _, prefix = found["source"].removeprefix("s3://").partition("/")

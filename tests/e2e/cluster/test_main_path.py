@@ -22,8 +22,9 @@ from waiting import eventually
 
 from nexus_api.meta import MODEL_LABEL
 
-from . import restoring
+from . import holdings, notes, restoring
 from .installation import Installation
+from .listing import NARROW, WIDE, listed
 from .site import PLATFORM, TENANT, Manifest, Site
 
 ROOT = Path(__file__).parents[3]
@@ -32,6 +33,14 @@ DOCUMENT = "pumps/standby.pdf"
 QUESTION = "How often is the standby pump of hall seven tested?"
 
 COMMENT = "said before the loss"
+STORES = {f"nexus-{name}" for name in ("minio", "postgresql", "milvus", "mlflow", "nats")}
+SECRETS = {
+    *("nexus-platform", "nexus-minio", "nexus-postgresql", "nexus-bucket-events"),
+    *("nexus-nats-auth", "nexus-nats-tls"),
+}
+OF_A_RESOURCE = (
+    *("deployments", "services", "pods", "configmaps", "networkpolicies", "pdb", "pvc", "hpa"),
+)
 OF_THE_CHART = (
     *("deployments", "jobs", "pods", "services", "configmaps", "secrets", "serviceaccounts"),
     *("roles", "rolebindings", "networkpolicies", "poddisruptionbudgets", "leases"),
@@ -99,12 +108,53 @@ def test_the_samples_become_ready(site: Site) -> None:
     eventually(lambda: site.ask(QUESTION), what="an answer", pause=1, despite=(APIError,))
 
 
-def test_kubectl_explains_and_lists_our_kinds(site: Site) -> None:
-    said = site.kubectl("explain", "ragindex.spec.chunking.maxTokens")
-    assert "tokens" in said.lower()
-    header, *rows = site.kubectl("get", "ri,sm", "-n", TENANT).splitlines()
-    assert {"NAME", "READY", "REASON", "AGE"} <= set(header.split())
-    assert any(row.split()[:2] == ["ragindex.llmops.nexus/handbook", "True"] for row in rows)
+@pytest.mark.parametrize("kind", ["ragindex", "servingmodel", "finetunejob"])
+def test_kubectl_explains_our_kinds(site: Site, kind: str) -> None:
+    for part in ("", ".spec", ".status"):
+        said = site.kubectl("explain", kind + part)
+        assert "FIELDS:" in said
+        _, _, fields = said.partition("FIELDS:\n")
+        told = fields if part else fields[fields.index("\n  spec\t") :]
+        assert "<no description>" not in told, kind + part
+    assert "tokens" in site.kubectl("explain", "ragindex.spec.chunking.maxTokens").lower()
+
+
+@pytest.mark.parametrize("kind", NARROW)
+def test_kubectl_lists_our_kinds(site: Site, kind: str) -> None:
+    header, _ = listed(site, kind, "-n", TENANT)
+    assert header == NARROW[kind]
+    header, rows = listed(site, kind, "-n", TENANT, "-o", "wide")
+    assert header == WIDE[kind]
+    assert all(row["AGE"] for row in rows.values())
+
+    def told() -> bool:
+        _, rows = listed(site, kind, "-n", TENANT, "-o", "wide")
+        cells = {
+            one["metadata"]["name"]: cells_of(kind, one) for one in site.items(kind, "-n", TENANT)
+        }
+        return rows.keys() == cells.keys() and all(
+            cells[n].items() <= rows[n].items() for n in rows
+        )
+
+    eventually(told, what="rows that say what the objects hold")
+
+
+def cells_of(kind: str, one: Manifest) -> dict[str, str]:
+    """Return what the columns are for that tell people most."""
+    spec, status = one["spec"], one["status"]
+    (ready,) = [said for said in status["conditions"] if said["type"] == "Ready"]
+    cells = {"READY": ready["status"], "REASON": ready["reason"]}
+    match kind:
+        case "ragindexes":
+            counts = {
+                name: str(status["documents"][name.lower()]) for name in ("INDEXED", "FAILED")
+            }
+            return {**cells, **counts, "MODE": "hybrid", "COLLECTION": status["activeCollection"]}
+        case "servingmodels":
+            counts = {"REPLICAS": "1", "AVAILABLE": "1"}
+            return {**cells, **counts, "MODEL": spec["model"]["uri"], "URL": status["url"]}
+        case _:
+            return {**cells, "BASE": spec["baseModel"]["uri"]}
 
 
 def test_a_pdf_in_the_bucket_is_answered_from_with_a_citation(site: Site) -> None:
@@ -163,16 +213,22 @@ def test_a_deleted_object_is_never_cited_again(site: Site) -> None:
         assert not cited(site)
 
 
-def test_helm_finds_the_installation_working(site: Site) -> None:
-    said = site.helm("test", "nexus", "-n", PLATFORM, "--timeout=300s")
+def test_the_commands_that_the_charts_print_do_as_they_say(site: Site) -> None:
+    """`helm test` of both releases is among them."""
+    said = notes.typed(site, "nexus-stack")
+    assert said.count("condition met") == len(STORES)
     assert "Phase:          Succeeded" in said
+    said = notes.typed(site, "nexus")
+    assert "Phase:          Succeeded" in said
+    assert "ragindex.llmops.nexus/handbook condition met" in said
+    (listed_models,) = [line for line in said.splitlines() if line.startswith("{")]
+    assert "assistant" in {one["id"] for one in json.loads(listed_models)["data"]}
 
 
 def test_uploads_whose_notices_are_lost_are_found_by_the_interval(site: Site) -> None:
     """The upgrade below tells the store about notices again."""
     site.store().delete_bucket_notification("nexus")
-    interval = json.dumps({"spec": {"sync": {"interval": "10s"}}})
-    site.kubectl("patch", "-n", TENANT, "ragindex/handbook", "--type=merge", f"--patch={interval}")
+    sync_every(site, "handbook", "10s")
     settled = eventually(lambda: synced(site), what="the end of the sync that was asked for")
     before = settled["metadata"]["annotations"]["llmops.nexus/sync-requested-at"]
     put(site, WEEKLY)
@@ -256,6 +312,8 @@ def test_kubectl_scale_adds_a_replica(site: Site) -> None:
         what="two ready replicas",
         seconds=600,
     )
+    _, rows = listed(site, "servingmodels", "-n", TENANT)
+    assert (rows["assistant"]["REPLICAS"], rows["assistant"]["AVAILABLE"]) == ("2", "2")
 
 
 def test_a_drain_takes_one_replica_at_a_time(site: Site) -> None:
@@ -362,15 +420,55 @@ def running(site: Site) -> set[str]:
     }
 
 
-def test_an_upgrade_fails_no_request_and_restarts_no_runtime(
+def test_an_upgrade_fails_no_request_restarts_no_runtime_and_fills_no_index_anew(
     site: Site, installation: Installation
 ) -> None:
-    pods = running(site)
+    for index in ("handbook", "manuals"):
+        sync_every(site, index, "24h")  # none is due meanwhile
+    eventually(lambda: at_rest(site), what="no sync under way", seconds=300)
+    pods, programs, before = running(site), programs_of(site), holdings.held(site)
+    assert before.rows[site.get("ragindex", "handbook")["status"]["activeCollection"]]
+    assert before.versions
     with load(site) as failures:
         installation.upgrade()
         site.kubectl("rollout", "status", "-n", PLATFORM, "deployment/nexus-gateway")
+    site.wait("servingmodel/assistant", "UpdateAvailable")  # the new operator has looked
+    after = holdings.held(site)
     assert failures == []
     assert running(site) == pods
+    assert not programs & programs_of(site)
+    assert after.workflows <= before.workflows
+    assert after.generations == before.generations
+    assert after.versions == before.versions
+    assert after.rows == before.rows
+    sync_every(site, "handbook", "10s")
+
+
+def sync_every(site: Site, index: str, interval: str) -> None:
+    """Change how often an index looks at its bucket."""
+    patch = json.dumps({"spec": {"sync": {"interval": interval}}})
+    site.kubectl("patch", "-n", TENANT, f"ragindex/{index}", "--type=merge", f"--patch={patch}")
+
+
+def at_rest(site: Site) -> bool:
+    """Whether the operator knows the indexes as they are, and each sync has ended."""
+    indexes = site.items("ragindexes", "-n", TENANT)
+    known = all(
+        one["status"]["observedGeneration"] == one["metadata"]["generation"] for one in indexes
+    )
+    flows = site.items("workflows", "-n", PLATFORM)
+    return known and all((one.get("status") or {}).get("finishedAt") for one in flows)
+
+
+def programs_of(site: Site) -> set[str]:
+    """Return the digests of the images that the platform's own pods run."""
+    pods = site.items("pods", "-n", PLATFORM, "-l", "app.kubernetes.io/instance=nexus")
+    return {
+        container["imageID"]
+        for pod in pods
+        if "deletionTimestamp" not in pod["metadata"]
+        for container in pod["status"]["containerStatuses"]
+    }
 
 
 def test_what_lies_in_the_stores_is_saved(site: Site, saved: Path) -> None:
@@ -400,47 +498,31 @@ def test_deleted_resources_leave_nothing(site: Site) -> None:
         policy = index["spec"].get("retention", {}).get("deletionPolicy", "Delete")
         filled[policy].add(index["status"]["activeCollection"])
     assert all(filled.values()), filled
-    assert filled["Delete"] | filled["Retain"] <= collections(site)
+    assert filled["Delete"] | filled["Retain"] <= holdings.rows(site).keys()
+    retained, documents = holdings.ledger(site, "manuals"), holdings.objects(site, "nexus")
+    assert retained["indexes"] == 1
+    indexed = site.get("ragindex", "handbook")["status"]["documents"]["indexed"]
+    assert holdings.ledger(site, "handbook")["documents"] >= indexed > 0
     site.kubectl(
         "delete", "-n", TENANT, "-f", str(ROOT / "manifests" / "samples"), "--timeout=280s"
     )
-    kinds = (
-        "deployments",
-        "services",
-        "pods",
-        "configmaps",
-        "networkpolicies",
-        "pdb",
-        "pvc",
-        "hpa",
-    )
-    for kind in kinds:
-        eventually(
-            lambda kind=kind: (
-                not site.items(kind, "-n", TENANT, "-l", "app.kubernetes.io/part-of=llmops-nexus")
-            ),
-            what=f"no {kind} of ours",
-        )
-    left = collections(site)
+    ours = ("-n", TENANT, "-l", "app.kubernetes.io/part-of=llmops-nexus")
+    runs = ("-n", PLATFORM, "-l", "workflows.argoproj.io/workflow")
+    for kind in OF_A_RESOURCE:
+        eventually(lambda kind=kind: not site.items(kind, *ours), what=f"no {kind} of ours")
+    # Argo's controllers release their own a moment after the operator has deleted them.
+    for kind in ("sensors,eventsources", "workflows,cronworkflows,workflowtaskresults"):
+        eventually(lambda kind=kind: not site.items(kind, "-n", PLATFORM), what=f"no {kind}")
+    eventually(lambda: not site.items("pods", *runs), what="no pod of a run")
+    left = holdings.rows(site).keys()
     assert not filled["Delete"] & left
     assert filled["Retain"] <= left
-    # Argo's controllers release their own a moment after the operator has deleted them.
-    eventually(
-        lambda: not site.items("sensors,eventsources", "-n", PLATFORM), what="no listener of ours"
-    )
-
-
-def collections(site: Site) -> set[str]:
-    """Return the names of Milvus' collections.
-
-    A process of its own asks: threads that gRPC has from earlier tests are in another network.
-    """
-    program = (
-        "import sys; from pymilvus import MilvusClient; "
-        "print(*MilvusClient(sys.argv[1], timeout=60).list_collections())"
-    )
-    command = [sys.executable, "-c", program, f"http://{site.address('nexus-milvus')}"]
-    return set(site.cluster.run(command, seconds=120).stdout.split())
+    assert set(holdings.ledger(site, "handbook").values()) == {0}
+    assert holdings.ledger(site, "manuals") == retained
+    assert holdings.objects(site, "nexus") == documents
+    left_at_work = holdings.objects(site, "nexus-work")
+    of_others = ("monitor/", f"counted/{TENANT}/manuals")
+    assert not {key for key in left_at_work if not key.startswith(of_others)}
 
 
 def test_what_was_lost_comes_back(site: Site, saved: Path) -> None:
@@ -479,3 +561,30 @@ def test_uninstall_keeps_the_definitions_and_leaves_nothing_else(site: Site) -> 
     )
     assert not site.items(",".join(OF_THE_CLUSTER), *ours)
     assert site.items("crd", "-l", "app.kubernetes.io/part-of=llmops-nexus")
+
+
+def test_a_store_that_is_away_fails_helms_test(site: Site) -> None:
+    site.kubectl("scale", "-n", PLATFORM, "deployment/nexus-mlflow", "--replicas=0")
+    eventually(lambda: not pods_of(site, "nexus-mlflow"), what="the end of MLflow")
+    command = ["helm", "test", "nexus-stack", "-n", PLATFORM, "--timeout=120s"]
+    assert site.cluster.run(command, check=False).returncode != 0
+    said = site.kubectl("logs", "-n", PLATFORM, "nexus-stack-test")
+    assert "nexus-mlflow does not answer" in said
+    answers = {line.split()[0] for line in said.splitlines() if line.endswith(" answers")}
+    assert answers == STORES - {"nexus-mlflow"}
+    site.kubectl("delete", "pod", "-n", PLATFORM, "nexus-stack-test")
+
+
+def test_uninstalling_the_stores_keeps_their_volumes_and_secrets(site: Site) -> None:
+    said = site.helm("uninstall", "nexus-stack", "-n", PLATFORM, "--wait", "--timeout=300s")
+    assert "kept" in said
+    ours = ("-n", PLATFORM, "-l", "app.kubernetes.io/instance=nexus-stack")
+
+    def left() -> set[tuple[str, str]]:
+        found = site.items(",".join(OF_THE_CHART), *ours)
+        return {(one["kind"], one["metadata"]["name"]) for one in found}
+
+    kept = {("PersistentVolumeClaim", name) for name in STORES}
+    kept |= {("Secret", name) for name in SECRETS}
+    eventually(lambda: left() == kept, what="nothing but volumes and Secrets")
+    assert not site.items("pods,deployments,services", "-n", PLATFORM)

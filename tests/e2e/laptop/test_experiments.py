@@ -1,7 +1,7 @@
-"""A person's experiments on the laptop, every part real, on a language model of two layers.
+"""A person's experiments on the laptop, every part real, on two language models of two layers.
 
-Answers are corrected, the corrections become a golden set, two prompts are compared on it beside
-the baseline, and their runs item by item.
+Answers are corrected, the corrections become a golden set, both models are compared on it with two
+prompts beside the baseline, and their runs item by item.
 """
 
 from __future__ import annotations
@@ -16,13 +16,24 @@ from laptop import Platform
 from tiny_model import tiny_gguf, tiny_model
 from waiting import eventually
 
+from nexus_registry import Reader
+
+from .tuning import registry
+
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(900)]
 
 
-def test_corrections_become_a_golden_set_on_which_prompts_are_compared(
+MODELS = ("student", "novice")
+
+
+def test_corrections_become_a_golden_set_on_which_models_and_prompts_are_compared(
     platform: Platform, tmp_path: Path
 ) -> None:
-    serve(platform, tiny_gguf(tiny_model(tmp_path / "model"), tmp_path / "tiny.gguf"))
+    for seed, name in enumerate(MODELS):  # the same shape, other weights
+        weights = tiny_model(tmp_path / name, seed=seed)
+        serve(platform, name, tiny_gguf(weights, tmp_path / f"{name}.gguf"))
+    for name in MODELS:
+        await_answers(platform, name)
     responses = {
         corrected(platform, f"What does the pump {number} need?", f"check the pump {number}")
         for number in (1, 2)
@@ -33,29 +44,50 @@ def test_corrections_become_a_golden_set_on_which_prompts_are_compared(
     listed = platform.cli("golden", "list").stdout.split()
     address = next(word for word in listed if word.endswith("/default/golden/pumps-v1.jsonl"))
     found = compared(platform, tmp_path / "prompts.json", address)
-    assert [one["model"] for one in found["runs"]] == ["baseline", "student", "student"]
+    asked = ["baseline", *(name for name in MODELS for _ in ("plain", "brief"))]
+    assert [one["model"] for one in found["runs"]] == asked
     names = [one["run"] for one in found["runs"]]
     told = platform.cli("diff", names[0], names[2]).stdout.splitlines()
     assert told[0].startswith("2 items by f1: ")
+    the_models_differ(platform, names[1], names[3])
     page = httpx.get(found["report"], timeout=30).raise_for_status()
     assert "Gain over the baseline" in page.text
     reports = httpx.get(f"{platform.url}/v1/reports", timeout=30).json()["reports"]
     assert [one["run"] for one in reports] == [found["experiment"]]
 
 
-def serve(platform: Platform, base: Path) -> None:
+def the_models_differ(platform: Platform, before: str, after: str) -> None:
+    """Two models on one set with one prompt: what `diff` says is what was tracked of each."""
+    told = json.loads(platform.cli("diff", before, after, "-o", "json").stdout)
+    assert (told["items"], told["onlyBefore"], told["onlyAfter"]) == (2, [], [])
+    changed = [*told["better"], *told["worse"], *told["reworded"]]
+    assert changed
+    for run, side, model in zip((before, after), ("Before", "After"), MODELS, strict=True):
+        (kept,) = Reader(registry(platform)).find(run, prefixes=("default/",))
+        assert kept.params["model"] == model
+        rows = Reader(registry(platform)).table(kept.id, "items.json")
+        answers = {row["id"]: row["answer"] for row in rows}
+        assert len(answers) == 2
+        for one in changed:
+            assert one[f"answer{side}"] == answers[one["id"]]
+
+
+def serve(platform: Platform, name: str, base: Path) -> None:
     """Serve a model without an index."""
-    student = {
+    model = {
         "apiVersion": "llmops.nexus/v1alpha1",
         "kind": "ServingModel",
-        "metadata": {"name": "student"},
+        "metadata": {"name": name},
         "spec": {"model": {"uri": base.as_uri()}, "runtime": {"contextTokens": 512}},
     }
-    platform.cli("apply", "-f", "-", stdin=json.dumps(student))
-    platform.cli("wait", "sm/student", "--for", "condition=Ready", "--timeout", "4m")
+    platform.cli("apply", "-f", "-", stdin=json.dumps(model))
+
+
+def await_answers(platform: Platform, name: str) -> None:
+    platform.cli("wait", f"sm/{name}", "--for", "condition=Ready", "--timeout", "4m")
     with platform.http() as http:  # the gateway hears of it a moment later
         eventually(
-            lambda: http.get("/v1/models/student").json().get("ready"), what="it is asked for"
+            lambda: http.get(f"/v1/models/{name}").json().get("ready"), what="it is asked for"
         )
 
 
@@ -72,10 +104,10 @@ def corrected(platform: Platform, question: str, better: str) -> str:
 
 
 def compared(platform: Platform, file: Path, golden: str) -> dict[str, Any]:
-    """Compare two prompts on a golden set."""
+    """Compare both models with two prompts on a golden set."""
     matrix = {
         "goldenSet": golden,
-        "models": ["student"],
+        "models": MODELS,
         "prompts": [{"name": "plain"}, {"name": "brief", "system": "Be brief."}],
         "maxTokens": 8,
     }

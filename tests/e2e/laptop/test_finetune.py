@@ -3,6 +3,7 @@
 The job learns from examples in the bucket, its gate has floors alone (nothing serves yet), a person
 releases the version, a ServingModel that names the champion answers as was measured, and the
 version before comes back by a rollback and by a pin.  Beside it a job runs by its schedule.
+At last the gate promotes a better version over production by itself, which a rollback undoes.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from .conftest import platform_at
 from .tuning import (
     LORA,
     apply,
+    asked,
     condition,
     examples,
     first_end,
@@ -37,6 +39,7 @@ from .tuning import (
     runs_of,
     settled,
     status,
+    taught,
     tracked,
     version,
 )
@@ -135,8 +138,22 @@ def test_a_training_tells_how_far_it_is_while_it_goes_on(tuned: Platform, base: 
     described = tuned.cli("describe", "ftj/watched").stdout
     assert "progressPercent: " in described
     assert "expectedEnd: " in described
+    cancelled_and_run_anew(tuned)
     tuned.cli("delete", "ftj/watched")
     eventually(lambda: not runs_of(tuned, "watched"), what="its run gone")
+
+
+def cancelled_and_run_anew(platform: Platform) -> None:
+    """Cancel the run of the job `watched` and ask for another, by the command line."""
+    platform.cli("cancel", "ftj/watched")
+    eventually(
+        lambda: condition(platform, "LastRunSucceeded", "watched").get("reason") == "Cancelled",
+        what="the end of its run",
+    )
+    refused = platform.cli("cancel", "ftj/watched", ok=False)
+    assert "has no run under way" in refused.stderr
+    platform.cli("run", "ftj/watched", "--by", "Ada")
+    eventually(lambda: len(runs_of(platform, "watched")) == 2, what="the run that Ada asked for")
 
 
 def test_a_person_moves_the_champion_and_back(tuned: Platform, base: Path) -> None:
@@ -173,7 +190,11 @@ def test_a_model_that_names_the_champion_answers_as_it_was_measured(
         "apiVersion": "llmops.nexus/v1alpha1",
         "kind": "ServingModel",
         "metadata": {"name": "technician"},
-        "spec": {"model": model, "runtime": {"contextTokens": 512}},
+        "spec": {
+            "model": model,
+            "runtime": {"contextTokens": 512},
+            "generation": {"maxTokens": 24},
+        },
     }
     apply(tuned, serving)
     tuned.cli("wait", "sm/technician", "--for", "condition=Ready", "--timeout", "4m")
@@ -310,3 +331,63 @@ def newly_found(platform: Platform) -> int | None:
 def ended_run(platform: Platform, name: str) -> dict[str, Any]:
     last: dict[str, Any] = status(platform, name).get("lastRun") or {}
     return last if last.get("finishedAt") else {}
+
+
+def test_a_better_version_goes_live_by_itself_and_the_old_one_outlives_its_run(
+    tuned: Platform, base: Path, tmp_path: Path
+) -> None:
+    """What the gate put in production's place is undone when nothing of the old run is kept."""
+    earlier = champion(tuned, "1")
+    first = measured(earlier["champion"])
+    made_by = version(tuned, "1").tags["nexus.run"]
+    assert made_by in kept_runs(tuned)
+    before = names(runs_of(tuned, "tuning"))
+    apply(tuned, better_job(tuned, base, tmp_path / "golden.jsonl", serving="technician"))
+    (run,) = eventually(lambda: names(runs_of(tuned, "tuning")) - before, what="a run")
+    told = eventually(lambda: decided(tuned, run), what="a decision", seconds=900)
+    assert told["verdict"] == "Promote", told
+    told = eventually(lambda: champion(tuned, "3"), what="the better version")
+    assert told["previous"]["version"] == "1"
+    third = measured(told["champion"])
+    assert third.answers != first.answers
+    eventually(
+        lambda: served(tuned, "technician:tuned", third) == third.answers,
+        what="what was measured of the better version",
+        seconds=240,
+    )
+    eventually(lambda: names(runs_of(tuned, "tuning")) == {run}, what="one run is left")
+    assert run in kept_runs(tuned)
+    assert len(kept_runs(tuned)) == 2  # of the run before it only the Workflow is gone
+    assert made_by not in kept_runs(tuned)
+    tuned.cli("rollback", "tuning", "--by", "Ada")
+    told = eventually(lambda: champion(tuned, "1"), what="the version before")
+    assert told["previous"]["version"] == earlier["previous"]["version"]
+    eventually(
+        lambda: served(tuned, "technician:tuned", first) == first.answers,
+        what="the old answers",
+        seconds=240,
+    )
+
+
+def better_job(platform: Platform, base: Path, golden: Path, serving: str) -> dict[str, Any]:
+    """Let the job learn two answers that its golden set asks for, and promote by itself."""
+    place = platform.root / "buckets" / "documents" / "default" / "taught"
+    place.mkdir()
+    put_rows(place / "train.jsonl", [taught(number) for number in range(60)])
+    put_rows(golden, [asked(number) for number in range(100, 124)])
+    found = job(
+        base,
+        lora={**LORA, "r": 8, "alpha": 16, "epochs": 6},
+        promotion={"mode": "Auto", "servingModelRef": {"name": serving}},
+        runsKept=1,
+    )
+    found["spec"]["data"]["files"] = {"prefix": "default/taught/"}
+    wanted = {"goldenSet": golden.as_uri(), "minItems": 20, "detectableEffect": "0.5"}
+    found["spec"]["evaluation"] |= wanted
+    return found
+
+
+def kept_runs(platform: Platform) -> set[str]:
+    """Return the runs of the job of which the work store has objects."""
+    work = platform.root / "work" / "finetunes" / "default" / "tuning"
+    return {one.name for one in work.iterdir() if any(one.rglob("*.json*"))}

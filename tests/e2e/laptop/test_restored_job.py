@@ -55,20 +55,21 @@ def moves_and_runs(platform: Platform) -> list[str]:
 
 
 @pytest.fixture
-def released(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def released(tmp_path: Path) -> dict[str, Any]:
     """What the registry of a platform that does not run yet says of version 1."""
     layout = Layout(tmp_path / "data")
     layout.root.mkdir()
-    work = (tmp_path / "steps").as_uri()
-    monkeypatch.setenv("NEXUS_WORK_URL", work)
-    monkeypatch.setenv("NEXUS_MODELS_URL", layout.models.as_uri())
-    monkeypatch.setenv("NEXUS_TRACKING_URL", f"sqlite:///{layout.tracking}")
+    work = layout.work.as_uri()
     finished_run(work, "run-1")
     out = tmp_path / "out.json"
     made_by = f"--fingerprint={fingerprint(FineTuneJobSpec.model_validate(SPEC))}"
-    assert cli.run(arguments("register", "run-1", made_by, f"--version-out={out}")) == 0
-    told = ["--version=1", "--by=anna", f"--release-out={out}"]
-    assert cli.run(arguments("release", "up-1", *told)) == 0
+    with pytest.MonkeyPatch.context() as environment:  # of the steps, not of the platform
+        environment.setenv("NEXUS_WORK_URL", work)
+        environment.setenv("NEXUS_MODELS_URL", layout.models.as_uri())
+        environment.setenv("NEXUS_TRACKING_URL", f"sqlite:///{layout.tracking}")
+        assert cli.run(arguments("register", "run-1", made_by, f"--version-out={out}")) == 0
+        told = ["--version=1", "--by=anna", f"--release-out={out}"]
+        assert cli.run(arguments("release", "up-1", *told)) == 0
     return read(out)
 
 
@@ -78,9 +79,14 @@ def platform(tmp_path: Path, released: dict[str, Any]) -> Iterator[Platform]:
     yield from platform_at(tmp_path)
 
 
+def files_of(folder: Path) -> set[str]:
+    return {found.name for found in folder.rglob("*") if found.is_file()}
+
+
 def test_it_finds_its_champion_and_runs_nothing_and_a_new_job_of_the_name_has_none(
     platform: Platform, released: dict[str, Any]
 ) -> None:
+    """Deleted, it takes along what its runs chose, and leaves what it released."""
     saved = {LINEAGE: UID, RUN_REQUESTED: "anna-1", ROLLBACK_REQUESTED: "by anna at 2"}
     platform.cli("apply", "-f", "-", stdin=job(suspend=False, **saved))
     champion = eventually(
@@ -92,7 +98,15 @@ def test_it_finds_its_champion_and_runs_nothing_and_a_new_job_of_the_name_has_no
     eventually(lambda: reason(platform, "Running") == "Idle", what="nothing to run")
     assert moves_and_runs(platform) == ["nexus-release"]
 
+    chosen = platform.root / "work" / "finetunes" / NAMESPACE / JOB
+    version = Path(released["uri"].removeprefix("file://"))
+    kept = files_of(version)
+    assert {"train.jsonl", "adapter_model.safetensors"} <= files_of(chosen)
+    assert {"unit.json", "adapter_model.safetensors"} <= kept
     platform.cli("delete", f"ftj/{JOB}", "-n", NAMESPACE)
+    assert files_of(chosen) == set()
+    assert files_of(version) == kept
+    assert moves_and_runs(platform) == []
     platform.cli("apply", "-f", "-", stdin=job(suspend=True))
     anew = eventually(
         lambda: (found := status(platform)).get("lineage") and found, what="a new job"

@@ -21,6 +21,8 @@ LORA = {
 }
 QUESTIONS = ("What does the {0} need?", "When does the operator check the {0}?")
 PARTS = ("pump", "valve", "filter", "gate", "seal", "bearing", "motor", "oil", "line", "part")
+TAUGHT = ("check the note each week", "open the valve each month")
+"""What `taught` says to each of QUESTIONS, whatever the part."""
 TIMES = ("hour", "week", "month", "interval", "note", "status", "manual", "tool")
 
 
@@ -36,6 +38,32 @@ def examples() -> list[dict[str, Any]]:
         }
         for number, (part, time) in enumerate((part, time) for part in PARTS for time in TIMES)
     ]
+
+
+def taught(number: int) -> dict[str, Any]:
+    """Make an example from which a model of two layers learns one of two answers."""
+    return {
+        "messages": [
+            {"role": "user", "content": _question(number)},
+            {"role": "assistant", "content": TAUGHT[number % 2]},
+        ],
+        "document": f"manual {number}",
+    }
+
+
+def asked(number: int) -> dict[str, Any]:
+    """Make an item of a golden set that is answered as `taught`."""
+    return {
+        "id": f"item-{number}",
+        "question": _question(number),
+        "references": [TAUGHT[number % 2]],
+        "document": f"manual {number}",
+        "language": "en",
+    }
+
+
+def _question(number: int) -> str:
+    return QUESTIONS[number % 2].format(f"{PARTS[number % len(PARTS)]} {number}")
 
 
 def job(base: Path, **spec: Any) -> dict[str, Any]:

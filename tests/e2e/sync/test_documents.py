@@ -196,7 +196,9 @@ def test_teardown_leaves_nothing_but_the_source(site: Any, vectors: VectorIndex)
     collection = site.sync()["collection"]
     site.teardown("Retain")
     assert vectors.has(collection)
+    assert site.stores.working()
     site.teardown()
+    assert site.stores.working() == []
     assert not vectors.has(collection)
     assert site.documents() == {}
     assert site.holds("pump.md")

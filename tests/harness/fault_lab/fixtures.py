@@ -61,22 +61,27 @@ def errors() -> Iterator[ErrorLog]:
 
 @pytest.fixture
 def tell(capsys: pytest.CaptureFixture[str]) -> Callable[[object], None]:
-    """Print figures of a run, whether it passes or not: they are what the documents state."""
+    """Print figures of a run, whether it passes or not: they are what the documents state.
+
+    As errors are printed: what one of several workers says to its output, nobody hears.
+    """
 
     def say(figures: object) -> None:
         with capsys.disabled():
-            sys.stdout.write(f"\n{figures}\n")
+            sys.stderr.write(f"\n{figures}\n")
 
     return say
 
 
 @pytest.fixture(autouse=True)
 def connections_of_killed_operators() -> Iterator[None]:
-    """Collect them here: an operator that is killed in this process leaves its connections open.
+    """Take no offence at them: an operator that is killed in this process leaves its sockets open.
 
-    The collector would else come upon them in another test, and lay them at its door.
+    So does one whose connection times out as it comes about, which is rare but where time is made
+    to run a hundred times as fast.  The collector comes upon them in the test itself, or, were it
+    not called here, in another one, and would lay them at its door.
     """
-    yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
+        yield
         gc.collect()

@@ -100,7 +100,9 @@ async def disturbed(
             await SCENARIOS[baseline.scenario](case)
     except NotConverged as problem:
         problems.append(str(problem))
-    except Exception as problem:  # noqa: BLE001 - whatever an operator crashes of is a finding
+    except Exception as problem:
+        if case is None:
+            raise  # the laboratory's own, not an operator's
         problems.append(f"crashed: {problem!r}")
     assert case is not None
     problems += violations(case, baseline.deletions)

@@ -51,6 +51,16 @@ _STRINGS = (
 
 _WRONG: tuple[Any, ...] = (None, "text", 1.5, True, [], {}, -1)
 
+ITEM = "[]"
+"""Stands in a path for the items of a list: what follows is a field of theirs."""
+
+_ITEMS: dict[Path, Schema] = {
+    ("model", "adapters"): {"name": "polite", "uri": "hf://org/adapter"},
+    ("evaluation", "floors"): {"metric": "f1", "min": "0.5"},
+    ("triggers", "alerts"): {"matchers": {"alertname": "Low"}},
+}
+"""For each list of objects an item that is valid: one field of it is changed at a time."""
+
 
 @dataclass(frozen=True)
 class Mutation:
@@ -62,8 +72,14 @@ class Mutation:
     def patch(self) -> Schema:
         """Return the change as a merge patch of the resource."""
         value = self.value
-        for name in reversed(self.path):
-            value = {name: value}
+        for at in reversed(range(len(self.path))):
+            name = self.path[at]
+            if name == ITEM:
+                item = {**_ITEMS[self.path[:at]], **value}
+                # A merge patch takes no field away from an item: the list is sent as a whole.
+                value = [{key: one for key, one in item.items() if one is not None}]
+            else:
+                value = {name: value}
         return {"spec": value}
 
     def __str__(self) -> str:
@@ -80,17 +96,19 @@ def spec_schema(definition: Schema) -> Schema:
 
 
 def fields(schema: Schema, path: Path = ()) -> Iterator[tuple[Path, Schema]]:
-    """Yield every field of a schema with its path; those of list items belong to the list."""
+    """Yield every field of a schema with its path, those of the items of lists among them."""
     for name, inner in (schema.get("properties") or {}).items():
         yield (*path, name), inner
         if inner.get("type") == "object":
             yield from fields(inner, (*path, name))
+        elif inner.get("type") == "array":
+            yield from fields(inner["items"], (*path, name, ITEM))
 
 
 def mutations(schema: Schema) -> Iterator[Mutation]:
     """Yield the changes of every field of a spec, one field at a time."""
     for path, inner in fields(schema):
-        for value in _distinct([*_values(inner), *_WRONG]):
+        for value in _distinct([*_items(path), *_values(inner), *_WRONG]):
             yield Mutation(path, value)
 
 
@@ -105,6 +123,12 @@ def walk(schema: Schema, *, each: int, seed: int) -> list[Mutation]:
     ]
     draw.shuffle(chosen)
     return chosen
+
+
+def _items(path: Path) -> list[Any]:
+    """Return lists of a valid item: one, two that clash, and more than anybody needs."""
+    item = _ITEMS.get(path)
+    return [] if item is None else [[item], [item, item], [item] * 65]
 
 
 def _values(schema: Schema) -> list[Any]:
@@ -146,7 +170,8 @@ def _objects(schema: Schema) -> list[Any]:
         found += [{**base, name: value} for value in _values(one)[:4]]
     extra = schema.get("additionalProperties")
     if isinstance(extra, dict):
-        found += [{"key": value} for value in _values(extra)[:6]]
+        found += [{"key": value} for value in _values(extra)]
+        found += [{f"key-{number}": "a" for number in range(count)} for count in (2, 16, 65)]
     return found
 
 

@@ -98,8 +98,8 @@ def _differing(value: Any, default: Any) -> Any:
         mine, other = getattr(value, one.name), getattr(default, one.name)
         if mine == other:
             continue
-        if dataclasses.is_dataclass(mine) and dataclasses.is_dataclass(other):
-            found[to_camel(one.name)] = _differing(mine, other)
+        if dataclasses.is_dataclass(mine) and not isinstance(mine, type):
+            found[to_camel(one.name)] = _differing(mine, other or type(mine)())
         elif isinstance(mine, tuple | frozenset):
             found[to_camel(one.name)] = sorted(mine)
         elif isinstance(mine, Mapping):

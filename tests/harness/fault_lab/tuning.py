@@ -11,7 +11,7 @@ from fault_lab.kinds import BY_KIND
 from nexus_api.meta import CANCEL_REQUESTED, RUN_REQUESTED
 
 _JOB = "tuning"
-_RUN, _RELEASE = "nexus-finetune", "nexus-release"
+_RUN, _RELEASE, _TEARDOWN = "nexus-finetune", "nexus-release", "nexus-finetune-teardown"
 _OVER = frozenset({"Succeeded", "Failed", "Error"})
 _VERSION = {"version": "1", "uri": "s3://models/one/", "digest": "1" * 64}
 _DECIDED = {
@@ -63,10 +63,13 @@ async def tuning_life(case: Case) -> None:
 
 
 async def _delete_amid_a_run(case: Case) -> None:
-    """Delete the job while a run is under way, which nobody ends: it goes with its job."""
+    """Delete the job while a run is under way: that ends, what it wrote goes, then the job does."""
     await _ask(case, RUN_REQUESTED, "request-3")
-    await _run(case)
+    run = await _run(case)
     await case.remove(case.all("FineTuneJob")[0])
+    await case.until(lambda: _stopped(case, run), "a run that is told to end with its job")
+    await _end(case, run)
+    await _end(case, await _under_way(case, _TEARDOWN), teardown={})
     await case.checkpoint(
         "job gone",
         lambda: not case.all("FineTuneJob") and not case.all("Workflow") and _adapted(case),
@@ -197,7 +200,7 @@ def _each_once(case: Case) -> None:
             running = running - {uid} if over else running | {uid}
         assert len(running) <= 1, f"{case.label}: two runs at a time"
     assert set(made.values()) == {1}, f"{case.label}: {made}"
-    assert len(made) == 5, f"{case.label}: {made}"
+    assert len(made) == 6, f"{case.label}: {made}"
 
 
 def _request(workflow: Manifest) -> str:

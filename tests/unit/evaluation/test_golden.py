@@ -27,6 +27,12 @@ items = st.builds(
     language=st.sampled_from(["", "de", "en-GB", "zh-Hant"]),
     topic=st.one_of(st.just(""), words),
     tags=st.dictionaries(words, words, max_size=2),
+    facts=st.lists(
+        words.filter(lambda text: any(char.isalnum() for char in text))
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False),
+        max_size=3,
+    ).map(tuple),
 )
 sets = st.builds(
     GoldenSet,
@@ -57,6 +63,14 @@ def test_another_answer_is_another_digest(drawn: GoldenSet, answer: str) -> None
     assert GoldenSet((changed, *drawn.items[1:])).digest != drawn.digest
 
 
+def test_a_set_without_facts_keeps_the_digest_that_it_had_before_there_were_any() -> None:
+    old = golden.read(f"{HEADER}\n{ITEM}".encode())
+    assert old.digest == "sha256:367613666143c75e3130ae35c0b828d2be76c8d854a03af6b1fac5a70809b5c6"
+    assert b"facts" not in golden.write(old)
+    declaring = old.items[0].model_copy(update={"facts": (90, "°C")})
+    assert GoldenSet((declaring,)).digest != old.digest
+
+
 @given(st.binary(max_size=200))
 def test_any_bytes_are_a_set_or_a_named_error(content: bytes) -> None:
     message = ""
@@ -82,6 +96,10 @@ def test_any_bytes_are_a_set_or_a_named_error(content: bytes) -> None:
         ('{"id": "a", "question": "q", "references": []}', "line 1: references: "),
         ('{"id": "a", "question": "q", "references": ["x"], "topics": "t"}', "line 1: topics: "),
         ('{"id": "a", "question": "q", "references": ["x"], "language": "../x"}', "language: "),
+        (ITEM.replace("}", ', "facts": ["90 °C", "?!"]}'), "a fact needs a letter or a digit"),
+        (ITEM.replace("}", ', "facts": [true]}'), "line 1: facts.0"),
+        (ITEM.replace("}", ', "facts": [NaN]}'), "line 1: facts.0"),
+        (ITEM.replace("}", ', "facts": 90}'), "line 1: facts: "),
     ],
 )
 def test_errors_name_the_line_and_the_field(text: str, message: str) -> None:

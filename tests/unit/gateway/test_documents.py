@@ -14,6 +14,7 @@ from nexus_knowledge.errors import StoreUnavailable
 from nexus_knowledge.objects import ObjectInfo
 
 DOCUMENTS = "/v1/indexes/handbook/documents"
+RESOURCE = "/apis/llmops.nexus/v1alpha1/namespaces/default/ragindexes/handbook"
 NAMES = [
     "plain.txt",
     "a/b c.pdf",
@@ -41,6 +42,11 @@ async def send(world: World, files: dict[str, bytes], **fields: str) -> httpx.Re
     return await world.http.post(DOCUMENTS, files=parts, data=fields)
 
 
+async def synced(world: World, times: int) -> None:
+    """Wait until the index has been asked for so many syncs."""
+    await world.until(lambda: len(world.control.server.seen(RESOURCE, "PATCH")) >= times)
+
+
 async def test_upload_is_202_and_seen_at_once(index: World) -> None:
     response = await send(index, {"pump.txt": b"The pump."})
     assert response.status_code == 202
@@ -54,9 +60,8 @@ async def test_upload_is_202_and_seen_at_once(index: World) -> None:
     content = await index.http.get(document["status_url"] + "/content")
     assert content.content == b"The pump."
     assert (index.bucket / "default" / "handbook" / "pump.txt").read_bytes() == b"The pump."
-    patch = "/apis/llmops.nexus/v1alpha1/namespaces/default/ragindexes/handbook"
-    await index.until(lambda: bool(index.control.server.seen(patch, "PATCH")))
-    annotations = index.control.server.seen(patch, "PATCH")[0].json()["metadata"]["annotations"]
+    await synced(index, 1)
+    annotations = index.control.server.seen(RESOURCE, "PATCH")[0].json()["metadata"]["annotations"]
     assert "llmops.nexus/sync-requested-at" in annotations
 
 
@@ -164,7 +169,6 @@ async def test_fields_of_an_upload_are_few(index: World) -> None:
 
 
 async def test_files_stored_before_one_that_is_not_are_synced(index: World) -> None:
-    await index.until(lambda: not index.services.syncs.waiting)
     store = index.services.knowledge.store
     put = store.put
 
@@ -178,7 +182,7 @@ async def test_files_stored_before_one_that_is_not_are_synced(index: World) -> N
         response = await send(index, {"a.txt": b"x", "b.txt": b"y"})
     assert response.status_code == 503
     assert (await index.http.get(DOCUMENTS, params={"path": "a.txt"})).status_code == 200
-    assert index.services.syncs.waiting == 1
+    await synced(index, 1)
 
 
 async def test_index_outside_its_namespace_takes_no_uploads(world: World) -> None:
@@ -187,6 +191,20 @@ async def test_index_outside_its_namespace_takes_no_uploads(world: World) -> Non
     assert response.status_code == 400
     assert "another/" in response.json()["error"]["message"]
     assert not (world.bucket / "another").exists()
+
+
+@pytest.mark.parametrize("source", [{"exclude": ["drafts/**"]}, {"include": ["*.pdf"]}])
+async def test_what_the_index_leaves_out_is_400_and_nothing_is_stored(
+    world: World, source: dict[str, Any]
+) -> None:
+    await world.serve_index(source=source)
+    response = await send(world, {"a.pdf": b"x", "b.txt": b"y"}, prefix="drafts")
+    assert response.status_code == 400
+    assert response.json()["error"]["code"] == "invalid_path"
+    assert "exclude" in response.json()["error"]["message"]
+    assert not [one for one in world.bucket.rglob("*") if one.is_file()]
+    if "include" in source:
+        assert (await send(world, {"a.pdf": b"x"}, prefix="drafts")).status_code == 202
 
 
 async def test_same_path_is_a_new_version(index: World) -> None:
@@ -209,6 +227,22 @@ async def test_deleted_document_is_gone_from_the_call_on(index: World, by: str) 
     assert content.status_code == 404
     missing = await index.http.delete(f"{DOCUMENTS}/nothing")
     assert missing.status_code == 404
+
+
+async def test_deletion_that_is_cut_short_is_ended_by_a_sync(index: World) -> None:
+    (document,) = (await send(index, {"a.txt": b"one"})).json()["documents"]
+    await synced(index, 1)
+
+    def away(_key: str) -> None:
+        raise StoreUnavailable("the store is away")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(index.services.knowledge.store, "delete", away)
+        response = await index.http.delete(document["status_url"])
+    assert response.status_code == 503
+    shown = (await index.http.get(document["status_url"])).json()
+    assert shown["state"] == "deleting"
+    await synced(index, 2)
 
 
 async def test_list_pages_and_filters(index: World) -> None:

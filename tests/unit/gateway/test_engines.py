@@ -7,7 +7,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from gateway_scripted import Reply, Request, completion, hit, send_json
+from gateway_scripted import Reply, Request, Stream, chunk, completion, hit, send_json
 from gateway_world import World
 
 from nexus_gateway.control import routes
@@ -97,6 +97,57 @@ async def test_a_pod_that_has_not_heard_of_a_version_answers_by_the_one_before(
     world.runtime.replies[CHAT] = knowing(OLD, NEW)
     assert (await world.http.post(CHAT, json={**HELLO, "model": "assistant:legal"})).is_success
     assert world.runtime.seen(CHAT)[-1].json()["model"] == NEW
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_the_log_says_which_version_gave_an_answer(world: World, *, stream: bool) -> None:
+    """And of one that a pod gave by the version before: by that one."""
+    await world.serve_model(model=MODEL, runtime={"engine": "vllm"})
+    manifest = world.control.objects["servingmodels"]["default", "assistant"]
+    manifest["status"]["liveRevision"] = "assistant-5c1f"
+    served = {"name": "legal", "uri": "u", "source": "s", "digest": "d" * 64}
+    await named_in_the_status(world, {**served, "servedAs": OLD})
+    await named_in_the_status(world, {**served, "servedAs": NEW, "version": "7"})
+    for knows, model, version in (
+        (NEW, "assistant:legal", "7"),
+        (OLD, "assistant:legal", OLD),
+        ("assistant", "assistant", ""),
+    ):
+        world.runtime.replies[CHAT] = streaming(knows) if stream else knowing(knows)
+        body = {**HELLO, "model": model, "stream": stream}
+        assert (await world.http.post(CHAT, json=body)).status_code == 200
+        await world.services.answers.flush()
+        (logged,) = world.ledger.responses("default")
+        assert (logged.model, logged.revision) == (model, "assistant-5c1f")
+        assert logged.adapter_version == version
+
+
+def streaming(name: str) -> Reply:
+    """Return a vLLM that has this model, and streams."""
+    refuse = knowing()
+
+    async def reply(request: Request, writer: asyncio.StreamWriter) -> None:
+        if request.json()["model"] != name:
+            await refuse(request, writer)
+            return
+        stream = Stream(writer)
+        await stream.event(chunk({"content": "On Monday."}, "stop", model=name))
+        await stream.raw(b"data: [DONE]\n\n")
+        await stream.end()
+
+    return reply
+
+
+async def test_an_adapter_of_no_registry_is_known_by_its_digest(world: World) -> None:
+    await world.serve_model(model=MODEL)
+    served = {"name": "legal", "uri": "u", "source": "s", "digest": "d" * 64}
+    await named_in_the_status(world, served)
+    world.runtime.replies[CHAT] = answer
+    body = {**HELLO, "model": "assistant:legal"}
+    assert (await world.http.post(CHAT, json=body)).status_code == 200
+    await world.services.answers.flush()
+    (logged,) = world.ledger.responses("default")
+    assert (logged.revision, logged.adapter_version) == ("", "d" * 64)
 
 
 async def test_the_version_before_is_asked_for_no_longer_than_kubelets_are_late(

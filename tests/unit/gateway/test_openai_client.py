@@ -162,6 +162,8 @@ async def test_nothing_relevant_is_said_without_asking_the_model(
         text = whole.choices[0].message.content or ""
     assert text.startswith("I found nothing about this")
     assert not world.runtime.seen("/v1/chat/completions")
+    await world.services.answers.flush()
+    assert [one.revision for one in world.ledger.responses("default")] == [""]  # no model's answer
 
 
 async def test_embeddings_as_floats_and_base64(world: World, client: openai.AsyncOpenAI) -> None:

@@ -15,6 +15,7 @@ def gguf(path: Path, **values: str | int) -> ModelFiles:
     writer = GGUFWriter(path, "llama")
     writer.add_token_list(["<s>", "a"] * 5)
     writer.add_array("tests.numbers", [1, 2, 3])
+    writer.add_array("tests.nested", [[1, 2], [3]])
     for name, value in values.items():
         key = f"general.{name.replace('__', '.')}"
         if isinstance(value, str):

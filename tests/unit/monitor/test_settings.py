@@ -21,6 +21,7 @@ def test_defaults_are_the_decided_bands() -> None:
     assert (bands.warn, bands.retrain, bands.stop) == (0.02, 0.05, 0.10)
     assert (settings.interval, settings.window) == (timedelta(minutes=15), timedelta(days=7))
     assert settings.control_url == "http://127.0.0.1:1"
+    assert settings.support_least == 0.5
     assert not settings.once
 
 
@@ -57,6 +58,9 @@ def test_a_pod_finds_its_api() -> None:
         ("NEXUS_MONITOR_WINDOW", "0s"),
         ("NEXUS_DRIFT_WARN", "0.06"),
         ("NEXUS_DRIFT_STOP", "ten"),
+        ("NEXUS_SUPPORT_LEAST", "half"),
+        ("NEXUS_SUPPORT_LEAST", "1.1"),
+        ("NEXUS_SUPPORT_LEAST", "nan"),
     ],
 )
 def test_what_cannot_be_read_is_named(variable: str, value: str) -> None:

@@ -10,7 +10,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 # The CEL library sets this limit when it is first used; hypothesis warns if that happens in a test.
 sys.setrecursionlimit(2500)
 
-from small_world import World  # noqa: E402 - the path is set above
+import tuning  # noqa: E402 - the path is set above
+from small_world import World  # noqa: E402
 
 
 @pytest.fixture
@@ -19,3 +20,9 @@ def world() -> Iterator[World]:
     made = World()
     yield made
     made.close()
+
+
+@pytest.fixture
+def model_of_champion(world: World) -> None:
+    """A model in the world that serves what the job `tuning` releases."""
+    world.create(tuning.model_of_champion())

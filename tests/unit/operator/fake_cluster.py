@@ -20,7 +20,7 @@ from nexus_operator.cluster.errors import (
     NotFound,
     Unavailable,
 )
-from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
+from nexus_operator.cluster.protocol import FIELD_MANAGER, Manifests, Ref, WatchEvent
 from nexus_operator.objects import labels_of, owner_uids, ref_of
 
 KINDS = {
@@ -34,6 +34,7 @@ KINDS = {
     ("policy/v1", "PodDisruptionBudget"),
     ("autoscaling/v2", "HorizontalPodAutoscaler"),
     ("networking.k8s.io/v1", "NetworkPolicy"),
+    ("monitoring.coreos.com/v1", "PodMonitor"),
 }
 WITH_GENERATION = {"Deployment", "RagIndex", "ServingModel", "FineTuneJob"}
 FIRST_VERSION = 100
@@ -57,7 +58,7 @@ class FakeCluster:
         """What pods printed, by their names."""
         self.answers: dict[str, bytes] = {}
         """What pods answer, by their URLs."""
-        self._applied: dict[str, Manifest] = {}
+        self._applied: dict[str, dict[str, Manifest]] = {}
         self._uids = 0
         self._changed = asyncio.Event()
 
@@ -94,7 +95,9 @@ class FakeCluster:
             raise AlreadyExists(f"{ref} already exists")
         return self._insert(ref, {k: v for k, v in manifest.items() if k != "status"})
 
-    async def apply(self, manifest: Manifest) -> Manifest:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
         ref = ref_of(manifest)
         self._check_kind(ref.api_version, ref.kind)
         wanted = copy.deepcopy({k: v for k, v in manifest.items() if k != "status"})
@@ -105,16 +108,23 @@ class FakeCluster:
                     f"{ref} is not there, so it is not the one with the uid that was sent"
                 )
             made = self._insert(ref, wanted)
-            self._applied[made["metadata"]["uid"]] = wanted
+            self._applied[made["metadata"]["uid"]] = {manager: wanted}
             return made
         for field in ("resourceVersion", "uid"):
             if wanted["metadata"].get(field, live["metadata"][field]) != live["metadata"][field]:
                 raise Conflict(f"{ref}: {field} is stale")
         uid = live["metadata"]["uid"]
-        before = self._applied.get(uid, {})
-        merged = _overlay(_without(copy.deepcopy(live), before, wanted), wanted)
+        applied = self._applied.setdefault(uid, {})
+        before = applied.get(manager, {})
+        theirs: Manifest = {}
+        for who, fields in applied.items():
+            theirs = theirs if who == manager else _overlay(theirs, fields)
+        if not force and _overlay(theirs, wanted) != _overlay(wanted, theirs):
+            raise Conflict(f"Apply failed with conflicts on {ref}")
+        left = _without(copy.deepcopy(live), before, _overlay(theirs, wanted))
+        merged = _overlay(left, wanted)
         _merge_finalizers(merged, live, before, wanted)
-        self._applied[uid] = wanted
+        applied[manager] = wanted
         if ref.kind == "Deployment":
             merged["spec"].setdefault("replicas", 1)  # as the server defaults what is left out
         return self._replace(ref, merged)

@@ -12,7 +12,7 @@ from hypothesis.stateful import rule
 
 from nexus_api.meta import API_VERSION, Manifest
 from nexus_operator.cluster.errors import Conflict, NotFound
-from nexus_operator.cluster.protocol import Manifests, Ref
+from nexus_operator.cluster.protocol import FIELD_MANAGER, Manifests, Ref
 from nexus_operator.objects import labels_of, name_of, ref_of
 from nexus_operator.reconcile.reconcile import Key, Result, reconcile
 from nexus_operator.settings import Settings
@@ -76,8 +76,10 @@ class OldView(FakeCluster):
     async def create(self, manifest: Manifest) -> Manifest:
         return await self.present.create(manifest)
 
-    async def apply(self, manifest: Manifest) -> Manifest:
-        return await self.present.apply(manifest)
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
+        return await self.present.apply(manifest, manager=manager, force=force)
 
     async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:
         return await self.present.patch(ref, patch, subresource=subresource)

@@ -5,15 +5,19 @@ from typing import Any
 import pytest
 from golden_files import assert_golden
 from small_world import rag_index, serving_model
+from tuning import fine_tune_job
 
+from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_api.servingmodel import ServingModel
 from nexus_operator.build.engines import ENGINES, engine_of
+from nexus_operator.build.finetune import job_teardown_workflow
 from nexus_operator.build.pod import pod_template
 from nexus_operator.build.revision import UPDATE_REQUESTED, revision_of
+from nexus_operator.build.run import run_name
 from nexus_operator.build.serving import deployment, released_template, service
-from nexus_operator.build.workflow import run_name, sync_workflow, teardown_workflow
+from nexus_operator.build.workflow import sync_workflow, teardown_workflow
 from nexus_operator.naming import LONGEST
 from nexus_operator.plan.schedule import settings_text
 from nexus_operator.settings import ResourceProfile, Settings
@@ -68,6 +72,14 @@ def test_teardown_workflow_in_a_cluster_wide_install() -> None:
     settings = Settings(workflow_template_kind="ClusterWorkflowTemplate")
     name = "default-handbook-teardown-0a1b2c3d"
     assert_golden("teardown", teardown_workflow(index(), settings, name=name, attempt=1))
+
+
+def test_teardown_workflow_of_a_job() -> None:
+    manifest = fine_tune_job()
+    manifest["metadata"] |= {"uid": "u-3"}
+    job = FineTuneJob.model_validate(manifest)
+    name = "default-tuning-teardown-0a1b2c3d"
+    assert_golden("teardown-job", job_teardown_workflow(job, SETTINGS, name=name, attempt=2))
 
 
 def test_deployment_of_a_runtime() -> None:

@@ -18,7 +18,8 @@ from tuning import fine_tune_job
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import Manifest
 from nexus_operator.build.alerts import Alerted, alert_sensor, alert_source, picking
-from nexus_operator.cluster.protocol import WatchEvent
+from nexus_operator.build.events import SENSOR
+from nexus_operator.cluster.protocol import Ref, WatchEvent
 from nexus_operator.plan.alerts import plan_alerts
 from nexus_operator.plan.model import Seen
 from nexus_operator.reconcile.platform import reconcile_platform
@@ -158,6 +159,12 @@ def test_a_job_says_whether_alerts_reach_it(world: World) -> None:
         world.condition(key, "Notified")["message"]
     )
     assert world.reconcile(key).requeue_after is None
+    failed = {"type": "Deployed", "status": "False", "message": "EventBus not found."}
+    sensor = Ref(*SENSOR, "nexus-system", "nexus-alerts")
+    world.run(world.cluster.patch(sensor, {"status": {"conditions": [failed]}}))
+    assert notified(world, key) == ("False", "Starting")
+    assert "(EventBus not found)" in str(world.condition(key, "Notified")["message"])
+    assert world.reconcile(key).requeue_after == timedelta(seconds=30)
     world.patch(key, {"spec": {"triggers": None}})
     assert notified(world, key) == ("", "")
 

@@ -17,14 +17,16 @@ from nexus_api.meta import LONGEST_NAME, Manifest
 from nexus_api.servingmodel import ServedAdapter, ServingModel
 from nexus_api.triton_repository import config_text
 from nexus_operator.build.cache import claim
+from nexus_operator.build.container import METRICS, METRICS_PORT
 from nexus_operator.build.engines import ENGINES, engine_of
 from nexus_operator.build.guards import autoscaler, disruption_budget, network_policy
 from nexus_operator.build.loading import adapters_map, as_loaded
+from nexus_operator.build.monitoring import pod_monitor, tells_metrics
 from nexus_operator.build.pod import pod_template
 from nexus_operator.build.revision import revision_of
 from nexus_operator.build.serving import deployment, service
 from nexus_operator.naming import LONGEST
-from nexus_operator.settings import ModelCache, ResourceProfile, Settings
+from nexus_operator.settings import ModelCache, ResourceProfile, Scrape, Settings
 
 GPUS = ResourceProfile(
     requests={"cpu": "8", "memory": "64Gi"},
@@ -41,6 +43,14 @@ CLUSTER = Settings(
     model_cache=ModelCache(mode="ephemeral", storage_class="fast", size="80Gi"),
     model_credentials="nexus-models",
     image_pull_secrets=("registry",),
+)
+SCRAPED = replace(
+    CLUSTER,
+    scrape=Scrape(
+        interval="15s",
+        labels={"release": "monitoring"},
+        namespaces={"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}},
+    ),
 )
 ADAPTERS = [{"name": "polite", "uri": "hf://org/polite"}, {"name": "terse", "uri": "s3://b/terse/"}]
 
@@ -304,3 +314,45 @@ def test_vllm_makes_room_for_the_next_power_of_two(asked: int, made: int) -> Non
     weights = {"uri": "hf://org/model", "adapters": ADAPTERS}
     arguments = container(released(model(runtime=runtime, model=weights)))["args"]
     assert arguments[arguments.index("--max-lora-rank") + 1] == str(made)
+
+
+def test_pod_monitor() -> None:
+    assert SCRAPED.scrape is not None
+    assert_golden("cluster-pod-monitor", pod_monitor(model(), SCRAPED.scrape))
+
+
+def test_labels_of_ours_go_before_those_that_prometheus_selects_by() -> None:
+    scrape = Scrape(labels={"app.kubernetes.io/managed-by": "somebody", "team": "a"})
+    labels = pod_monitor(model(), scrape)["metadata"]["labels"]
+    assert labels["app.kubernetes.io/managed-by"] == "nexus-operator"
+    assert labels["team"] == "a"
+
+
+def test_policy_of_a_model_that_is_scraped() -> None:
+    made = model(runtime={"engine": "vllm"}, model={"uri": "hf://org/m", "adapters": ADAPTERS})
+    assert_golden("cluster-policy-scraped", network_policy(made, SCRAPED))
+
+
+def test_llamacpp_that_is_scraped() -> None:
+    assert_golden("cluster-llamacpp-scraped", released(model(), SCRAPED))
+
+
+def test_vllm_that_is_scraped() -> None:
+    assert_golden("cluster-vllm-scraped", released(gpu_model("vllm"), SCRAPED))
+
+
+@pytest.mark.parametrize("engine", ["llamacpp", "vllm", "triton"])
+def test_one_port_of_an_engine_tells_metrics_where_they_are_read(engine: str) -> None:
+    """Who may read metrics may not ask the model, or give it adapters: no other port is theirs."""
+    made = model() if engine == "llamacpp" else gpu_model(engine)
+    template = released(made, SCRAPED)["spec"]["template"]
+    assert tells_metrics(template)
+    pod = template["spec"]
+    ports = [
+        (port["name"], port["containerPort"])
+        for one in [*pod["containers"], *pod.get("initContainers", [])]
+        for port in one.get("ports", [])
+    ]
+    assert ports.count((METRICS, METRICS_PORT)) == 1
+    assert len({number for _, number in ports}) == len(ports)
+    assert tells_metrics(released(made)["spec"]["template"]) == (engine == "triton")

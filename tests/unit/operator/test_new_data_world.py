@@ -6,7 +6,17 @@ from typing import Any
 from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 from small_world import World
-from tuning import end, ended, fail, fine_tune_job, finish_count, finish_run, parameters, runs
+from tuning import (
+    end,
+    ended,
+    fail,
+    fine_tune_job,
+    finish_count,
+    finish_run,
+    parameters,
+    runs,
+    unfinished,
+)
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import RUN_REQUESTED, Manifest
@@ -42,7 +52,7 @@ class Site:
         self.lost, self.suspended = False, False
 
     def open(self, what: str) -> Manifest | None:
-        return next((one for one in runs(self.world, what) if not ended(one)), None)
+        return next(iter(unfinished(self.world, what)), None)
 
     def happens(self, what: str, turns: int) -> None:
         getattr(self, what.replace(" ", "_"))()

@@ -14,7 +14,8 @@ from small_world import NOON, World, rag_index
 from nexus_api.meta import SYNC_REQUESTED, Manifest
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.cluster.protocol import Ref
-from nexus_operator.plan.platform import MOST_ELSEWHERE, SETTLED_LOOK
+from nexus_operator.plan.looks import SETTLED_LOOK
+from nexus_operator.plan.platform import MOST_ELSEWHERE
 from nexus_operator.plan.ragindex import LOOK_AGAIN
 from nexus_operator.reconcile.platform import reconcile_platform
 from nexus_operator.reconcile.reconcile import Key
@@ -272,6 +273,24 @@ def test_without_argo_events_an_index_is_ready_and_says_that_it_looks_by_itself(
     world.cluster.missing = set()
     look(world)
     assert listener(world, SENSOR) is not None
+
+
+def test_a_listener_that_argo_events_cannot_start_is_told_of_in_its_words(world: World) -> None:
+    key = synced(world, sync={"interval": "720h"})
+    look(world)
+    sensor = Ref(*SENSOR, "nexus-system", "nexus-bucket")
+    provided = {"type": "TriggersProvided", "status": "True"}
+    failed = {"type": "Deployed", "status": "False", "message": "EventBus not found."}
+    world.run(world.cluster.patch(sensor, {"status": {"conditions": [provided, failed]}}))
+    world.settle(key)
+    told = world.condition(key, "Notified")
+    assert (told["status"], told["reason"]) == ("False", "Starting")
+    assert "Argo Events has not started the listener (EventBus not found)" in told["message"]
+    assert world.reconcile(key).requeue_after == LOOK_AGAIN
+    started = {"type": "Deployed", "status": "True"}
+    world.run(world.cluster.patch(sensor, {"status": {"conditions": [provided, started]}}))
+    world.settle(key)
+    assert world.condition(key, "Notified")["reason"] == "Listening"
 
 
 @pytest.mark.parametrize("spec", [{}, {"source": {"suspend": True}}], ids=["waits", "suspended"])

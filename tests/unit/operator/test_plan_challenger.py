@@ -1,6 +1,5 @@
 """The version that waits for a person: a job tells of it, and a model that names it serves it."""
 
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -10,31 +9,24 @@ from tuning import (
     PLACE,
     decision,
     end,
-    ended,
     fine_tune_job,
     finish_move,
     finish_run,
     job_status,
-    model_of_champion,
     parameters,
     reporting,
     runs,
+    the_run,
+    unfinished,
     working,
 )
 
-from nexus_api.meta import PROMOTE_REQUESTED, ROLLBACK_REQUESTED, RUN_REQUESTED, Manifest
+from nexus_api.meta import PROMOTE_REQUESTED, ROLLBACK_REQUESTED, RUN_REQUESTED
 from nexus_operator.reconcile.reconcile import Key
 
+pytestmark = pytest.mark.usefixtures("model_of_champion")
 CHALLENGER = {"name": "trial", "uri": "models:/default.tuning@challenger"}
 CHAMPION = {"name": "tuned", "uri": "models:/default.tuning@champion"}
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    made.create(model_of_champion())
-    yield made
-    made.close()
 
 
 def make(world: World, **promotion: Any) -> Key:
@@ -44,18 +36,13 @@ def make(world: World, **promotion: Any) -> Key:
     return key
 
 
-def unfinished(world: World, what: str = "nexus-finetune") -> Manifest:
-    [found] = [one for one in runs(world, what) if not ended(one)]
-    return found
-
-
 def next_run(world: World, key: Key, verdict: str = "Promote", number: str = "") -> None:
     """End the run that there is, or the next one, with a version where `number` is given."""
     world.advance(60)
-    if all(ended(one) for one in runs(world)):
+    if not unfinished(world):
         world.annotate(key, RUN_REQUESTED, f"ada-{len(runs(world))}")
         world.settle(key)
-    finish_run(world, unfinished(world), verdict, number)
+    finish_run(world, the_run(world), verdict, number)
     world.settle(key)
 
 
@@ -63,7 +50,7 @@ def promote(world: World, key: Key, number: str) -> None:
     world.advance(60)
     world.annotate(key, PROMOTE_REQUESTED, f"{number} by ada {world.now}")
     world.settle(key)
-    finish_move(world, unfinished(world, "nexus-release"))
+    finish_move(world, the_run(world, "nexus-release"))
 
 
 def challenger(world: World, key: Key) -> Any:
@@ -118,9 +105,9 @@ def test_a_run_that_goes_on_takes_nothing_away(world: World) -> None:
     world.annotate(key, RUN_REQUESTED, "ada")
     world.settle(key)
     gate = reporting(world, "gate", decision=decision("Promote"))
-    working(world, unfinished(world), gate)
+    working(world, the_run(world), gate)
     world.settle(key)
-    assert job_status(world, key)["lastDecision"]["run"] == unfinished(world)["metadata"]["name"]
+    assert job_status(world, key)["lastDecision"]["run"] == the_run(world)["metadata"]["name"]
     assert challenger(world, key) == told("1")
 
 
@@ -136,7 +123,7 @@ def test_another_release_passes_it_over_and_a_rollback_brings_it_not_back(world:
     world.advance(60)
     world.annotate(key, ROLLBACK_REQUESTED, "by ada")
     world.settle(key)
-    finish_move(world, unfinished(world, "nexus-release"))
+    finish_move(world, the_run(world, "nexus-release"))
     world.settle(key)
     assert job_status(world, key)["champion"]["version"] == "1"
     assert challenger(world, key) is None
@@ -145,9 +132,9 @@ def test_another_release_passes_it_over_and_a_rollback_brings_it_not_back(world:
 def test_what_the_gate_releases_by_itself_is_no_challenger_for_a_minute(world: World) -> None:
     key = make(world, mode="Auto")
     next_run(world, key, number="1")
-    assert parameters(unfinished(world, "nexus-release"))["by"] == "gate"
+    assert parameters(the_run(world, "nexus-release"))["by"] == "gate"
     assert challenger(world, key) is None
-    finish_move(world, unfinished(world, "nexus-release"))
+    finish_move(world, the_run(world, "nexus-release"))
     world.settle(key)
     assert job_status(world, key)["champion"]["version"] == "1"
     assert challenger(world, key) is None
@@ -163,7 +150,7 @@ def test_what_waited_and_passes_again_is_challenger_until_the_gate_has_released_
     world.settle(key)
     next_run(world, key, number="1")
     assert challenger(world, key) == told("1")
-    finish_move(world, unfinished(world, "nexus-release"))
+    finish_move(world, the_run(world, "nexus-release"))
     world.reconcile(key)
     assert job_status(world, key)["champion"]["version"] == "1"
     assert challenger(world, key) is None
@@ -182,7 +169,7 @@ def test_a_pin_keeps_the_challenger_until_it_has_released_it(world: World) -> No
     world.patch(key, {"spec": {"promotion": {"pinnedVersion": "2"}}})
     world.settle(key)
     assert challenger(world, key) == told("2")
-    finish_move(world, unfinished(world, "nexus-release"))
+    finish_move(world, the_run(world, "nexus-release"))
     world.settle(key)
     assert challenger(world, key) is None
 
@@ -204,7 +191,7 @@ def test_a_report_without_place_or_digest_tells_the_number_alone(
     job, model = make(world), serving(world, CHALLENGER)
     gate = reporting(world, "gate", decision=decision("Promote"))
     register = reporting(world, "register", version={**told("1"), **odd})
-    end(world, unfinished(world), "Succeeded", gate, register)
+    end(world, the_run(world), "Succeeded", gate, register)
     world.settle(job)
     assert challenger(world, job) == {"version": "1"}
     world.settle(model)

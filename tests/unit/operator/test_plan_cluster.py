@@ -150,6 +150,14 @@ def test_autoscaler_goes_when_it_is_no_longer_asked_for(world: World) -> None:
     assert world.condition(key, "Autoscaling") == {}
 
 
+def test_replicas_stay_when_an_autoscaler_takes_over(world: World) -> None:
+    key = serving(world, replicas=3)
+    world.patch(key, {"spec": {"replicas": None, **SCALED}})
+    world.settle(key)
+    assert guard(world, "HorizontalPodAutoscaler") is not None
+    assert deployment(world)["spec"]["replicas"] == 3
+
+
 def test_autoscaling_tells_why_load_cannot_be_read(world: World) -> None:
     key = serving(world, **SCALED)
     assert world.condition(key, "Autoscaling")["reason"] == "Starting"

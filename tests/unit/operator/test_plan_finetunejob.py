@@ -9,12 +9,12 @@ from small_world import World, serving_model
 from tuning import (
     PLACE,
     end,
-    ended,
     fail,
     fine_tune_job,
     finish_move,
     finish_run,
     job_status,
+    let_go,
     model_of_champion,
     names,
     node,
@@ -22,6 +22,8 @@ from tuning import (
     release_report,
     reporting,
     runs,
+    the_run,
+    unfinished,
     working,
 )
 
@@ -35,7 +37,6 @@ from nexus_api.meta import (
     PROMOTION_BLOCKED,
     ROLLBACK_REQUESTED,
     RUN_REQUESTED,
-    Manifest,
 )
 from nexus_knowledge.reports import Report
 from nexus_operator.plan.production import production_unit
@@ -56,12 +57,6 @@ def make(world: World, **spec: Any) -> Key:
 def change(world: World, key: Key, **spec: Any) -> None:
     world.patch(key, {"spec": spec})
     world.settle(key)
-
-
-def the_run(world: World) -> Manifest:
-    found = [one for one in runs(world) if not ended(one)]
-    assert len(found) == 1
-    return found[0]
 
 
 # -- without triggers
@@ -219,9 +214,8 @@ def test_a_person_starts_a_run_once_and_does_not_wait(world: World) -> None:
     for value in ("ada-1", "ada-1", "ada-2"):
         world.annotate(key, RUN_REQUESTED, value)
         world.settle(key)
-        for run in runs(world):
-            if not ended(run):
-                finish_run(world, run, "Reject")
+        for run in unfinished(world):
+            finish_run(world, run, "Reject")
         world.settle(key)
     assert sorted(parameters(one)["request"] for one in runs(world)) == ["run:ada-1", "run:ada-2"]
 
@@ -242,9 +236,8 @@ def test_fifty_repeats_of_one_alert_make_one_run(world: World) -> None:
         world.annotate(key, ALERT_REQUESTED, "alert:f00d:2026-01-31T12:00:00Z")
         world.settle(key)
         world.advance(600)
-        for run in runs(world):
-            if not ended(run):
-                finish_run(world, run, "Reject")
+        for run in unfinished(world):
+            finish_run(world, run, "Reject")
     world.settle(key)
     assert len(runs(world)) == 1
 
@@ -256,9 +249,8 @@ def test_alerts_that_take_turns_each_get_one_run(world: World) -> None:
         world.annotate(key, ALERT_REQUESTED, f"alert:f00{number % 3}:{began}")
         world.settle(key)
         world.advance(3600)
-        for run in runs(world):
-            if not ended(run):
-                finish_run(world, run, "Reject")
+        for run in unfinished(world):
+            finish_run(world, run, "Reject")
         world.settle(key)
     assert len(runs(world)) == 3
 
@@ -270,9 +262,8 @@ def test_alerts_that_come_together_make_one_run(world: World) -> None:
         world.annotate(key, ALERT_REQUESTED, ",".join(told))
         world.settle(key)
         world.advance(10**5)
-        for run in runs(world):
-            if not ended(run):
-                finish_run(world, run, "Reject")
+        for run in unfinished(world):
+            finish_run(world, run, "Reject")
         world.settle(key)
     assert [parameters(one)["request"] for one in runs(world)] == [f"run:{group[0]}"]
     assert set(job_status(world, key)["answered"]) == {f"run:{one}" for one in group}
@@ -461,6 +452,7 @@ def test_a_right_that_the_operator_lacks_is_said_on_the_job(world: World, verb: 
 
 def test_a_job_stays_until_its_workflows_may_be_deleted(world: World) -> None:
     key = make(world)
+    end(world, the_run(world), "Failed")
     world.cluster.forbidden = {"delete Workflow"}
     world.delete(key)
     for _ in range(3):
@@ -468,10 +460,8 @@ def test_a_job_stays_until_its_workflows_may_be_deleted(world: World) -> None:
     assert world.condition(key, "Refused")["reason"] == "Forbidden"
     assert len(runs(world)) == 1
     world.cluster.forbidden = set()
-    for _ in range(3):
-        world.reconcile(key)
-    assert world.get(key.ref) is None
-    assert runs(world) == []
+    let_go(world, key)
+    assert world.workflows() == []
 
 
 # -- what is shown
@@ -607,14 +597,14 @@ def test_a_rollback_goes_back_and_keeps_the_place_of_both(world: World) -> None:
         world.advance(60)
         world.annotate(key, PROMOTE_REQUESTED, words)
         world.settle(key)
-        [move] = [one for one in runs(world, "nexus-release") if not ended(one)]
+        move = the_run(world, "nexus-release")
         finish_move(world, move, "1" if number else None)
         world.settle(key)
     assert job_status(world, key)["previous"]["uri"] == f"{PLACE}1/"
     world.advance(60)
     world.annotate(key, ROLLBACK_REQUESTED, "by bob at noon")
     world.settle(key)
-    [move] = [one for one in runs(world, "nexus-release") if not ended(one)]
+    move = the_run(world, "nexus-release")
     assert (parameters(move)["action"], parameters(move)["by"]) == ("rollback", "bob at noon")
     finish_move(world, move, "2")
     world.settle(key)
@@ -629,7 +619,7 @@ def moved(world: World, key: Key, annotation: str, words: str, **told: Any) -> N
     ahead = told.pop("ahead", 0)
     world.annotate(key, annotation, words)
     world.settle(key)
-    [move] = [one for one in runs(world, "nexus-release") if not ended(one)]
+    move = the_run(world, "nexus-release")
     world.advance(ahead)
     finish_move(world, move, **told)
     world.advance(-ahead)
@@ -733,9 +723,7 @@ def restored(world: World, key: Key) -> Key:
     """The job as a back-up brings it to a new cluster: spec, labels and annotations, no more."""
     saved = world.the(key)
     world.delete(key)
-    for _ in range(3):
-        world.reconcile(key)
-    assert world.get(key.ref) is None
+    let_go(world, key)
     kept = {field: saved["metadata"][field] for field in ("name", "namespace", "annotations")}
     world.create({**{k: v for k, v in saved.items() if k != "status"}, "metadata": kept})
     world.settle(key)
@@ -799,7 +787,7 @@ def test_a_restored_job_whose_champion_was_made_by_its_spec_has_nothing_to_run(
 def test_a_registry_that_is_away_is_asked_again_and_nothing_runs_meanwhile(world: World) -> None:
     key = restored(world, promoted(world))
     for number in range(1, 4):
-        [asking] = [one for one in runs(world, "nexus-release") if not ended(one)]
+        asking = the_run(world, "nexus-release")
         fail(world, asking, "recover", 75)
         world.settle(key)
         assert len(runs(world, "nexus-release")) == number
@@ -827,7 +815,7 @@ def test_a_person_need_not_wait_for_the_registry_to_be_asked(world: World) -> No
     fail(world, asking, "recover")
     world.annotate(key, PROMOTE_REQUESTED, "1 by eve")
     world.settle(key)
-    [move] = [one for one in runs(world, "nexus-release") if not ended(one)]
+    move = the_run(world, "nexus-release")
     assert parameters(move)["action"] == "release"
     finish_move(world, move)
     world.advance(10**4)
@@ -874,15 +862,6 @@ def test_only_so_many_finished_runs_are_kept(world: World) -> None:
     assert [parameters(one)["request"] for one in runs(world)] == ["run:r-3", "run:r-4"] or sorted(
         parameters(one)["request"] for one in runs(world)
     ) == ["run:r-3", "run:r-4"]
-
-
-def test_a_deleted_job_ends_its_runs_before_it_goes(world: World) -> None:
-    key = make(world)
-    world.delete(key)
-    world.reconcile(key)
-    assert world.workflows() == []
-    world.reconcile(key)
-    assert world.get(key.ref) is None
 
 
 def test_a_new_job_of_the_name_starts_from_nothing(world: World) -> None:

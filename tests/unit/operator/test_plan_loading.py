@@ -22,7 +22,8 @@ from nexus_operator.build.revision import REVISION_LABEL, fixed_revision_of, rev
 from nexus_operator.build.serving import deployment
 from nexus_operator.cluster.protocol import Ref
 from nexus_operator.plan.loading import REFUSED_LOOK, loading
-from nexus_operator.plan.servingmodel import LOOK_AGAIN, SETTLED_LOOK
+from nexus_operator.plan.looks import SETTLED_LOOK
+from nexus_operator.plan.servingmodel import LOOK_AGAIN
 from nexus_operator.reconcile.reconcile import Key
 
 MAP = Ref("v1", "ConfigMap", "default", "assistant-adapters")

@@ -7,7 +7,6 @@ import pytest
 from small_world import World
 from tuning import (
     end,
-    ended,
     fail,
     fine_tune_job,
     finish_count,
@@ -16,9 +15,11 @@ from tuning import (
     names,
     parameters,
     runs,
+    the_run,
+    unfinished,
 )
 
-from nexus_api.meta import RUN_REQUESTED, Manifest
+from nexus_api.meta import RUN_REQUESTED
 from nexus_operator.reconcile.reconcile import Key
 
 COUNT = "nexus-count"
@@ -37,13 +38,9 @@ def make(world: World, **spec: Any) -> Key:
     return key
 
 
-def open_counts(world: World) -> list[Manifest]:
-    return [one for one in runs(world, COUNT) if not ended(one)]
-
-
 def counted(world: World, key: Key, examples: int, digest: str = "d") -> None:
     """The count that is under way ends."""
-    [count] = open_counts(world)
+    count = the_run(world, COUNT)
     finish_count(world, count, examples, digest=digest)
     world.settle(key)
 
@@ -51,11 +48,6 @@ def counted(world: World, key: Key, examples: int, digest: str = "d") -> None:
 def pass_time(world: World, key: Key, seconds: int) -> None:
     world.advance(seconds)
     world.settle(key)
-
-
-def the_run(world: World) -> Manifest:
-    [run] = [one for one in runs(world) if not ended(one)]
-    return run
 
 
 def test_examples_are_counted_at_once_and_too_few_start_nothing(world: World) -> None:
@@ -78,12 +70,12 @@ def test_examples_are_counted_at_once_and_too_few_start_nothing(world: World) ->
 def test_they_are_counted_again_after_the_interval_one_count_at_a_time(world: World) -> None:
     key = make(world)
     pass_time(world, key, 3600)
-    assert len(open_counts(world)) == 1
+    assert len(unfinished(world, COUNT)) == 1
     counted(world, key, 1)
     pass_time(world, key, 9 * 60)
-    assert open_counts(world) == []
+    assert unfinished(world, COUNT) == []
     pass_time(world, key, 61)
-    assert parameters(open_counts(world)[0])["number"] == "2"
+    assert parameters(the_run(world, COUNT))["number"] == "2"
     counted(world, key, 2)
     assert len(runs(world, COUNT)) == 1  # the last one is kept, to be looked at
     assert job_status(world, key)["newData"]["examples"] == 2
@@ -97,10 +89,10 @@ def test_enough_start_exactly_one_run(world: World) -> None:
     assert (last["cause"], last["request"]) == ("NewData", "new-data:d")
     pass_time(world, key, 90000)
     assert names(runs(world)) == names([run])
-    assert open_counts(world) == []  # none while a run is under way
+    assert unfinished(world, COUNT) == []  # none while a run is under way
     finish_run(world, run, "Reject")
     world.settle(key)
-    assert parameters(open_counts(world)[0])["after"] == run["metadata"]["name"]
+    assert parameters(the_run(world, COUNT))["after"] == run["metadata"]["name"]
     counted(world, key, 0)
     pass_time(world, key, 90000)
     assert names(runs(world)) == names([run])
@@ -115,7 +107,7 @@ def test_the_next_ones_wait_for_the_cooldown_and_are_not_counted_meanwhile(world
     counted(world, key, ENOUGH + 5, digest="other")
     pass_time(world, key, 45 * 60)
     assert len(runs(world)) == 1
-    assert open_counts(world) == []
+    assert unfinished(world, COUNT) == []
     assert "(NewData)" in world.condition(key, "Running")["message"]
     pass_time(world, key, 15 * 60)
     assert len(runs(world)) == 2
@@ -138,7 +130,7 @@ def test_the_same_examples_ask_once_even_if_their_run_failed_before_it_read_them
 
 def test_a_count_from_before_a_run_starts_none_after_it(world: World) -> None:
     key = make(world)
-    [count] = open_counts(world)
+    count = the_run(world, COUNT)
     world.annotate(key, RUN_REQUESTED, "ada-1")
     world.settle(key)
     run = the_run(world)
@@ -148,7 +140,7 @@ def test_a_count_from_before_a_run_starts_none_after_it(world: World) -> None:
     finish_run(world, run, "Reject")
     world.settle(key)
     assert names(runs(world)) == names([run])
-    assert len(open_counts(world)) == 1
+    assert len(unfinished(world, COUNT)) == 1
 
 
 def test_examples_are_counted_after_a_run_although_nothing_is_heard_of_its_end(
@@ -159,7 +151,7 @@ def test_examples_are_counted_after_a_run_although_nothing_is_heard_of_its_end(
     finish_run(world, the_run(world), "Reject")
     assert world.reconcile(key).requeue_after is not None
     world.reconcile(key)
-    assert len(open_counts(world)) == 1
+    assert len(unfinished(world, COUNT)) == 1
 
 
 def test_a_suspended_job_counts_nothing_and_goes_on_later(world: World) -> None:
@@ -167,7 +159,7 @@ def test_a_suspended_job_counts_nothing_and_goes_on_later(world: World) -> None:
     assert runs(world, COUNT) == []
     world.patch(key, {"spec": {"suspend": False}})
     world.settle(key)
-    [count] = open_counts(world)
+    count = the_run(world, COUNT)
     world.patch(key, {"spec": {"suspend": True}})
     finish_count(world, count, ENOUGH)
     world.settle(key)
@@ -181,7 +173,7 @@ def test_a_suspended_job_counts_nothing_and_goes_on_later(world: World) -> None:
 @pytest.mark.parametrize("report", [None, {"examples": "many"}, {"examples": -1, "digest": "d"}])
 def test_a_count_that_failed_says_why_and_is_made_again(world: World, report: Any) -> None:
     key = make(world)
-    [count] = open_counts(world)
+    count = the_run(world, COUNT)
     if report is None:
         fail(world, count, "count")
     else:
@@ -192,7 +184,7 @@ def test_a_count_that_failed_says_why_and_is_made_again(world: World, report: An
     assert condition["reason"] == ("Failed" if report is None else "BadReport")
     assert "again after 10m" in condition["message"]
     pass_time(world, key, 60)
-    assert open_counts(world) == []
+    assert unfinished(world, COUNT) == []
     pass_time(world, key, 600)
     counted(world, key, ENOUGH)
     assert len(runs(world)) == 1
@@ -200,10 +192,10 @@ def test_a_count_that_failed_says_why_and_is_made_again(world: World, report: An
 
 def test_a_count_that_somebody_deleted_is_made_again(world: World) -> None:
     key = make(world)
-    [count] = open_counts(world)
+    count = the_run(world, COUNT)
     world.delete(count)
     world.settle(key)
-    assert names(open_counts(world)) == names([count])
+    assert names(unfinished(world, COUNT)) == names([count])
 
 
 def test_without_the_trigger_nothing_is_counted_and_nothing_is_left(world: World) -> None:
@@ -223,7 +215,7 @@ def test_a_job_of_the_same_name_counts_anew(world: World) -> None:
     world.delete(key)
     world.settle(key)
     key = make(world)
-    assert parameters(open_counts(world)[0])["number"] == "1"
+    assert parameters(the_run(world, COUNT))["number"] == "1"
 
 
 def test_a_lost_status_starts_no_second_run(world: World) -> None:

@@ -1,51 +1,37 @@
 """A passed gate moves the champion by itself, unless promotions are stopped when it would."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from small_world import World
 from tuning import (
     end,
-    ended,
     fail,
     fine_tune_job,
     finish_move,
     finish_run,
     job_status,
-    model_of_champion,
     node,
     parameters,
     release_report,
     reporting,
     runs,
+    the_run,
     working,
 )
 
-from nexus_api.meta import PROMOTE_REQUESTED, PROMOTION_BLOCKED, RUN_REQUESTED, Manifest
+from nexus_api.meta import PROMOTE_REQUESTED, PROMOTION_BLOCKED, RUN_REQUESTED
 from nexus_operator.reconcile.reconcile import Key
 
+pytestmark = pytest.mark.usefixtures("model_of_champion")
 AUTO = {"mode": "Auto", "servingModelRef": {"name": "assistant"}}
 STOP = "drift: answerLength is far away"
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    made = World()
-    made.create(model_of_champion())
-    yield made
-    made.close()
 
 
 def make(world: World, **promotion: Any) -> Key:
     key = world.create(fine_tune_job(promotion={**AUTO, **promotion}))
     world.settle(key)
     return key
-
-
-def the_run(world: World) -> Manifest:
-    [found] = [one for one in runs(world) if not ended(one)]
-    return found
 
 
 def moves(world: World) -> list[dict[str, str]]:

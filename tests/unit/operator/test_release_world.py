@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 from small_world import World, happening
 from tuning import (
-    ended,
     fail,
     fine_tune_job,
     finish_move,
@@ -18,6 +17,7 @@ from tuning import (
     parameters,
     release_report,
     runs,
+    unfinished,
 )
 
 from nexus_api.finetunejob import FineTuneJob
@@ -92,13 +92,13 @@ class ReleaseWorld(RuleBasedStateMachine):
             self.annotate(PROMOTE_REQUESTED, f"1 by ada {self.number}")
 
     def a_run_ends(self, verdict: str) -> None:
-        for run in self.unfinished("nexus-finetune"):
+        for run in unfinished(self.world):
             self.number += 1
             version = "" if verdict == "Reject" else str(self.number)
             finish_run(self.world, run, verdict, version)
 
     def a_move_ends(self, *, well: bool) -> None:
-        for move in self.unfinished("nexus-release"):
+        for move in unfinished(self.world, "nexus-release"):
             if well:
                 finish_move(self.world, move)
             else:
@@ -116,28 +116,25 @@ class ReleaseWorld(RuleBasedStateMachine):
         moves = [parameters(one) for one in runs(self.world, "nexus-release")]
         return [one["request"] for one in moves if one["by"] == "gate"]
 
-    def unfinished(self, what: str) -> list[dict[str, Any]]:
-        return [one for one in runs(self.world, what) if not ended(one)]
-
     def what_may_be_released_is(self) -> None:
         """Once nothing is in the way, the next run that passes is released by itself."""
         self.annotate(PROMOTION_BLOCKED, None)
         self.world.patch(self.key, {"spec": {"promotion": SETTINGS[0]}})
         for _ in range(6):
             self.world.settle(self.key)
-            if moves := self.unfinished("nexus-release"):
+            if moves := unfinished(self.world, "nexus-release"):
                 self.world.advance(5)
                 finish_move(self.world, moves[0])
-            elif found := self.unfinished("nexus-finetune"):
+            elif found := unfinished(self.world):
                 self.world.advance(5)
                 finish_run(self.world, found[0], "Reject")
         self.annotate(RUN_REQUESTED, "last")
         self.world.settle(self.key)
         self.world.advance(60)
-        [run] = self.unfinished("nexus-finetune")
+        [run] = unfinished(self.world)
         finish_run(self.world, run, "Promote", "999")
         self.world.settle(self.key)
-        [move] = self.unfinished("nexus-release")
+        [move] = unfinished(self.world, "nexus-release")
         assert (parameters(move)["version"], parameters(move)["by"]) == ("999", "gate")
         self.world.advance(5)
         finish_move(self.world, move, release_report("999")["previous"])

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_world import NOON, World, rag_index, serving_model
-from tuning import end, ended, fine_tune_job, finish_run, job_status, parameters, runs
+from tuning import end, fine_tune_job, finish_run, job_status, parameters, runs, the_run, unfinished
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import ALERT_REQUESTED, RUN_REQUESTED, SYNC_REQUESTED, Manifest
@@ -60,10 +60,6 @@ def wish(world: World) -> str:
     return str(found.get(SYNC_REQUESTED, ""))
 
 
-def open_runs(world: World) -> list[Manifest]:
-    return [one for one in runs(world) if not ended(one)]
-
-
 def test_an_alert_asks_for_a_sync_while_the_index_is_stale_and_for_a_run_once_it_is_fresh(
     world: World,
 ) -> None:
@@ -79,7 +75,7 @@ def test_an_alert_asks_for_a_sync_while_the_index_is_stale_and_for_a_run_once_it
     assert "(Alert)" in world.condition(key, "Running")["message"]
     synced(world)
     world.settle(key)
-    [run] = open_runs(world)
+    run = the_run(world)
     assert parameters(run)["request"] == f"run:{ALERT}"
     assert world.condition(key, HELD) == {}
 
@@ -88,12 +84,12 @@ def test_a_fresh_index_and_a_suspended_one_hold_nothing(world: World) -> None:
     key = make(world)
     synced(world)
     alert(world, key)
-    assert len(open_runs(world)) == 1
-    finish_run(world, open_runs(world)[0], "Reject")
+    assert len(unfinished(world)) == 1
+    finish_run(world, the_run(world), "Reject")
     world.patch(INDEX, {"spec": {"source": {"suspend": True}}})
     world.advance(5 * 3600)
     alert(world, key, LATER)
-    assert len(open_runs(world)) == 1
+    assert len(unfinished(world)) == 1
     assert wish(world) == ""
 
 
@@ -132,7 +128,7 @@ def test_a_hold_ends_and_says_that_the_index_is_stale_still(world: World) -> Non
     assert runs(world) == []
     world.advance(1)
     world.settle(key)
-    [run] = open_runs(world)
+    run = the_run(world)
     assert job_status(world, key)["lastRun"]["cause"] == "Alert"
     held = world.condition(key, HELD)
     assert (held["status"], held["reason"]) == ("False", "HeldLongEnough")
@@ -142,7 +138,7 @@ def test_a_hold_ends_and_says_that_the_index_is_stale_still(world: World) -> Non
     assert world.condition(key, HELD) == {}
     world.advance(3 * 3600)
     alert(world, key, LATER)  # another alert, another hold, another sync
-    assert open_runs(world) == []
+    assert unfinished(world) == []
     assert wish(world) == LATER
     assert world.condition(key, HELD)["status"] == "True"
 
@@ -153,14 +149,14 @@ def test_a_person_is_never_held_and_answers_the_alert_too(world: World) -> None:
     world.advance(60)
     world.annotate(key, RUN_REQUESTED, "ada-1")
     world.settle(key)
-    [run] = open_runs(world)
+    run = the_run(world)
     assert parameters(run)["request"] == "run:ada-1"
     assert world.condition(key, HELD) == {}
     finish_run(world, run, "Reject")
     world.settle(key)
     world.advance(5 * 3600)
     world.settle(key)
-    assert open_runs(world) == []
+    assert unfinished(world) == []
 
 
 def test_the_schedule_is_not_held(world: World) -> None:
@@ -175,7 +171,7 @@ def test_during_the_cooldown_no_sync_is_asked_for(world: World) -> None:
     key = make(world)
     synced(world)
     alert(world, key)
-    end(world, open_runs(world)[0], "Failed")
+    end(world, the_run(world), "Failed")
     world.advance(600)
     synced(world, holds=False, reason="Running")
     alert(world, key, "alert:beef:2026-01-31T12:05:00Z")
@@ -183,7 +179,7 @@ def test_during_the_cooldown_no_sync_is_asked_for(world: World) -> None:
     world.advance(7200)
     world.settle(key)
     assert wish(world) == "alert:beef:2026-01-31T12:05:00Z"
-    assert open_runs(world) == []
+    assert unfinished(world) == []
 
 
 @pytest.mark.parametrize("gone", ["index", "knowledge"])
@@ -194,7 +190,7 @@ def test_where_there_is_no_index_nothing_is_held(world: World, gone: str) -> Non
     else:
         world.patch(Key("ServingModel", "default", "assistant"), {"spec": {"knowledge": None}})
     alert(world, key)
-    assert len(open_runs(world)) == 1
+    assert len(unfinished(world)) == 1
 
 
 def test_an_index_that_goes_as_it_is_asked_stops_nothing(world: World) -> None:
@@ -206,7 +202,7 @@ def test_an_index_that_goes_as_it_is_asked_stops_nothing(world: World) -> None:
     world.reconcile_with_old_view(key, back=back, resource_back=0)
     assert world.condition(key, HELD)["status"] == "True"
     world.settle(key)
-    assert len(open_runs(world)) == 1
+    assert len(unfinished(world)) == 1
 
 
 def test_a_sync_that_may_not_be_asked_for_shows_on_the_job(

@@ -3,7 +3,17 @@
 from typing import Any
 
 from small_world import World
-from tuning import ended, fine_tune_job, finish_move, finish_run, job_status, node, runs, working
+from tuning import (
+    fine_tune_job,
+    finish_move,
+    finish_run,
+    job_status,
+    node,
+    runs,
+    the_run,
+    unfinished,
+    working,
+)
 
 from nexus_api.alerts import MOST_ALERTS
 from nexus_api.meta import (
@@ -12,7 +22,6 @@ from nexus_api.meta import (
     PROMOTE_REQUESTED,
     ROLLBACK_REQUESTED,
     RUN_REQUESTED,
-    Manifest,
 )
 from nexus_operator.plan.tuning_requests import MOST_ANSWERED
 from nexus_operator.reconcile.reconcile import Key
@@ -28,13 +37,8 @@ def make(world: World, **spec: Any) -> Key:
     return key
 
 
-def open_runs(world: World) -> list[Manifest]:
-    return [one for one in runs(world) if not ended(one)]
-
-
 def finish(world: World, key: Key) -> None:
-    [run] = open_runs(world)
-    finish_run(world, run, "Reject")
+    finish_run(world, the_run(world), "Reject")
     world.settle(key)
 
 
@@ -52,7 +56,7 @@ def test_a_run_that_was_asked_for_once_is_not_made_again_however_much_follows(
     finish(world, key)
     for number in range(MANY):
         ask(world, key, ALERT_REQUESTED, f"alert:f{number}:2026-01-30T00:00:00Z")
-        assert open_runs(world) == []
+        assert unfinished(world) == []
 
 
 def test_an_old_cancellation_ends_no_later_run_however_many_there_are(world: World) -> None:
@@ -60,10 +64,10 @@ def test_an_old_cancellation_ends_no_later_run_however_many_there_are(world: Wor
     ask(world, key, CANCEL_REQUESTED, "ada-0")
     for number in range(MANY):
         ask(world, key, RUN_REQUESTED, f"ada-{number}")
-        [run] = open_runs(world)
+        run = the_run(world)
         working(world, run, node(world, "train", "Running"))
         world.settle(key)
-        assert "shutdown" not in open_runs(world)[0]["spec"]
+        assert "shutdown" not in the_run(world)["spec"]
         finish(world, key)
 
 

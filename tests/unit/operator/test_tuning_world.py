@@ -15,16 +15,17 @@ from hypothesis.stateful import (
 from small_world import World, happening
 from tuning import (
     end,
-    ended,
     fail,
     fine_tune_job,
     finish_count,
     finish_move,
     finish_run,
     job_status,
+    let_go,
     node,
     parameters,
     runs,
+    unfinished,
     working,
 )
 
@@ -67,6 +68,7 @@ class JobWorld(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             self.come_to_rest()
+            self.go()
         finally:
             self.world.close()
 
@@ -91,51 +93,51 @@ class JobWorld(RuleBasedStateMachine):
     def time_passes(self, seconds: int) -> None:
         self.world.advance(seconds)
 
-    @precondition(lambda self: self.unfinished())
+    @precondition(lambda self: unfinished(self.world))
     @happening(percent=st.integers(0, 100), loss=st.none() | st.floats(0, 9))
     def training_goes_on(self, percent: int, loss: float | None) -> None:
         """Argo tells of it, and its log too, where that can be read."""
-        run = self.unfinished()[0]
+        run = unfinished(self.world)[0]
         train = node(self.world, "train", "Running", progress=f"{percent}/100")
         working(self.world, run, train)
         told = TrainingProgress(done=percent, total=100, loss=loss or 0.0).line()
         printed = {f"{run['metadata']['name']}-train-0": told}
         self.world.cluster.logs = {} if loss is None else printed
 
-    @precondition(lambda self: self.unfinished())
+    @precondition(lambda self: unfinished(self.world))
     @happening(verdict=st.sampled_from(["Promote", "Reject", "AskPerson"]))
     def run_is_done(self, verdict: str) -> None:
         self.number += 1
         version = "" if verdict == "Reject" else str(self.number)
-        finish_run(self.world, self.unfinished()[0], verdict, version)
+        finish_run(self.world, unfinished(self.world)[0], verdict, version)
 
-    @precondition(lambda self: self.unfinished())
+    @precondition(lambda self: unfinished(self.world))
     @happening(step=st.sampled_from(["select", "train"]), code=st.sampled_from([1, 75]))
     def run_fails(self, step: str, code: int) -> None:
-        fail(self.world, self.unfinished()[0], step, code)
+        fail(self.world, unfinished(self.world)[0], step, code)
 
-    @precondition(lambda self: self.unfinished())
+    @precondition(lambda self: unfinished(self.world))
     @happening()
     def run_ends_without_a_word(self) -> None:
-        end(self.world, self.unfinished()[0], "Error")
+        end(self.world, unfinished(self.world)[0], "Error")
 
-    @precondition(lambda self: self.unfinished("nexus-release"))
+    @precondition(lambda self: unfinished(self.world, "nexus-release"))
     @happening(well=st.booleans())
     def move_ends(self, *, well: bool) -> None:
-        move = self.unfinished("nexus-release")[0]
+        move = unfinished(self.world, "nexus-release")[0]
         if well:
             finish_move(self.world, move)
         else:
             fail(self.world, move, parameters(move)["action"])
 
-    @precondition(lambda self: self.unfinished(COUNT))
+    @precondition(lambda self: unfinished(self.world, COUNT))
     @happening(
         examples=st.sampled_from([5, 4, 9, 0]),
         digest=st.sampled_from("ab"),
         well=st.sampled_from([True, True, True, False]),
     )
     def count_ends(self, examples: int, digest: str, *, well: bool) -> None:
-        count = self.unfinished(COUNT)[0]
+        count = unfinished(self.world, COUNT)[0]
         if not well:
             fail(self.world, count, "count")
             return
@@ -199,8 +201,8 @@ class JobWorld(RuleBasedStateMachine):
     @invariant()
     def one_run_at_a_time_and_no_move_twice(self) -> None:
         """Two moves for two requests, which an old view may make, wait for each other: a mutex."""
-        assert len(self.unfinished()) <= 1
-        asked = [parameters(one)["request"] for one in self.unfinished("nexus-release")]
+        assert len(unfinished(self.world)) <= 1
+        asked = [parameters(one)["request"] for one in unfinished(self.world, "nexus-release")]
         assert len(set(asked)) == len(asked)
 
     @happening(value=st.sampled_from([None, "", "another", "{{x}}"]))
@@ -247,16 +249,13 @@ class JobWorld(RuleBasedStateMachine):
         asked = [parameters(one) for one in runs(self.world, "nexus-release")]
         return {one["request"].removeprefix("gate:") for one in asked if one["by"] == "gate"}
 
-    def unfinished(self, what: str = "nexus-finetune") -> list[dict[str, Any]]:
-        return [one for one in runs(self.world, what) if not ended(one)]
-
     def come_to_rest(self) -> None:
         """Whatever there was: once Workflows end, nothing is written any more."""
         self.world.patch(self.key, {"spec": {"triggers": None}})
         for _ in range(8):
             self.world.settle(self.key)
             kinds = ("nexus-finetune", "nexus-release", COUNT)
-            open_ones = [one for kind in kinds for one in self.unfinished(kind)]
+            open_ones = [one for kind in kinds for one in unfinished(self.world, kind)]
             if not open_ones and not self.world.reconcile(self.key).writes:
                 break
             for one in open_ones:
@@ -265,6 +264,13 @@ class JobWorld(RuleBasedStateMachine):
         else:
             raise AssertionError("runs are started again and again")
         assert self.world.reconcile(self.key).writes == 0
+
+    def go(self) -> None:
+        """Whatever there was: it is deleted, and what its runs wrote goes with it."""
+        ran = bool(runs(self.world)) or bool(job_status(self.world, self.key).get("lastRun"))
+        self.world.delete(self.key)
+        assert let_go(self.world, self.key) or not ran
+        assert self.world.workflows() == []
 
 
 JobWorld.TestCase.settings = settings(

@@ -1,10 +1,10 @@
-"""A job that is deleted takes the run along of which no watch has told yet."""
+"""A job that is deleted ends the run of which no watch has told yet, and takes it along."""
 
 from collections.abc import Iterator
 
 import pytest
 from small_world import World
-from tuning import end, fine_tune_job, runs
+from tuning import TEARDOWN, end, fine_tune_job, let_go, runs, the_run
 
 from nexus_api.meta import API_VERSION, RUN_REQUESTED
 from nexus_operator.cluster.protocol import WatchEvent
@@ -31,8 +31,23 @@ def view_without_workflows(world: World) -> View:
 def deleted(world: World, key: Key) -> None:
     world.delete(key)
     view = view_without_workflows(world)
-    for _ in range(3):
+
+    def look() -> None:
         world.run(reconcile(view, key, world.settings, lambda: world.now))
+
+    look()
+    assert the_run(world)["spec"]["shutdown"] == "Terminate"
+    assert runs(world, TEARDOWN) == []
+    end(world, the_run(world), "Failed")
+    [over] = [one for one in runs(world) if one["spec"].get("shutdown")]
+    view.feed(*WORKFLOW, WatchEvent("MODIFIED", over))
+    look()
+    assert runs(world) == []
+    view.feed(*WORKFLOW, WatchEvent("DELETED", over))
+    look()
+    assert len(runs(world, TEARDOWN)) == 1
+    let_go(world, key)
+    assert world.workflows() == []
 
 
 @pytest.mark.parametrize("reconciles", [1, 3], ids=["made before any status", "told"])
@@ -42,8 +57,6 @@ def test_the_first_run_goes_with_its_job(world: World, reconciles: int) -> None:
         world.reconcile(key, hurry=reconciles == 1)
     assert len(runs(world)) == 1
     deleted(world, key)
-    assert runs(world) == []
-    assert world.get(key.ref) is None
 
 
 def test_so_does_a_later_one(world: World) -> None:
@@ -58,4 +71,3 @@ def test_so_does_a_later_one(world: World) -> None:
     [old] = [one for one in runs(world) if one.get("status")]
     world.delete(old)
     deleted(world, key)
-    assert runs(world) == []

@@ -24,6 +24,7 @@ from nexus_operator.settings import (
     ModelCache,
     Owner,
     ResourceProfile,
+    Scrape,
     Settings,
 )
 
@@ -41,6 +42,7 @@ CHANGES: dict[str, Any] = {
     "image_pull_secrets": ("registry",),
     "owner": Owner(name="nexus-operator", uid="1"),
     "on_kubernetes": True,
+    "scrape": Scrape(labels={"release": "monitoring"}),
 }
 ANOTHER_PLATFORM = {"platform_namespace", "watch_namespaces"}
 

@@ -181,11 +181,13 @@ async def test_what_is_large_and_never_read_is_not_kept() -> None:
         "kubectl.kubernetes.io/last-applied-configuration": "x" * 1000,
         "mine": "1",
     }
+    heavy["metadata"]["managedFields"] = [{"manager": "kopf", "fieldsV1": {"f:spec": {}}}]
     heavy["status"] = {"phase": "Running", "storedTemplates": {"x": "y" * 1000}}
     view, _ = viewed(heavy)
     found = await view.get(Ref(*WORKFLOW, "platform", "a"))
     assert found is not None
     assert found["metadata"]["annotations"] == {"mine": "1"}
+    assert "managedFields" not in found["metadata"]
     assert found["status"] == {"phase": "Running"}
 
 

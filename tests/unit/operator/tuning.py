@@ -10,6 +10,7 @@ from nexus_operator.objects import name_of
 from nexus_operator.reconcile.reconcile import Key
 
 PLACE = "file:///models/default/tuning/"
+TEARDOWN = "nexus-finetune-teardown"
 
 
 def fine_tune_job(name: str = "tuning", **spec: Any) -> Manifest:
@@ -42,6 +43,34 @@ def runs(world: World, what: str = "nexus-finetune") -> list[Manifest]:
 
 def ended(workflow: Manifest) -> bool:
     return bool((workflow.get("status") or {}).get("finishedAt"))
+
+
+def unfinished(world: World, what: str = "nexus-finetune") -> list[Manifest]:
+    return [one for one in runs(world, what) if not ended(one)]
+
+
+def the_run(world: World, what: str = "nexus-finetune") -> Manifest:
+    """The only one that is under way."""
+    [found] = unfinished(world, what)
+    return found
+
+
+def let_go(world: World, key: Key) -> bool:
+    """See a deleted job off: its runs end when they are told to, its teardown does its work.
+
+    Tells whether there was a teardown.
+    """
+    removed = False
+    for _ in range(8):
+        world.reconcile(key)
+        if world.get(key.ref) is None:
+            return removed
+        removed = removed or bool(runs(world, TEARDOWN))
+        for one in world.workflows():
+            told = one["spec"].get("shutdown")
+            if not ended(one) and (told or template(one) == TEARDOWN):
+                end(world, one, "Failed" if told else "Succeeded")
+    raise AssertionError(f"{key} stays")
 
 
 def stamp(world: World) -> str:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from gguf import GGUFValueType, GGUFWriter
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -43,6 +44,28 @@ def test_any_flipped_byte_is_read_or_refused(tiny_gguf: Path, place: int, value:
     except BadGguf:
         return
     assert len(head.tensors) <= 4
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "value"),
+    [
+        ("general.alignment", 4, 0),
+        ("general.alignment", 4, 48),
+        ("general.alignment", 5, -32),
+        ("general.alignment", 6, 32),
+        ("general.alignment", 8, "32"),
+        ("llama.context_length", 8, "long"),
+    ],
+)
+def test_odd_values_are_refused(tmp_path: Path, key: str, kind: int, value: float | str) -> None:
+    path = tmp_path / "odd.gguf"
+    writer = GGUFWriter(path, "llama")
+    writer.add_key_value(key, value, GGUFValueType(kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.close()
+    with pytest.raises(BadGguf, match=f"odd.gguf.*{key}"):
+        read_head(path)
 
 
 def test_context_is_held_to_what_the_model_was_trained_for(tiny_gguf: Path) -> None:

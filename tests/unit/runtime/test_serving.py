@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import openai
 import pytest
-from ports import free_port
+from ports import free_port, free_ports
 from tenacity import retry, retry_if_exception_type, stop_after_delay, wait_fixed
 
 from nexus_api.first_answer import TOKENS
@@ -164,7 +164,7 @@ def test_sigterm_while_the_model_is_fetched_ends_it_at_once() -> None:
                 assert process.wait(timeout=60) == 128 + signal.SIGTERM
         finally:
             process.kill()
-            process.communicate()
+            sys.stderr.write(process.communicate()[1])
 
 
 @pytest.mark.parametrize(
@@ -191,13 +191,17 @@ def test_damaged_file_ends_with_the_reason(tmp_path: Path) -> None:
 
 
 def test_the_port_for_the_startup_probe_opens_after_the_first_answer() -> None:
-    port, answers = free_port(), free_port()
-    process = start(port, environ={"NEXUS_PORT_ANSWERS": str(answers)})
+    port, answers, metrics = free_ports(3)
+    ports = {"NEXUS_PORT_ANSWERS": str(answers), "NEXUS_PORT_METRICS": str(metrics)}
+    process = start(port, environ=ports)
     try:
         wait_open(answers)
-        counted = httpx.get(f"http://127.0.0.1:{port}/metrics", timeout=60).text
-        (tokens,) = re.findall(r"^llamacpp:tokens_predicted_total (\d+)", counted, re.MULTILINE)
-        assert int(tokens) >= TOKENS
+        for told in (port, metrics):
+            counted = httpx.get(f"http://127.0.0.1:{told}/metrics", timeout=60).text
+            (tokens,) = re.findall(r"^llamacpp:tokens_predicted_total (\d+)", counted, re.MULTILINE)
+            assert int(tokens) >= TOKENS
+        asked = httpx.post(f"http://127.0.0.1:{metrics}/v1/chat/completions", json={})
+        assert asked.is_error, "who reads the metrics may not ask the model"
     finally:
         process.kill()
         process.communicate()

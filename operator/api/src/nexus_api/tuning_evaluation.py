@@ -14,6 +14,7 @@ Metric = Literal[
     "rougeL",
     "bleu",
     "chrf",
+    "facts",
     "support",
     "faithfulness",
     "contextPrecision",
@@ -21,8 +22,9 @@ Metric = Literal[
     "conciseness",
     "fluency",
 ]
-"""The last five ask the platform's judge, a language model; the last three are its grades from 1 \
-to 5 as (grade - 1) / 4, so that a grade of 4 is 0.75."""
+"""`facts` counts what the golden items declare, all of which have to declare some. The last five \
+ask the platform's judge, a language model; the last three are its grades from 1 to 5 as \
+(grade - 1) / 4, so that a grade of 4 is 0.75."""
 
 Alpha = Annotated[
     str,
@@ -84,13 +86,13 @@ class Evaluation(Model):
     primary_metric: Metric = "f1"
     """The one metric that decides."""
     metrics: Annotated[
-        list[Metric], Field(max_length=11, json_schema_extra={"x-kubernetes-list-type": "set"})
+        list[Metric], Field(max_length=12, json_schema_extra={"x-kubernetes-list-type": "set"})
     ] = Field(default_factory=list)
     """Further metrics that are reported."""
     floors: Annotated[
         list[Floor],
         Field(
-            max_length=11,
+            max_length=12,
             json_schema_extra={
                 "x-kubernetes-list-type": "map",
                 "x-kubernetes-list-map-keys": ["metric"],

@@ -104,6 +104,17 @@ class Events:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Scrape:
+    """How Prometheus reads what runtimes tell of themselves: a PodMonitor for each model."""
+
+    interval: str = "30s"
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """By which a Prometheus selects its monitors."""
+    namespaces: Mapping[str, Any] = field(default_factory=dict)
+    """Selector of the namespaces from which it comes; empty for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Owner:
     """The operator's own Deployment: what it makes for the whole platform goes with it."""
 
@@ -137,6 +148,8 @@ class Settings:
     """Namespaces whose resources are looked after; empty for all."""
     image_pull_secrets: tuple[str, ...] = ()
     """Secrets, in the namespace of each pod, by which images are pulled."""
+    scrape: Scrape | None = None
+    """None where nobody reads the metrics of runtimes."""
     owner: Owner | None = None
     """None where nothing is uninstalled: on a laptop, and in development."""
     on_kubernetes: bool = False

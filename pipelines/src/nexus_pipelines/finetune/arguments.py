@@ -27,11 +27,16 @@ class JobKey(NamedTuple):
         return f"FineTuneJob {self.tenant}/{self.name}"
 
 
-def add_run(parser: argparse.ArgumentParser) -> None:
-    """Add --namespace, --job, --uid, --run and --settings."""
+def add_job(parser: argparse.ArgumentParser) -> None:
+    """Add --namespace, --job and --uid."""
     parser.add_argument("--namespace", required=True, help="namespace of the FineTuneJob")
     parser.add_argument("--job", required=True, help="name of the FineTuneJob")
     parser.add_argument("--uid", required=True, help="uid of the FineTuneJob")
+
+
+def add_run(parser: argparse.ArgumentParser) -> None:
+    """Add what every step of a run gets: the job, --run and --settings."""
+    add_job(parser)
     parser.add_argument("--run", required=True, help="name of the run's Workflow")
     parser.add_argument("--settings", required=True, help="spec of the FineTuneJob as JSON")
 

@@ -253,8 +253,11 @@ class FineTuneStore:
         others = [run for run in self.runs() if run != self.run]
         old = others[: max(len(others) - keep, 0)]
         for run in old:
-            # Checkpoints are large and told by no mark: they go first, the mark of select last.
-            sibling = self.sibling(run)
-            for name in sorted(sibling.names(), key=lambda one: one.startswith("select/")):
-                sibling.delete(name)
+            self.sibling(run).remove()
         return old
+
+    def remove(self) -> None:
+        """Delete the run."""
+        # Checkpoints are large and told by no mark: they go first, the mark of select last.
+        for name in sorted(self.names(), key=lambda one: one.startswith("select/")):
+            self.delete(name)

@@ -1,7 +1,6 @@
 """`nexus-pipelines ingest`: one shard."""
 
 import argparse
-import os
 import sys
 from contextlib import ExitStack, closing
 
@@ -14,14 +13,13 @@ from nexus_pipelines.arguments import add_index, add_run, index_key, json_argume
 from nexus_pipelines.chunk.tokens import TextTokenizer
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.errors import UsageError
+from nexus_pipelines.ingest.capacity import readers
 from nexus_pipelines.ingest.core import Ingest, Summary
 from nexus_pipelines.ingest.reading import Reader, chunk_limits, parse_limits
 from nexus_pipelines.ingest.served import check_served
 from nexus_pipelines.parse.pool import ParserPool
 from nexus_pipelines.runs import RunStore
 from nexus_pipelines.source import open_source
-
-_MOST_THREADS = 4
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -38,18 +36,18 @@ def run(args: argparse.Namespace) -> None:
     reference = json_argument("shard", args.shard)
     if not isinstance(reference, dict) or not isinstance(reference.get("key"), str):
         raise UsageError('--shard must be {"key": ..., "count": ...} as sync-plan wrote it')
-    shard = RunStore(open_store(environment.work_url), args.run).shard(reference["key"])
+    shard = RunStore(open_store(environment.work_url), key, args.run).shard(reference["key"])
     check_served(key, spec, environment.embedder_url)
     model = fetch(spec.embedding.uri, cache=environment.model_cache)
     limits = parse_limits(spec)
-    threads = min(_MOST_THREADS, len(os.sched_getaffinity(0)), len(shard.items))
+    threads = readers(len(shard.items), limits.max_memory)
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(environment.ledger_url)))
         vectors = stack.enter_context(closing(open_index(environment.milvus_uri)))
         embedder = stack.enter_context(
             EmbedderClient(environment.embedder_url, model=spec.embedding.uri)
         )
-        pool = stack.enter_context(ParserPool(limits, size=max(1, threads)))
+        pool = stack.enter_context(ParserPool(limits, size=threads))
         reader = Reader(
             key=key,
             bucket=open_source(key, spec, environment),
@@ -66,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
             embed=lambda texts: embedder.embed(texts, prefix=spec.embedding.passage_prefix),
             read=reader.read,
             dimension=spec.embedding.dimension,
-            threads=max(1, threads),
+            threads=threads,
             progress=_report,
         ).run(shard.items)
     sys.stderr.write(

@@ -1,28 +1,17 @@
 """`nexus-pipelines publish`: flip, clean up, report."""
 
 import argparse
-import io
-import time
 from contextlib import ExitStack, closing
 from functools import cache
 
-from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.ledger import Ledger
-from nexus_knowledge.objects import ObjectStore, open_store
+from nexus_knowledge.objects import open_store
 from nexus_knowledge.vectors import VectorIndex, open_index
-from nexus_pipelines.arguments import (
-    IndexKey,
-    add_index,
-    add_run,
-    index_key,
-    settings,
-    write_output,
-)
+from nexus_pipelines.arguments import add_index, add_run, index_key, settings, write_output
 from nexus_pipelines.environment import Environment
 from nexus_pipelines.publish.core import Publication, report
+from nexus_pipelines.publish.counted import Counted
 from nexus_pipelines.runs import RunStore
-
-_COUNTED_EVERY = 3600.0  # seconds between two counts of every version
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,7 +29,7 @@ def run(args: argparse.Namespace) -> None:
     environment = Environment()
     key, spec = index_key(args), settings(args)
     store = open_store(environment.work_url)
-    work = RunStore(store, args.run)
+    work, counted = RunStore(store, key, args.run), Counted(store, key)
     plan = work.plan()
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(environment.ledger_url)))
@@ -59,25 +48,11 @@ def run(args: argparse.Namespace) -> None:
         # Without a plan this is the repetition of a publish that had come to its end.
         changed = plan is not None and publication.publish(plan)
         view = ledger.view(*key)
-        due = view is not None and _due(store, key, view.collection)
+        due = view is not None and counted.due(view.collection)
         publication.clean_up(changed=changed, asked=bool(args.request), thorough=due)
         if view is not None and due:
-            store.put(_mark(key), io.BytesIO(view.collection.encode()))
+            counted.note(view.collection)
             work.clean_up_abandoned()
         text = report(ledger.counts(*key), ledger.view(*key))
     write_output(args.report_out, text)
     work.clean_up()
-
-
-def _mark(key: IndexKey) -> str:
-    return f"counted/{key.tenant}/{key.name}"
-
-
-def _due(store: ObjectStore, key: IndexKey, collection: str) -> bool:
-    try:
-        if store.stat(_mark(key)).modified < time.time() - _COUNTED_EVERY:
-            return True
-        with store.open(_mark(key)) as counted:
-            return counted.read() != collection.encode()
-    except ObjectNotFound:
-        return True

@@ -36,7 +36,7 @@ def run(args: argparse.Namespace) -> None:
     environment = Environment()
     key, spec = index_key(args), settings(args)
     bucket = open_source(key, spec, environment)
-    work = RunStore(open_store(environment.work_url), args.run)
+    work = RunStore(open_store(environment.work_url), key, args.run)
     ledger = Ledger(environment.ledger_url)
     try:
         plan = compare(key, args.uid, spec, args.fingerprint, bucket, ledger)

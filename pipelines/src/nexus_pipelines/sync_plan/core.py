@@ -4,10 +4,10 @@ import hashlib
 import heapq
 from collections.abc import Iterable, Iterator, Sequence
 
+from nexus_api.globs import selector
 from nexus_api.ragindex import RagIndexSpec
 from nexus_knowledge.ledger.types import Listed, WorkItem
 from nexus_knowledge.objects import ObjectInfo
-from nexus_pipelines.sync_plan.globs import selector
 
 MAX_SHARDS = 200  # an output parameter of a Workflow must stay small
 # A step takes some two seconds to start: a shard below this much work is not worth one.

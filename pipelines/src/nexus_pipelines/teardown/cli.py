@@ -5,9 +5,12 @@ import sys
 from contextlib import ExitStack, closing
 
 from nexus_knowledge.ledger import Ledger
+from nexus_knowledge.objects import open_store
 from nexus_knowledge.vectors import VectorIndex, open_index
 from nexus_pipelines.arguments import add_index, index_key
 from nexus_pipelines.environment import Environment
+from nexus_pipelines.publish.counted import Counted
+from nexus_pipelines.runs import clean_up_runs
 from nexus_pipelines.teardown.core import tear_down
 
 
@@ -21,11 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> None:
     """Do the step."""
-    key = index_key(args)
+    key, environment = index_key(args), Environment()
+    work = open_store(environment.work_url)
+    clean_up_runs(work, key)
     if args.policy == "Retain":
         sys.stderr.write(f"{key}: collection and ledger rows are retained\n")
         return
-    environment = Environment()
+    Counted(work, key).forget()
     with ExitStack() as stack:
         ledger = stack.enter_context(closing(Ledger(environment.ledger_url)))
 

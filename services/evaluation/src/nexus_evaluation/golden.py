@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, SerializerFunctionWrapHandler, model_serializer
 
 from nexus_evaluation.errors import BadGoldenSet, EmptyGoldenSet
 from nexus_evaluation.records import Record, checked, decoded, digest, lines, written
@@ -19,6 +19,20 @@ SCHEMA = 1
 
 Text = Annotated[str, Field(min_length=1, max_length=1_000_000)]
 Name = Annotated[str, Field(max_length=1024)]
+
+
+def _worded(text: str) -> str:
+    if not any(char.isalnum() for char in text):
+        raise ValueError("a fact needs a letter or a digit")
+    return text
+
+
+Fact = (
+    Annotated[str, Field(strict=True, max_length=1000), AfterValidator(_worded)]
+    | Annotated[int, Field(strict=True)]
+    | Annotated[float, Field(strict=True, allow_inf_nan=False)]
+)
+"""What a right answer holds: words, or a number."""
 
 
 class Context(Record):
@@ -49,6 +63,16 @@ class GoldenItem(Record):
     """A group that is reported apart."""
     tags: dict[str, str] = Field(default_factory=dict)
     """Anything else, for instance who added it."""
+    facts: Annotated[tuple[Fact, ...], Field(max_length=64)] = ()
+    """What every right answer holds; the metric `facts` counts how many of them one does."""
+
+    @model_serializer(mode="wrap")
+    def _written(self, write: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Leave out facts where there are none: sets from before them keep their digest."""
+        whole: dict[str, Any] = write(self)
+        if not self.facts:
+            whole.pop("facts", None)
+        return whole
 
     @property
     def cluster(self) -> str:

@@ -9,7 +9,6 @@ locks/…                                                     between processes
 import hashlib
 import json
 import logging
-import os
 import re
 import shutil
 import tempfile
@@ -26,6 +25,7 @@ from nexus_models.files import (
     digest_of,
     from_json,
     model_root,
+    onto_disk,
     record,
     refreshed,
     safe_files,
@@ -110,7 +110,7 @@ class Cache:
                 with tempfile.TemporaryDirectory(prefix=".building-", dir=path.parent) as scratch:
                     draft = Path(scratch, name)
                     build(draft)
-                    _onto_disk(draft)
+                    onto_disk(draft)
                     draft.replace(path)
         return path
 
@@ -225,16 +225,6 @@ def _key(origin: str) -> str:
     """Name an entry: readable first, unique by hash."""
     readable = re.sub(r"[^a-z0-9]+", "-", origin.lower()).strip("-")[:48]
     return f"{readable}-{hashlib.sha256(origin.encode()).hexdigest()[:12]}"
-
-
-def _onto_disk(made: Path) -> None:
-    """Have a file or folder on the disk, whose name alone will say that it is whole."""
-    for path in (*made.rglob("*"), made):
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def remove_strays(folder: Path, prefix: str) -> None:

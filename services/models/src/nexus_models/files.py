@@ -171,11 +171,19 @@ def sha256_of(path: Path) -> str:
 def write_json(path: Path, value: object) -> None:
     """Write a small JSON file so that a reader sees the old or the new one, never a part."""
     scratch = path.with_name(f".{path.name}.{os.getpid()}")
-    with scratch.open("w", encoding="utf-8") as stream:
-        json.dump(value, stream, indent=1, sort_keys=True)
-        stream.flush()
-        os.fsync(stream.fileno())
+    scratch.write_text(json.dumps(value, indent=1, sort_keys=True), encoding="utf-8")
+    onto_disk(scratch)
     scratch.replace(path)
+
+
+def onto_disk(made: Path) -> None:
+    """Have a file or folder on the disk, whose name alone will say that it is whole."""
+    for path in (*made.rglob("*"), made):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _record_one(root: Path, path: Path) -> FileRecord:

@@ -1,17 +1,16 @@
 """The licence that a model's own files name, as they name it: data of a stranger, not a judgement.
 
 Read are the header of one GGUF file and the front matter of a README.md, the beginning of each.
-GGUF: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md (versions 2 and 3, little-endian).
 """
 
 import re
-import struct
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from nexus_models.files import ModelFiles, ModelFormat
+from nexus_models.gguf_reader import DAMAGED, GgufReader
 
 _GGUF_BYTES, _README_BYTES = 1 << 20, 1 << 16
 _LONGEST, _LONGEST_LINK = 100, 300  # characters that are kept
@@ -19,8 +18,6 @@ _KEYS = ("general.license", "general.license.name", "general.license.link")
 _LINES = ("license", "license_name", "license_link")
 _UNSAID = frozenset({"", "~", "null", "|", "|-", "|+", ">", ">-", ">+"})
 _LINE = re.compile(r"(license(?:_name|_link)?):[ \t]+(.*)")
-_SIZES = {0: 1, 1: 1, 2: 2, 3: 2, 4: 4, 5: 4, 6: 4, 7: 1, 10: 8, 11: 8, 12: 8}  # of scalars
-_STRING, _ARRAY = 8, 9
 
 
 @dataclass(frozen=True)
@@ -92,59 +89,11 @@ def _scalar(text: str) -> str:
 def _header(file: Path) -> Mapping[str, str]:
     """Return the strings of a GGUF's header, as far as its first bytes hold them whole."""
     with file.open("rb") as stream:
-        reader = _Reader(stream.read(_GGUF_BYTES))
+        reader = GgufReader(stream.read(_GGUF_BYTES), errors="replace")
     found: dict[str, str] = {}
-    try:
-        magic, version = reader.take("4sI")
-        if magic != b"GGUF" or version not in {2, 3}:
-            return {}
-        _, pairs = reader.take("QQ")
-        for _ in range(pairs):
-            key, value = reader.string(), reader.value()
-            if value is not None:
-                found[key] = value
-    except (struct.error, EOFError, KeyError):
-        pass  # what stands before it is said all the same
+    with suppress(*DAMAGED):
+        _, _, count = reader.opening()
+        for key, value in reader.pairs(count):
+            if isinstance(value, str):
+                found[key] = value  # noqa: PERF403 - what stands before the damage is said too
     return found
-
-
-class _Reader:
-    """Reads values one after the other; what lies beyond the end is a struct.error or EOFError."""
-
-    def __init__(self, content: bytes) -> None:
-        self._content, self._at = content, 0
-
-    def take(self, form: str) -> tuple[Any, ...]:
-        values = struct.unpack_from(f"<{form}", self._content, self._at)
-        self._at += struct.calcsize(f"<{form}")
-        return values
-
-    def string(self) -> str:
-        begin = self._skip_string()
-        return self._content[begin : self._at].decode(errors="replace")
-
-    def value(self) -> str | None:
-        """Return a string; pass over what is none."""
-        (kind,) = self.take("I")
-        if kind == _STRING:
-            return self.string()
-        if kind != _ARRAY:
-            self._skip(_SIZES[kind])
-            return None
-        element, count = self.take("IQ")
-        if element == _STRING:
-            for _ in range(count):
-                self._skip_string()
-        else:  # of arrays: none is in use, the rest is not read
-            self._skip(_SIZES[element] * count)
-        return None
-
-    def _skip_string(self) -> int:
-        (length,) = self.take("Q")
-        self._skip(length)
-        return self._at - int(length)
-
-    def _skip(self, length: int) -> None:
-        if length > len(self._content) - self._at:
-            raise EOFError
-        self._at += length

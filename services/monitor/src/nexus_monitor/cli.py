@@ -12,6 +12,7 @@ from nexus_monitor.errors import MonitorError, SettingsError
 from nexus_monitor.settings import Settings, parse
 
 LOG = logging.getLogger(__name__)
+_BATCH = 16  # texts that the embedder gets at once: somebody's question waits behind them
 AGAIN = timedelta(seconds=30)
 """How soon after a look that failed: a neighbour may just be starting."""
 
@@ -66,9 +67,12 @@ def run(settings: Settings, stop: threading.Event) -> int:
             ),
             work=open_store(settings.work_url),
             metrics=metrics,
-            embed=opened.enter_context(EmbedderClient(embedder)).embed if embedder else None,
+            embed=opened.enter_context(EmbedderClient(embedder, batch=_BATCH)).embed
+            if embedder
+            else None,
             bands=settings.bands,
             length=settings.window,
+            least_supported=settings.support_least,
         )
         while True:
             try:

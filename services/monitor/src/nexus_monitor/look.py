@@ -2,7 +2,7 @@
 
 import io
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, TypeVar
@@ -24,7 +24,9 @@ from nexus_monitor.cells import Vectors
 from nexus_monitor.errors import ControlUnavailable
 from nexus_monitor.features import Labels, labels
 from nexus_monitor.metrics import Metrics
-from nexus_monitor.report import report
+from nexus_monitor.report import report, support_report
+from nexus_monitor.scoring import Scores
+from nexus_monitor.supported import Supported, Version, of_the_newest
 from nexus_monitor.triage import too_few
 from nexus_monitor.windows import WEEK, Windows, reference_start, windows
 
@@ -34,6 +36,10 @@ MOST_ANSWERS = 5_000
 _TOPICS = 1_000
 """Questions of each sample whose meaning is looked at: an embedder takes its time."""
 _LONGEST_QUESTION = 300  # characters: what any embedder reads whole
+SCORED_AT_ONCE = 50
+"""Answers whose support one look asks for, of all models: an embedder has questions to embed."""
+_DAY = timedelta(days=1)
+"""What is told of support is told of a day, as of ratings: a week would tell it late."""
 
 Embed = Callable[[Sequence[str]], Vectors]
 R = TypeVar("R", bound=Resource)
@@ -62,7 +68,10 @@ class Monitor:
     embed: Embed | None = None
     bands: Bands = field(default_factory=Bands)
     length: timedelta = WEEK
+    least_supported: float = 0.5
+    """The share of supported answers below which the alert fires; goes into the report."""
     _labels: dict[str, Labels] = field(default_factory=dict)
+    _scores: Scores | None = None
 
     def look(self, now: datetime) -> dict[tuple[str, str], Assessment]:
         """Look once; returns what was found, by namespace and model.
@@ -92,9 +101,52 @@ class Monitor:
                     failed.append(error)
         self._labels = seen  # those of no window any more are forgotten
         self.metrics.show(found)
+        self._look_at_support([_key(one) for one in models if one.spec.knowledge], now)
         if failed:
             raise failed[0]
         return found
+
+    def _look_at_support(self, models: Sequence[tuple[str, str]], now: datetime) -> None:
+        """Tell how many answers of a day their passages carry; last, since it may take a minute."""
+        if self.embed is None:
+            return
+        self._scores = self._scores or Scores(self.embed)
+        more = max(1, SCORED_AT_ONCE // max(1, len(models)))
+        found: dict[tuple[str, Version], Supported] = {}
+        for tenant, name in models:
+            ours = {
+                version: self._scores.of(answers, more=more)
+                for version, answers in self._given(tenant, name, now).items()
+            }
+            self._tell_support(tenant, name, ours, now)
+            found |= {(tenant, version): one for version, one in ours.items()}
+        self._scores.forget()
+        self.metrics.show_support(found, least=self.least_supported)
+
+    def _given(self, tenant: str, model: str, now: datetime) -> dict[Version, list[Response]]:
+        return of_the_newest(
+            self.ledger.answers_between(
+                tenant, model=model, since=now - _DAY, until=now, limit=MOST_ANSWERS, newest=True
+            )
+        )
+
+    def _tell_support(
+        self, tenant: str, model: str, found: Mapping[Version, Supported], now: datetime
+    ) -> None:
+        text = support_report(
+            tenant, model, found, self.least_supported, since=now - _DAY, until=now
+        )
+        self.work.put(f"monitor/{tenant}/{model}/support.json", io.BytesIO(text), size=len(text))
+        for version, one in found.items():
+            LOG.info(
+                "%s/%s: %d of %d scored answers are supported, %.0f%% to %.0f%% of all",
+                tenant,
+                version.model,
+                one.supported,
+                one.scored,
+                100 * one.lower,
+                100 * one.upper,
+            )
 
     def _assess(
         self,

@@ -4,10 +4,12 @@ Names begin with `nexus_monitor_`, those of the process itself with `process_`.
 """
 
 from collections.abc import Mapping
+from dataclasses import astuple
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, ProcessCollector
 
 from nexus_monitor.assessment import Assessment
+from nexus_monitor.supported import Supported, Version
 
 _UNKNOWN = -1
 
@@ -60,6 +62,58 @@ class Metrics:
             ("tenant", "model", "feature"),
             registry=registry,
         )
+        of_version = ("tenant", "model", "index", "revision", "version")
+        self._scored = Gauge(
+            "nexus_monitor_answers_scored",
+            "Answers of a day whose support by their passages is known, of the newest version.",
+            of_version,
+            registry=registry,
+        )
+        self._supported = Gauge(
+            "nexus_monitor_answers_supported_ratio",
+            "Share of them that their passages support.",
+            of_version,
+            registry=registry,
+        )
+        self._supported_lower = Gauge(
+            "nexus_monitor_answers_supported_lower_bound_ratio",
+            "Smallest share of all answers that they allow for (one side, 95 %).",
+            of_version,
+            registry=registry,
+        )
+        self._supported_upper = Gauge(
+            "nexus_monitor_answers_supported_upper_bound_ratio",
+            "Largest share of all answers that they allow for (one side, 95 %).",
+            of_version,
+            registry=registry,
+        )
+        self._supported_least = Gauge(
+            "nexus_monitor_answers_supported_least_ratio",
+            "Share of supported answers that is asked for.",
+            of_version,
+            registry=registry,
+        )
+
+    def show_support(
+        self, looked: Mapping[tuple[str, Version], Supported], *, least: float
+    ) -> None:
+        """Show how many answers are supported, in place of what the last look showed.
+
+        Shares and bounds from the count of answers on from which they say something; ``least``:
+        the share that is asked for.
+        """
+        shares = (self._supported, self._supported_lower, self._supported_upper)
+        for gauge in (self._scored, self._supported_least, *shares):
+            gauge.clear()
+        for (tenant, version), found in looked.items():
+            labels = (tenant, *astuple(version))
+            self._scored.labels(*labels).set(found.scored)
+            self._supported_least.labels(*labels).set(least)
+            if found.enough:
+                for gauge, value in zip(
+                    shares, (found.share, found.lower, found.upper), strict=True
+                ):
+                    gauge.labels(*labels).set(value)
 
     def show(self, looked: Mapping[tuple[str, str], Assessment]) -> None:
         """Show what a look found, by namespace and model, in place of what the last one did."""

@@ -1,10 +1,13 @@
 """The report of one model's look, as JSON.  Pure."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 
 from nexus_monitor.assessment import Assessment
 from nexus_monitor.bands import Bands
+from nexus_monitor.supported import SUPPORTED, Supported, Version
 from nexus_monitor.windows import Windows
 
 _DIGITS = 6
@@ -43,5 +46,41 @@ def report(
             "message": decision.message,
             "promotionBlocked": decision.blocked,
         },
+    }
+    return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"
+
+
+def support_report(
+    tenant: str,
+    model: str,
+    found: Mapping[Version, Supported],
+    least: float,
+    *,
+    since: datetime,
+    until: datetime,
+) -> bytes:
+    """Write how many answers of each version their passages carry, and ids of some others."""
+    value = {
+        "namespace": tenant,
+        "model": model,
+        "since": since.isoformat(),
+        "until": until.isoformat(),
+        "support": {"least": SUPPORTED, "leastShare": least},
+        "versions": [
+            {
+                "model": version.model,
+                "index": version.index,
+                "revision": version.revision,
+                "adapterVersion": version.adapter_version,
+                "answers": one.answers,
+                "scored": one.scored,
+                "supported": one.supported,
+                "lower": round(one.lower, _DIGITS),
+                "upper": round(one.upper, _DIGITS),
+                "enough": one.enough,
+                "unsupported": list(one.unsupported),
+            }
+            for version, one in found.items()
+        ],
     }
     return json.dumps(value, indent=2, ensure_ascii=False).encode() + b"\n"

@@ -17,7 +17,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "log_level": ("INFO", "DEBUG, INFO, WARNING or ERROR"),
     "ledger_url": ("", "the ledger's database"),
     "work_url": ("", "the store for reports"),
-    "embedder_url": ("", "the embedding server; without it topics are not looked at"),
+    "embedder_url": ("", "the embedding server; without it neither topics nor support"),
     "control_url": ("", "the Kubernetes API, or the laptop's; in a pod it is found by itself"),
     "control_token_file": ("", "bearer token for it (plain, or a JSON object with `token`)"),
     "control_ca_file": ("", "its certificate authority, for https"),
@@ -26,6 +26,7 @@ _TEXTS: Mapping[str, tuple[str, str]] = {
     "drift_warn": ("0.02", "least drift that warns"),
     "drift_retrain": ("0.05", "least drift that asks for a run"),
     "drift_stop": ("0.10", "drift above which promotions ask a person"),
+    "support_least": ("0.5", "share of answers that their passages have to support, from 0 to 1"),
 }
 
 
@@ -46,6 +47,7 @@ class Settings:
     interval: timedelta
     window: timedelta
     bands: Bands
+    support_least: float
 
 
 def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Settings:
@@ -90,6 +92,7 @@ def parse(argv: Sequence[str], environ: Mapping[str, str] | None = None) -> Sett
         interval=_span(given.monitor_interval, "NEXUS_MONITOR_INTERVAL"),
         window=_span(given.monitor_window, "NEXUS_MONITOR_WINDOW"),
         bands=_bands(given),
+        support_least=_share(given.support_least, "NEXUS_SUPPORT_LEAST"),
     )
 
 
@@ -114,6 +117,16 @@ def _span(text: str, variable: str) -> timedelta:
     if span < timedelta(seconds=1):
         raise SettingsError(f"{variable}={text!r} must be a second at least")
     return span
+
+
+def _share(text: str, variable: str) -> float:
+    try:
+        share = float(text)
+    except ValueError as error:
+        raise SettingsError(f"{variable}={text!r} must be a number") from error
+    if not 0 <= share <= 1:
+        raise SettingsError(f"{variable}={text!r} must lie between 0 and 1")
+    return share
 
 
 def _whole(text: str, variable: str) -> int:

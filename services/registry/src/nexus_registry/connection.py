@@ -89,6 +89,10 @@ class Connection:
             f"attempts; last: {problem}"
         )
 
+    def takes(self, source: str) -> bool:
+        """Whether a version may point to this address: a server takes no folder of a machine."""
+        return self.artifacts is not None or urlsplit(source).scheme != "file"
+
     def written(self) -> bool:
         """Whether there may be anything to read: a SQLite file that is not there holds nothing."""
         return self.artifacts is None or Path(urlsplit(self.url).path[1:]).exists()

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from nexus_api.metrics_relay import relaying
 from nexus_api.uri import BadUri
 from nexus_models import ModelError
 from nexus_runtime.errors import LlamaRuntimeError
@@ -47,6 +48,7 @@ class Options:
     adapter_uri: str = ""
     adapter_digest: str = ""
     answers_port: int = 0
+    metrics_port: int = 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -93,6 +95,10 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
         "--answers-port", type=int, default=environ.get("NEXUS_PORT_ANSWERS", "0"),
         help="listened on once the model has answered a first question; 0: none",
     )  # fmt: skip
+    parser.add_argument(
+        "--metrics-port", type=int, default=environ.get("NEXUS_PORT_METRICS", "0"),
+        help="tells /metrics, and answers nothing else; 0: none",
+    )  # fmt: skip
     given = parser.parse_args(arguments)
     if given.cache is None:
         parser.error("--cache or NEXUS_MODEL_CACHE must name the directory for model files")
@@ -115,6 +121,7 @@ def read_options(arguments: Sequence[str] | None, environ: Mapping[str, str]) ->
         adapter_uri=given.adapter_uri,
         adapter_digest=given.adapter_digest,
         answers_port=given.answers_port,
+        metrics_port=given.metrics_port,
     )
 
 
@@ -139,8 +146,8 @@ def _serve(options: Options, stop: threading.Event, *, verbose: bool) -> int:
         threads=options.threads, host=options.host, port=options.port, verbose=verbose,
         adapter=adapter,
     )  # fmt: skip
-    if options.answers_port:
-        refuse_taken_port(options.host, options.answers_port)
+    for port in filter(None, (options.answers_port, options.metrics_port)):
+        refuse_taken_port(options.host, port)
     server = start(settings)
     try:
         answer_first(str(server.listening_address), settings)
@@ -151,7 +158,7 @@ def _serve(options: Options, stop: threading.Event, *, verbose: bool) -> int:
         _end(1)
     for number in _SIGNALS:
         signal.signal(number, lambda *_: stop.set())
-    with _listening(options.host, options.answers_port):
+    with _metrics(options), _listening(options.host, options.answers_port):
         _log.info(
             "%s is ready: %s, %d slots of %d tokens, %d threads",
             options.served_name, model.name, options.slots, context, options.threads,
@@ -166,6 +173,13 @@ def _listening(host: str, port: int) -> AbstractContextManager[object]:
     """Listen, and say nothing: a startup probe wants no more than its connection.  0: do not."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     return socket.create_server((host, port), family=family) if port else nullcontext()
+
+
+def _metrics(options: Options) -> AbstractContextManager[object]:
+    """Tell /metrics on a port of its own: who may read them may not ask the model."""
+    if not options.metrics_port:
+        return nullcontext()
+    return relaying(options.port, options.host, options.metrics_port)
 
 
 def _end(status: int) -> NoReturn:

@@ -15,8 +15,9 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from nexus_models.gguf_reader import MAGIC
 from nexus_runtime.errors import LlamaRuntimeError, UnsupportedGguf
-from nexus_runtime.gguf_file import MAGIC, GgufHead, TensorInfo, read_head
+from nexus_runtime.gguf_file import GgufHead, TensorInfo, read_head
 
 REQUANTIZE_VERSION = 1
 """Part of the name under which the result is cached: raise it when the result changes."""

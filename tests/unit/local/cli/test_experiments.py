@@ -76,6 +76,7 @@ def test_diff_says_what_it_cannot_do(data: Path) -> None:
         (("golden", "add", "chatcmpl-1"), UsageError),
         (("golden", "list", "x"), UsageError),
         (("golden", "feedback", "--set=y"), UsageError),
+        (("golden", "list", "--fact=z"), UsageError),
         (("evaluate", "--matrix", "gone.yaml"), CliError),
     ],
 )

@@ -2,9 +2,18 @@ from base64 import b64decode
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from nexus_api.meta import API_VERSION
-from nexus_local.platform.components import ENTRY_POINTS, deployments, judge_secret, services
+from nexus_local.platform.components import (
+    ENTRY_POINTS,
+    config_map,
+    deployments,
+    judge_secret,
+    services,
+)
 from nexus_local.platform.layout import Layout, read_json, write_private
+from nexus_local.platform.run import Options
 from nexus_local.platform.uploads import covered, touched
 from nexus_local.store.local import LocalCluster
 
@@ -36,6 +45,16 @@ def test_the_gateway_has_the_port_that_was_asked_for() -> None:
     ports = {s["metadata"]["name"]: s["metadata"].get("annotations") for s in services(4711)}
     assert ports["gateway"] == {"llmops.nexus/local-port": "4711"}
     assert ports["milvus"] is None
+
+
+@pytest.mark.parametrize("url", ["", "http://localhost:5000"])
+def test_steps_are_told_of_the_registry_that_was_asked_for(tmp_path: Path, url: str) -> None:
+    options = Options(layout=Layout(tmp_path), port=1, embedding_model="x", tracking_url=url)
+    own = f"sqlite:///{tmp_path}/tracking.db"
+    assert options.tracking == (url or own)
+    urls = dict.fromkeys(("milvus", "embedder", "control"), "x")
+    told = config_map(options.layout, tmp_path, {**urls, "tracking": options.tracking})
+    assert told["data"]["NEXUS_TRACKING_URL"] == options.tracking
 
 
 async def test_a_judge_is_named_by_the_environment_and_forgotten_with_it(tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """The start of the platform: folders it cannot have, ports that are another's."""
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,15 @@ async def test_a_data_directory_that_cannot_be_is_an_error_in_words(tmp_path: Pa
     (tmp_path / "file").touch()
     wanted = options(tmp_path / "file" / "below")
     with pytest.raises(platform.PlatformError, match=r"below.*--data-dir"):
+        await platform.run(wanted, asyncio.Event(), tell=print)
+
+
+@pytest.mark.parametrize("url", ["localhost:5000", "sqlite:////data/other.db", "http://[::"])
+async def test_an_mlflow_that_is_no_server_is_refused_at_the_start(
+    tmp_path: Path, url: str
+) -> None:
+    wanted = replace(options(tmp_path), tracking_url=url)
+    with pytest.raises(platform.PlatformError, match=r"--tracking-url.*http://localhost:5000"):
         await platform.run(wanted, asyncio.Event(), tell=print)
 
 

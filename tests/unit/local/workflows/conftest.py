@@ -14,7 +14,7 @@ import pytest
 from nexus_local.workflows.engine import WorkflowEngine
 from nexus_local.workflows.runner import PodResult
 from nexus_operator.cluster.errors import AlreadyExists, Conflict, NotFound, Unavailable
-from nexus_operator.cluster.protocol import Ref, WatchEvent
+from nexus_operator.cluster.protocol import FIELD_MANAGER, Ref, WatchEvent
 
 Manifest = dict[str, Any]
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -79,7 +79,9 @@ class MemoryCluster:
         self._emit("ADDED", manifest)
         return copy.deepcopy(manifest)
 
-    async def apply(self, manifest: Manifest) -> Manifest:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
         raise NotImplementedError
 
     async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:

@@ -26,6 +26,7 @@ LOCKS = {
     "nexus-sync": "index.{{workflow.parameters.namespace}}.{{workflow.parameters.index}}",
     "nexus-teardown": "index.{{workflow.parameters.namespace}}.{{workflow.parameters.index}}",
     "nexus-finetune": "job.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
+    "nexus-finetune-teardown": "job.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
     "nexus-count": "count.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
     "nexus-release": "release.{{workflow.parameters.namespace}}.{{workflow.parameters.job}}",
 }
@@ -142,6 +143,14 @@ async def test_a_teardown_is_one_step(site: Platform) -> None:
     args = site.runner.pods["wf(0)"]["spec"]["containers"][0]["args"]
     assert args[0] == "teardown"
     assert "--policy=Retain" in args
+
+
+async def test_a_teardown_of_a_job_is_one_step(site: Platform) -> None:
+    parameters = {"namespace": "team", "job": "tuning", "uid": "u-1"}
+    status = await site.outcome(run_of("nexus-finetune-teardown", parameters))
+    assert status["phase"] == "Succeeded"
+    args = site.runner.pods["wf(0)"]["spec"]["containers"][0]["args"]
+    assert args == ["finetune-teardown", "--namespace=team", "--job=tuning", "--uid=u-1"]
 
 
 async def test_a_parameter_left_out_is_named(site: Platform) -> None:

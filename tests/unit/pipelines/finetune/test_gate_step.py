@@ -141,6 +141,9 @@ def test_a_better_candidate_is_promoted_and_the_decision_is_reproduced(job: Job)
     assert "FineTuneJob team/support, run r1" in page
     assert "What is valve 0 for?" in page
     assert "latency, p95 (ms)" in page
+    gains, changes = page.split("<svg ")[1:]
+    assert gains.count("<circle ") == 1 + len(decision.slices)
+    assert changes.count("<rect ") > 1
 
 
 def test_a_rejection_is_no_failure_of_the_step(job: Job) -> None:
@@ -160,6 +163,20 @@ def test_a_judges_metrics_decide_and_hold_the_floor(
     job.evaluated("r1", judged(0.9), judged(0.4))
     floors = [{"metric": "contextPrecision", "min": "0.6"}]
     assert job.gate(primaryMetric="faithfulness", floors=floors) == 0
+    assert job.out["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("right", "verdict"), [(0.99, "Promote"), (0.95, "Promote"), (0.94, "Reject")]
+)
+def test_facts_decide_and_have_a_floor(job: Job, right: float, verdict: str) -> None:
+    def counted(share: float) -> list[ItemResult]:
+        scores = {"facts": share, "toxicity": 0.0}
+        return [one.model_copy(update={"metrics": scores}) for one in answered([share] * 120)]
+
+    job.evaluated("r1", counted(right), counted(0.5))
+    floors = [{"metric": "facts", "min": "0.95"}]
+    assert job.gate(primaryMetric="facts", floors=floors) == 0
     assert job.out["verdict"] == verdict
 
 

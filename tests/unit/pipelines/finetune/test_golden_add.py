@@ -114,6 +114,20 @@ def test_another_tenants_answers_are_not_found(bucket: ObjectStore) -> None:
     assert add("good", base="", to="u/g.jsonl", namespace="u") == 1
 
 
+def test_an_item_declares_what_its_correction_holds(
+    bucket: ObjectStore, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert add_to("seals", "good", more=("--fact=400 hours", "--fact=every")) == 0
+    assert held(bucket, "team/golden/seals-v1.jsonl").items[0].facts == ("400 hours", "every")
+    assert add_to("other", "good", more=("--fact=500 hours",)) == 1
+    assert "does not hold the fact '500 hours'" in capsys.readouterr().err
+    assert add_to("other", "good", more=("--fact=jo@example.org",)) == 1  # redacted
+    assert add_to("other", "good", more=tuple(f"--fact={word}" for word in ["every"] * 65)) == 1
+    assert "these facts cannot be kept" in capsys.readouterr().err
+    assert add_to("other", "good", "asked", more=("--fact=fuse",)) == 2
+    assert "--fact is of one answer" in capsys.readouterr().err
+
+
 def add_to(name: str, *responses: str, more: tuple[str, ...] = ()) -> int:
     named = [f"--response={one}" for one in responses]
     return run(["golden-add", "--namespace=team", *named, f"--set={name}", *more])

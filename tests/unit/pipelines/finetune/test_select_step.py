@@ -267,6 +267,34 @@ def test_a_golden_set_that_is_named_is_used_and_not_learnt(job: Job) -> None:
         assert read(stream.read()).digest == job.out["goldenDigest"]
 
 
+@pytest.mark.parametrize(
+    "wanting",
+    [
+        {"primaryMetric": "facts"},
+        {"metrics": ["facts"]},
+        {"floors": [{"metric": "facts", "min": "0.95"}]},
+    ],
+)
+def test_facts_are_counted_only_where_every_item_declares_some(
+    job: Job, capsys: pytest.CaptureFixture[str], wanting: dict[str, Any]
+) -> None:
+    job.put("team/support/a.jsonl", *rows(0, 20))
+    items = [
+        GoldenItem(id=str(n), question=f"Which fuse has e{n}?", references=("x",), facts=(n,))
+        for n in range(12)
+    ]
+    bare = [items[0].model_copy(update={"facts": ()}), *items[1:]]
+    for name, content in (("all", items), ("bare", bare)):
+        (job.root / f"{name}.jsonl").write_bytes(write(GoldenSet(tuple(content))))
+    named = {"goldenSet": (job.root / "all.jsonl").as_uri(), "minItems": 10, **wanting}
+    assert job.select(evaluation=named) == 0
+    named["goldenSet"] = (job.root / "bare.jsonl").as_uri()
+    assert job.select("r2", evaluation=named) == 1
+    assert "1 items of the golden set declare nothing ('0')" in capsys.readouterr().err
+    assert job.select("r3", evaluation=wanting) == 1
+    assert "name a golden set (evaluation.goldenSet)" in capsys.readouterr().err
+
+
 def test_a_golden_set_among_the_files_is_an_error(
     job: Job, capsys: pytest.CaptureFixture[str]
 ) -> None:

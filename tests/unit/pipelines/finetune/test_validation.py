@@ -139,16 +139,21 @@ class TestStep:
     def root(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         for name in ("bucket", "work", "models"):
             monkeypatch.setenv(f"NEXUS_{name.upper()}_URL", (tmp_path / name).as_uri())
-        rows = [
-            {"question": f"What is code E{n}?", "answer": f"The fuse {n}.", "document": f"d{n}"}
-            for n in range(40)
-        ]
-        data = "\n".join(map(json.dumps, rows)).encode()
-        bucket = open_store((tmp_path / "bucket").as_uri())
-        bucket.put("team/support/a.jsonl", io.BytesIO(data), size=len(data))
-        out = f"--selection-out={tmp_path / 'selection.json'}"
-        assert self.step(tmp_path, "select", "--as-of=2026-06-01T00:00:00Z", out) == 0
+        self.select(
+            tmp_path,
+            [
+                {"question": f"What is code E{n}?", "answer": f"The fuse {n}.", "document": f"d{n}"}
+                for n in range(40)
+            ],
+        )
         return tmp_path
+
+    def select(self, root: Path, rows: list[dict[str, str]]) -> None:
+        data = "\n".join(map(json.dumps, rows)).encode()
+        bucket = open_store((root / "bucket").as_uri())
+        bucket.put("team/support/a.jsonl", io.BytesIO(data), size=len(data))
+        out = f"--selection-out={root / 'selection.json'}"
+        assert self.step(root, "select", "--as-of=2026-06-01T00:00:00Z", out) == 0
 
     def store(self, root: Path) -> FineTuneStore:
         return FineTuneStore(open_store((root / "work").as_uri()), "team", "support", "r1")
@@ -184,6 +189,15 @@ class TestStep:
             "nexus-pipelines finetune-validate: FineTuneJob team/support: the data did not pass "
             "minExamples"
         )
+
+    def test_sixty_times_the_same_example_is_refused(self, root: Path) -> None:
+        self.store(root).delete_folder("select")
+        self.select(root, [{"question": "What is E1?", "answer": "A fuse.", "document": "d"}] * 60)
+        assert self.step(root, "validate", f"--report-out={root / 'r.json'}", minExamples=20) == 1
+        gates = json.loads((root / "r.json").read_text())["gates"]
+        values = {one["name"]: one["value"] for one in gates if not one["passed"]}
+        assert values["maxDuplicatePercent"] == pytest.approx(100 * 59 / 60, abs=0.01)
+        assert values.keys() == {"minExamples", "goldenItems", "maxDuplicatePercent"}
 
     @pytest.mark.parametrize("after", [False, True])
     @pytest.mark.parametrize("least", [20, 500])  # the data passes, or it does not

@@ -94,7 +94,7 @@ class Desk:
         plan = compare(self.key, self.uid, self.spec, self.spec.fingerprint(), bucket, ledger)
         for doomed in plan.delete_keys:
             bucket.delete(doomed)
-        work = RunStore(self.wrap(self.work), run)
+        work = RunStore(self.wrap(self.work), self.key, run)
         references = work.put_shards(plan.collection, shards(plan.work, parallelism=2))
         changes = len(plan.work) + plan.removed + len(plan.delete_keys)
         work.put_plan(RunPlan(plan.collection, changes))
@@ -103,7 +103,7 @@ class Desk:
     def ingest(
         self, run: str, reference: dict[str, Any], *, turn: Lock | None = None, **options: Any
     ) -> Summary:
-        shard = RunStore(self.wrap(self.work), run).shard(reference["key"])
+        shard = RunStore(self.wrap(self.work), self.key, run).shard(reference["key"])
 
         def counted(texts: Sequence[str]) -> Vectors:
             self.embedded.append(len(texts))
@@ -136,7 +136,7 @@ class Desk:
         ).run(shard.items)
 
     def publish(self, run: str, *, asked: bool = False, thorough: bool = False) -> None:
-        work = RunStore(self.wrap(self.work), run)
+        work = RunStore(self.wrap(self.work), self.key, run)
         plan = work.plan()
         publication = Publication(
             self.key,

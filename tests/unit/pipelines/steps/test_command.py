@@ -73,9 +73,9 @@ def test_a_shard_of_another_run_is_refused(desk: Any) -> None:
     desk.put("a.txt", "the pump")
     (reference,) = desk.plan("one")
     with pytest.raises(StepError, match="plan the sync again"):
-        RunStore(desk.work, "two").shard(reference["key"])
+        RunStore(desk.work, desk.key, "two").shard(reference["key"])
     with pytest.raises(StepError, match="plan the sync again"):
-        RunStore(desk.work, "one").shard("syncs/one/shard-0099.json")
+        RunStore(desk.work, desk.key, "one").shard("syncs/team/handbook/one/shard-0099.json")
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,11 @@ import pytest
 from nexus_knowledge.chunks import Chunk
 from nexus_knowledge.errors import VectorsUnavailable
 from nexus_knowledge.ledger import Counts, DocumentState, View
+from nexus_pipelines.arguments import IndexKey
 from nexus_pipelines.errors import StillInUse
 from nexus_pipelines.publish.core import Publication, report
 from nexus_pipelines.publish.sweeping import differences
+from nexus_pipelines.runs import RunPlan, RunStore, clean_up_runs
 from nexus_pipelines.teardown.core import tear_down
 
 WORDS = "the pump is new and the valve is not so hot as the oil of the motor"
@@ -62,9 +64,8 @@ def test_a_sync_without_changes_never_opens_the_vector_index(desk: Any) -> None:
     desk.sync()
     assert desk.plan("quiet") == []
     publication = Publication(desk.key, desk.uid, desk.ledger, never, never)
-    from nexus_pipelines.runs import RunStore
 
-    plan = RunStore(desk.work, "quiet").plan()
+    plan = RunStore(desk.work, desk.key, "quiet").plan()
     assert plan is not None
     changed = publication.publish(plan)
     assert not changed
@@ -148,6 +149,18 @@ def test_run_objects_are_gone_after_a_publish(desk: Any) -> None:
     desk.sync("only")
     assert not [found.key for found in desk.work.list("syncs/")]
     desk.publish("only")
+
+
+def test_what_a_broken_run_left_goes_with_its_index_alone(desk: Any) -> None:
+    desk.put("a.txt", WORDS)
+    desk.plan("broken")
+    namesake = RunStore(desk.work, IndexKey(desk.key.tenant, f"{desk.key.name}-2"), "broken")
+    namesake.put_plan(RunPlan("c", 1))
+    clean_up_runs(desk.work, desk.key)
+    assert RunStore(desk.work, desk.key, "broken").plan() is None
+    assert [found.key for found in desk.work.list("syncs/team/handbook/")] == []
+    assert namesake.plan() == RunPlan("c", 1)
+    clean_up_runs(desk.work, desk.key)
 
 
 def test_teardown_removes_rows_and_collections_and_may_be_repeated(desk: Any) -> None:

@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from nexus_api.meta import Manifest
 from nexus_operator.settings import Settings
 
+METRICS = "metrics"
+METRICS_PORT = 8002
+"""The port of every engine on which nothing but metrics is answered, and its name."""
+
 TMP: Manifest = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - an emptyDir of this pod
 
 
@@ -53,6 +57,11 @@ def probe(path: str, *, period: int, failures: int, timeout: int) -> Manifest:
         "failureThreshold": failures,
         "timeoutSeconds": timeout,
     }
+
+
+def metrics_port() -> Manifest:
+    """Return the port of a container that tells metrics."""
+    return {"name": METRICS, "containerPort": METRICS_PORT, "protocol": "TCP"}
 
 
 def environment(**variables: str) -> list[Manifest]:

@@ -1,4 +1,4 @@
-"""Workflows of a FineTuneJob: a run, and a move of its champion."""
+"""Workflows of a FineTuneJob: a run, a move of its champion, a count, and its end."""
 
 import json
 
@@ -6,11 +6,16 @@ from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import JOB_LABEL, Manifest
 from nexus_api.servingmodel import ServingModel
 from nexus_operator.build.metadata import labels
-from nexus_operator.build.run import run_of
+from nexus_operator.build.run import run_name, run_of
 from nexus_operator.naming import child_name, short_hash
 from nexus_operator.settings import ResourceProfile, Settings
-from nexus_operator.status.runs import CAUSE
-from nexus_operator.status.tuning_runs import COUNT_TEMPLATE, RELEASE_TEMPLATE, RUN_TEMPLATE
+from nexus_operator.status.runs import ATTEMPT, CAUSE
+from nexus_operator.status.tuning_runs import (
+    COUNT_TEMPLATE,
+    RELEASE_TEMPLATE,
+    RUN_TEMPLATE,
+    TEARDOWN_TEMPLATE,
+)
 
 _GRACE_HOURS = 1
 """What a try of `train` has beside lora.maxHours: to load the model and to write its adapter."""
@@ -23,13 +28,8 @@ _TRIES = 2
 
 
 def tuning_run_name(job: FineTuneJob, *, after: str) -> str:
-    """Return the name of the run that follows the run `after` (empty for the first).
-
-    A controller with an old view makes a name that is taken, never a second run.
-    """
-    meta = job.metadata
-    link = short_hash(meta.namespace, meta.name, meta.uid, "finetune", after)
-    return child_name(f"{meta.namespace}-{meta.name}", "finetune", link)
+    """Return the name of the run that follows the run `after` (empty for the first)."""
+    return run_name(job, "finetune", after=after)
 
 
 def release_name(job: FineTuneJob, request: str) -> str:
@@ -143,16 +143,14 @@ def count_workflow(
     return _workflow(job, settings, count_name(job, number), COUNT_TEMPLATE, parameters)
 
 
-def shutdown(workflow: Manifest) -> Manifest:
-    """Build what is to be applied to a running Workflow so that it ends, its pods killed."""
-    metadata = workflow["metadata"]
-    named = {key: metadata[key] for key in ("name", "namespace", "uid") if key in metadata}
-    return {
-        "apiVersion": "argoproj.io/v1alpha1",
-        "kind": "Workflow",
-        "metadata": named,
-        "spec": {"shutdown": "Terminate"},
-    }
+def job_teardown_workflow(
+    job: FineTuneJob, settings: Settings, *, name: str, attempt: int
+) -> Manifest:
+    """Build one try to remove what the job's runs left in the work store."""
+    image = {"image": settings.images.pipelines}
+    workflow = _workflow(job, settings, name, TEARDOWN_TEMPLATE, image)
+    workflow["metadata"]["annotations"] = {ATTEMPT: str(attempt)}
+    return workflow
 
 
 def _evaluation(job: FineTuneJob, model: ServingModel | None, settings: Settings) -> dict[str, str]:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from nexus_api.meta import MODEL_LABEL, PART_OF, Manifest
 from nexus_api.servingmodel import ServingModel
+from nexus_operator.build.container import METRICS_PORT
 from nexus_operator.build.loading import LOADER_PORT, loads_adapters
 from nexus_operator.build.metadata import labels, owner_reference
 from nexus_operator.build.serving import deployment_name
@@ -53,7 +54,8 @@ def network_policy(model: ServingModel, settings: Settings) -> Manifest:
 
     Runtimes have no keys, and vLLM takes adapters from whoever reaches it: here its own pod, by
     loopback.  The gateway passes on no such request.  Where adapters are loaded, the operator may
-    ask the container that loads them.
+    ask the container that loads them.  Where metrics are read, Prometheus reaches the port that
+    tells nothing else: by a policy all that a port answers is open, or nothing.
     What they may call is left to the policies of the namespace: weights come from a hub or a store
     that only its administrator knows.
     """
@@ -69,6 +71,10 @@ def network_policy(model: ServingModel, settings: Settings) -> Manifest:
     if loads_adapters(model):
         port = {"port": LOADER_PORT, "protocol": "TCP"}
         ingress.append({"from": [our(OPERATOR_LABELS)], "ports": [port]})
+    if settings.scrape is not None:
+        readers = {"namespaceSelector": dict(settings.scrape.namespaces)}
+        port = {"port": METRICS_PORT, "protocol": "TCP"}
+        ingress.append({"from": [readers], "ports": [port]})
     spec = {
         "podSelector": {"matchLabels": {MODEL_LABEL: model.metadata.name}},
         "policyTypes": ["Ingress"],

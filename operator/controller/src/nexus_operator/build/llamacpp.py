@@ -4,11 +4,13 @@ from nexus_api.meta import Manifest
 from nexus_api.servingmodel import ServingModel
 from nexus_api.uri import Uri, parse_uri
 from nexus_operator.build.container import (
+    METRICS_PORT,
     TMP,
     Runtime,
     credentials,
     environment,
     flags,
+    metrics_port,
     open_places,
     probe,
     restricted,
@@ -46,10 +48,12 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
             NEXUS_PORT_ANSWERS=str(ANSWERS_PORT),
             NEXUS_MODEL_CACHE=settings.model_cache.path,
             **open_places(settings),
+            **({"NEXUS_PORT_METRICS": str(METRICS_PORT)} if settings.scrape else {}),
         ),
         "ports": [
             {"name": "http", "containerPort": PORT, "protocol": "TCP"},
             {"name": "answers", "containerPort": ANSWERS_PORT, "protocol": "TCP"},
+            *([metrics_port()] if settings.scrape else []),
         ],
         "startupProbe": {
             "tcpSocket": {"port": "answers"},

@@ -13,7 +13,15 @@ from nexus_api import first_answer, triton_repository
 from nexus_api.meta import GROUP, Manifest
 from nexus_api.servingmodel import ServingModel
 from nexus_api.triton_repository import ADAPTERS, CONFIG, ENGINE
-from nexus_operator.build.container import TMP, Runtime, environment, flags, probe, restricted
+from nexus_operator.build.container import (
+    METRICS_PORT,
+    TMP,
+    Runtime,
+    environment,
+    flags,
+    probe,
+    restricted,
+)
 from nexus_operator.build.fetch import folder, init_containers, pipelines_container
 from nexus_operator.build.vllm import (
     ANSWER_SECONDS,
@@ -29,7 +37,6 @@ from nexus_operator.settings import ResourceProfile, Settings
 
 HTTP_PORT = 8000
 GRPC_PORT = 8001
-METRICS_PORT = 8002
 
 REPOSITORY = "/repository"
 _STATED = "/stated"

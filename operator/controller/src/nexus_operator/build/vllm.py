@@ -8,14 +8,16 @@ from nexus_api.meta import Manifest
 from nexus_api.servingmodel import ServingModel
 from nexus_api.vllm_command import OFFLINE, PROGRAM, RUNTIME_LOADING
 from nexus_operator.build.container import (
+    METRICS_PORT,
     TMP,
     Runtime,
     environment,
     flags,
+    metrics_port,
     probe,
     restricted,
 )
-from nexus_operator.build.fetch import fetch_weights, folder
+from nexus_operator.build.fetch import fetch_weights, folder, pipelines_container
 from nexus_operator.build.loading import loader, wanted_volume
 from nexus_operator.settings import ResourceProfile, Settings
 
@@ -23,6 +25,8 @@ PORT = 8000
 
 HOURS_TO_LOAD = 7200
 """Seconds that fetching and loading hundreds of gigabytes may take."""
+
+_RELAY = "relay-metrics"
 
 DRAIN_SECONDS = 100
 """Told to end, vLLM refuses what comes on a kept connection; gateways use one for 90 s at most."""
@@ -56,6 +60,7 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
         init=(
             fetch_weights(model, settings),
             *((loader(model, settings, PORT),) if adapted else ()),
+            *((metrics_relay(settings),) if settings.scrape else ()),
         ),
         volumes=(*((wanted_volume(model),) if adapted else ()), *shared_memory(profile)),
         progress_seconds=HOURS_TO_LOAD,
@@ -63,6 +68,22 @@ def runtime(model: ServingModel, settings: Settings, profile: ResourceProfile) -
         answered=answered(),
         end_seconds=ANSWER_SECONDS + 30,
     )
+
+
+def metrics_relay(settings: Settings) -> Manifest:
+    """Build the container that tells the server's metrics on a port of their own.
+
+    On the server's port there are questions, and orders to load adapters, which are for the gateway
+    alone.  It is an init container that goes on (Kubernetes 1.29).
+    """
+    arguments = {"--server-port": str(PORT), "--port": str(METRICS_PORT)}
+    built = pipelines_container(_RELAY, [_RELAY, *flags(arguments.items())], settings)
+    return {
+        **built,
+        "restartPolicy": "Always",
+        "ports": [metrics_port()],
+        "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}, "limits": {"memory": "256Mi"}},
+    }
 
 
 def first_answer_probe(command: list[str], answers: int = 1) -> Manifest:

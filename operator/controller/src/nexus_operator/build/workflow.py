@@ -4,22 +4,11 @@ from nexus_api.meta import INDEX_LABEL, Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_operator.build.metadata import labels
 from nexus_operator.build.run import run_of
-from nexus_operator.naming import child_name, short_hash
 from nexus_operator.settings import Settings
 from nexus_operator.status.runs import ATTEMPT, CAUSE
 
 SYNC_TEMPLATE = "nexus-sync"
 TEARDOWN_TEMPLATE = "nexus-teardown"
-
-
-def run_name(index: RagIndex, what: str, *, after: str) -> str:
-    """Return the name of the run that follows the run `after` (empty for the first).
-
-    A controller with an old view makes a name that is taken, never a second run.
-    """
-    meta = index.metadata
-    link = short_hash(meta.namespace, meta.name, meta.uid, what, after)
-    return child_name(f"{meta.namespace}-{meta.name}", what, link)
 
 
 def sync_workflow(

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from nexus_api.meta import Manifest
 from nexus_operator.cluster.errors import Unavailable
 from nexus_operator.cluster.passing import Passing
-from nexus_operator.cluster.protocol import Cluster, Ref
+from nexus_operator.cluster.protocol import FIELD_MANAGER, Cluster, Ref
 
 T = TypeVar("T")
 
@@ -45,9 +45,13 @@ class Fenced(Passing):
         """Create an object."""
         return await self._within(lambda: self._cluster.create(manifest))
 
-    async def apply(self, manifest: Manifest) -> Manifest:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
         """Server-side apply."""
-        return await self._within(lambda: self._cluster.apply(manifest))
+        return await self._within(
+            lambda: self._cluster.apply(manifest, manager=manager, force=force)
+        )
 
     async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:
         """JSON merge patch of the object or its subresource."""

@@ -10,11 +10,10 @@ from nexus_operator.cluster.connection import Connection
 from nexus_operator.cluster.discovery import Discovery, Served
 from nexus_operator.cluster.errors import Conflict, Gone, Invalid, KindMissing, NotFound
 from nexus_operator.cluster.pod_transport import PodTransport
-from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
+from nexus_operator.cluster.protocol import FIELD_MANAGER, Manifests, Ref, WatchEvent
 from nexus_operator.cluster.transport import Transport, error_of
 from nexus_operator.objects import ref_of
 
-FIELD_MANAGER = "nexus-operator"
 PAGE = 500
 """Objects in one answer to a list."""
 
@@ -95,12 +94,15 @@ class KubernetesCluster:
         ref = ref_of(manifest)
         return await self._send("POST", ref._replace(name=""), body=manifest, what=str(ref))
 
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply under our field manager, forced; raises Invalid or Conflict."""
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
+        """Server-side apply; raises Invalid or Conflict."""
         body = {key: value for key, value in manifest.items() if key != "status"}
+        params = {"fieldManager": manager, "force": "true" if force else "false"}
         try:
             return await self._send(
-                "PATCH", ref_of(manifest), body=body, content_type=_APPLY, params={"force": "true"}
+                "PATCH", ref_of(manifest), body=body, content_type=_APPLY, params=params
             )
         except Invalid as problem:
             if "metadata.uid" in str(problem) and manifest["metadata"].get("uid"):

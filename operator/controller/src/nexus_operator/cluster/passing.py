@@ -3,7 +3,13 @@
 from collections.abc import AsyncIterator, Mapping
 
 from nexus_api.meta import Manifest
-from nexus_operator.cluster.protocol import Cluster, Manifests, Ref, WatchEvent
+from nexus_operator.cluster.protocol import (
+    FIELD_MANAGER,
+    Cluster,
+    Manifests,
+    Ref,
+    WatchEvent,
+)
 
 
 class Passing:
@@ -32,9 +38,11 @@ class Passing:
         """Create an object."""
         return await self._cluster.create(manifest)
 
-    async def apply(self, manifest: Manifest) -> Manifest:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
         """Server-side apply."""
-        return await self._cluster.apply(manifest)
+        return await self._cluster.apply(manifest, manager=manager, force=force)
 
     async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:
         """JSON merge patch of the object or its subresource."""

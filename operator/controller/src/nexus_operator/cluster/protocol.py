@@ -29,6 +29,10 @@ class WatchEvent(NamedTuple):
     object: Manifest
 
 
+FIELD_MANAGER = "nexus-operator"
+"""Whose the fields are that the operator applies."""
+
+
 class Cluster(Protocol):
     """Kubernetes objects by reference; errors are those of `nexus_operator.cluster.errors`."""
 
@@ -51,12 +55,15 @@ class Cluster(Protocol):
         """Create an object; raises AlreadyExists or Invalid."""
         ...
 
-    async def apply(self, manifest: Manifest) -> Manifest:
-        """Server-side apply, forced, under our field manager: create or merge.
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
+        """Server-side apply: create or merge.
 
-        Fields that we applied before and no longer send go away.  A status in the manifest is
-        ignored.  Raises Invalid, or Conflict when `metadata.resourceVersion` or `metadata.uid`
-        is given and stale.
+        Fields that `manager` applied before and no longer sends go away, unless others applied
+        them too.  A status in the manifest is ignored.  Raises Invalid; Conflict when
+        `metadata.resourceVersion` or `metadata.uid` is given and stale, and without `force` for
+        fields to which others gave another value.
         """
         ...
 

@@ -10,7 +10,14 @@ import orjson
 
 from nexus_api.meta import INDEX_LABEL, JOB_LABEL, MODEL_LABEL, Manifest
 from nexus_operator.cluster.passing import Passing
-from nexus_operator.cluster.protocol import Cluster, Manifests, Ref, WatchEvent
+from nexus_operator.cluster.projection import projected
+from nexus_operator.cluster.protocol import (
+    FIELD_MANAGER,
+    Cluster,
+    Manifests,
+    Ref,
+    WatchEvent,
+)
 from nexus_operator.objects import labels_of, ref_of
 
 DOUBTFUL = timedelta(minutes=10)
@@ -21,9 +28,6 @@ OWNER_LABELS = (INDEX_LABEL, MODEL_LABEL, JOB_LABEL)
 
 MOST_GONE = 4096
 """So many deletions of one kind are remembered, the newest."""
-
-_HEAVY_STATUS = ("storedTemplates", "storedWorkflowTemplateSpec", "resourcesDuration")
-_COPY_OF_ITSELF = "kubectl.kubernetes.io/last-applied-configuration"
 
 Place = tuple[str, str]
 """Namespace and name."""
@@ -214,9 +218,11 @@ class View(Passing):
         """Create an object."""
         return self._written(await self._cluster.create(manifest), ours=True)
 
-    async def apply(self, manifest: Manifest) -> Manifest:
+    async def apply(
+        self, manifest: Manifest, *, manager: str = FIELD_MANAGER, force: bool = True
+    ) -> Manifest:
         """Server-side apply."""
-        return self._written(await self._cluster.apply(manifest))
+        return self._written(await self._cluster.apply(manifest, manager=manager, force=force))
 
     async def patch(self, ref: Ref, patch: Manifest, *, subresource: str = "") -> Manifest:
         """JSON merge patch; an object that cannot be patched as we know it is forgotten."""
@@ -246,7 +252,7 @@ class View(Passing):
         place = _place(manifest)
         before = shelf.objects.get(place)
         if (before is None or before.version < version) and not shelf.buried(place, version):
-            slim = _projected(manifest)
+            slim = projected(manifest)
             owners = tuple(_owners(labels_of(slim)))
             body = orjson.dumps(slim)
             shelf.put(place, _Kept(time.monotonic(), version, owners, body, ours))
@@ -282,17 +288,3 @@ def _version(manifest: Manifest) -> int:
     """Return the resource version as the number that it is; they grow over all objects."""
     text = str((manifest.get("metadata") or {}).get("resourceVersion") or "0")
     return int(text) if text.isdecimal() else 0
-
-
-def _projected(manifest: Manifest) -> Manifest:
-    """Return the object without what is large and never looked at."""
-    metadata = manifest.get("metadata") or {}
-    annotations = metadata.get("annotations") or {}
-    if _COPY_OF_ITSELF in annotations:
-        kept = {name: text for name, text in annotations.items() if name != _COPY_OF_ITSELF}
-        manifest = {**manifest, "metadata": {**metadata, "annotations": kept}}
-    status = manifest.get("status") or {}
-    if any(name in status for name in _HEAVY_STATUS):
-        lean = {name: value for name, value in status.items() if name not in _HEAVY_STATUS}
-        manifest = {**manifest, "status": lean}
-    return manifest

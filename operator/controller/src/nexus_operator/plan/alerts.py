@@ -3,12 +3,9 @@
 from collections.abc import Iterable
 
 from nexus_api.finetunejob import FineTuneJob
-from nexus_api.meta import MANAGED_BY, Manifest
 from nexus_operator.build.alerts import Alerted, alert_sensor, alert_source, picking
-from nexus_operator.build.events import EVENT_SOURCE, SENSOR
-from nexus_operator.objects import labels_of
-from nexus_operator.plan.model import Plan, Seen, doomed
-from nexus_operator.plan.platform import LOOK_FOR_KINDS, SETTLED_LOOK
+from nexus_operator.plan.listener import plan_listener
+from nexus_operator.plan.model import Plan, Seen
 from nexus_operator.settings import Settings
 
 MOST_BYTES = 16384
@@ -19,18 +16,9 @@ which Linux takes 128 KiB, and each template stands in it twice, escaped and in 
 def plan_alerts(jobs: Iterable[FineTuneJob], settings: Settings, seen: Seen) -> Plan:
     """Decide on EventSource and Sensor.  Pure: same inputs, same plan; there is no status."""
     off = not settings.events.alerts
-    if seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
-        return Plan(status={}, requeue_after=None if off else LOOK_FOR_KINDS)
     told = () if off else alerted(jobs)
-    if not told:
-        return Plan(status={}, delete=doomed(one for one in seen.children if _ours(one)))
-    wanted = (alert_source(settings), alert_sensor(settings, told))
-    strangers = {one["kind"] for one in seen.children if not _ours(one)}
-    return Plan(
-        status={},
-        apply=tuple(one for one in wanted if one["kind"] not in strangers),
-        requeue_after=SETTLED_LOOK,
-    )
+    wanted = (alert_source(settings), alert_sensor(settings, told)) if told else ()
+    return plan_listener(wanted, seen, off=off)
 
 
 def alerted(jobs: Iterable[FineTuneJob]) -> tuple[Alerted, ...]:
@@ -60,7 +48,3 @@ def _wanting(jobs: Iterable[FineTuneJob]) -> Iterable[Alerted]:
 
 def _size(job: Alerted) -> int:
     return len(picking(job, ".Input.body.alerts"))
-
-
-def _ours(listener: Manifest) -> bool:
-    return labels_of(listener).get("app.kubernetes.io/managed-by") == MANAGED_BY

@@ -5,10 +5,11 @@ from datetime import datetime
 
 from nexus_api.finetunejob import FineTuneJob
 from nexus_api.meta import FINALIZER, Manifest
-from nexus_operator.build.finetune import shutdown, tuning_run_name
+from nexus_operator.build.finetune import tuning_run_name
+from nexus_operator.build.run import shutdown
 from nexus_operator.objects import name_of
+from nexus_operator.plan.looks import SETTLED_LOOK
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
-from nexus_operator.plan.platform import SETTLED_LOOK
 from nexus_operator.plan.tuning_alerts import LOOK_AGAIN as ALERTS_LOOK
 from nexus_operator.plan.tuning_alerts import NOTIFIED, notified
 from nexus_operator.plan.tuning_hindrance import hindrance, notice
@@ -55,7 +56,7 @@ from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, merge, transitions
 from nexus_operator.status.failure import Failure
 from nexus_operator.status.finetunejob import TuningOutlook, findings, parsed
-from nexus_operator.status.tuning_challenger import challenger_status
+from nexus_operator.status.tuning_challenger import challenger_status, standing
 from nexus_operator.status.tuning_history import (
     Newest,
     champion_status,
@@ -69,7 +70,7 @@ from nexus_operator.status.tuning_runs import newest_first
 def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: datetime) -> Plan:
     """Decide what the cluster should hold for one FineTuneJob.  Pure: same inputs, same plan."""
     if job.deleting:
-        return plan_tuning_teardown(job, seen, now)
+        return plan_tuning_teardown(job, seen, settings, now)
     job = without_old_requests(job)
     view = tuning_view(job, seen, now)
     hindered = hindrance(job, seen, settings)
@@ -93,9 +94,8 @@ def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: date
         **champion,
     }
     decision, now_champion = parsed(shown, job)
-    shown |= challenger_status(
-        job, decision, now_champion, newest, view.runs, releasing=releasing.pending
-    )
+    stands = standing(job, decision, now_champion, newest, releasing=releasing.pending)
+    shown |= challenger_status(job, stands, decision, now_champion, view.runs)
     shown["answered"] = answered(job, _answers(job, view, newest))
     shown["newData"] = counts.last.manifest() if counts and counts.last else None
     alerted = notified(job, seen, settings)
@@ -104,18 +104,20 @@ def plan_finetunejob(job: FineTuneJob, seen: Seen, settings: Settings, now: date
         COUNTED: counted(job, counts),
         HELD: held(job, hold, newest, now),
     }
-    conditions = _conditions(
-        job,
-        view,
-        newest,
-        due,
-        hindered,
-        shown,
-        asides,
-        now,
+    outlook = TuningOutlook(
+        newest=newest,
+        next_at=due.at if due else None,
+        next_cause=due.cause if due else "",
+        hindrance=hindered,
+        notice=noticed,
+        moves=view.moves,
+        unreadable="" if job.spec.promotion.pinned_version else unreadable(job),
+        decision=decision,
+        champion=now_champion,
+        standing=stands,
         releasing=releasing.pending,
-        noticed=noticed,
     )
+    conditions = _conditions(job, outlook, asides, now)
     old = [one.manifest() for one in job.status.conditions]
     return Plan(
         status={
@@ -239,32 +241,8 @@ def _cancelled(job: FineTuneJob, newest: Newest | None, seen: Seen) -> tuple[Man
 
 
 def _conditions(
-    job: FineTuneJob,
-    view: TuningView,
-    newest: Newest | None,
-    due: NextRun | None,
-    hindered: Failure | None,
-    shown: Manifest,
-    asides: Mapping[str, Finding | None],
-    now: datetime,
-    *,
-    releasing: bool,
-    noticed: Failure | None,
+    job: FineTuneJob, outlook: TuningOutlook, asides: Mapping[str, Finding | None], now: datetime
 ) -> list[Manifest]:
-    decision, champion = parsed(shown, job)
-    outlook = TuningOutlook(
-        newest=newest,
-        next_at=due.at if due else None,
-        next_cause=due.cause if due else "",
-        hindrance=hindered,
-        notice=noticed,
-        moves=view.moves,
-        unreadable="" if job.spec.promotion.pinned_version else unreadable(job),
-        decision=decision,
-        champion=champion,
-        released_at=champion.released_at if champion else None,
-        releasing=releasing,
-    )
     old = [one.manifest() for one in job.status.conditions]
     generation = job.metadata.generation
     found = [*findings(job, outlook), *(one for one in asides.values() if one)]
@@ -276,7 +254,7 @@ def _worn_out(
     job: FineTuneJob, view: TuningView, newest: Newest | None, seen: Seen
 ) -> tuple[Doomed, ...]:
     """Return finished Workflows beyond those kept, and those that a former job left behind."""
-    names = {run.name for run in view.strangers}
+    names = {run.name for run in view.strangers if run.what != "teardown" or not run.running}
     triggers = job.spec.triggers
     names.update(worn_counts(view.counts, wanted=bool(triggers and triggers.new_data)))
     for runs in (view.runs, view.moves):

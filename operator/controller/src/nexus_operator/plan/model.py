@@ -22,6 +22,8 @@ class Seen:
     missing: frozenset[str] = frozenset()
     """Kinds that were asked for and that the cluster does not have: what offers them is not
     installed."""
+    withheld: frozenset[str] = frozenset()
+    """Kinds that may not be looked at here, and without which a resource does its work."""
     training: Mapping[str, TrainingProgress] = field(default_factory=dict)
     """How far a training is by its own word, by the name of its Workflow."""
     loaded: Mapping[str, LoadedAdapters] = field(default_factory=dict)

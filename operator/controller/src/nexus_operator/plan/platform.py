@@ -1,19 +1,14 @@
 """The plan of what all indexes share: the listener on the platform's bucket."""
 
 from collections.abc import Iterable
-from datetime import timedelta
 
-from nexus_api.meta import MANAGED_BY, Manifest
+from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_api.source import PrefixOutsideNamespace
-from nexus_operator.build.events import EVENT_SOURCE, SENSOR, Watched, event_source, sensor
-from nexus_operator.objects import labels_of
-from nexus_operator.plan.model import Plan, Seen, doomed
+from nexus_operator.build.events import Watched, event_source, sensor
+from nexus_operator.plan.listener import plan_listener
+from nexus_operator.plan.model import Plan, Seen
 from nexus_operator.settings import Settings
-
-SETTLED_LOOK = timedelta(minutes=10)
-LOOK_FOR_KINDS = timedelta(minutes=1)
-"""How soon to look whether Argo Events was installed meanwhile."""
 
 MOST_ELSEWHERE = 32
 """Indexes with a prefix of their own that are told of objects."""
@@ -30,19 +25,12 @@ def plan_platform(indexes: Iterable[RagIndex], settings: Settings, seen: Seen) -
     Argo Events nothing is done, and each index says so in its condition Notified.
     """
     off = settings.events.source == "none"
-    if seen.missing & {EVENT_SOURCE[1], SENSOR[1]}:
-        return Plan(status={}, requeue_after=None if off else LOOK_FOR_KINDS)
     told = [] if off else [one for one in indexes if listens(one)]
-    if not told:
-        return Plan(status={}, delete=doomed(one for one in seen.children if _ours(one)))
-    placed = elsewhere(told)
-    wanted = (event_source(settings), sensor(settings, placed, shared(told, placed)))
-    strangers = {one["kind"] for one in seen.children if not _ours(one)}
-    return Plan(
-        status={},
-        apply=tuple(one for one in wanted if one["kind"] not in strangers),
-        requeue_after=SETTLED_LOOK,
-    )
+    wanted: tuple[Manifest, ...] = ()
+    if told:
+        placed = elsewhere(told)
+        wanted = (event_source(settings), sensor(settings, placed, shared(told, placed)))
+    return plan_listener(wanted, seen, off=off)
 
 
 def listens(index: RagIndex) -> bool:
@@ -86,7 +74,3 @@ def own_place(index: RagIndex) -> Watched | None:
     prefix = index.key_prefix()
     usual = f"{meta.namespace}/{meta.name}/"
     return None if prefix == usual else Watched(meta.namespace, meta.name, prefix)
-
-
-def _ours(listener: Manifest) -> bool:
-    return labels_of(listener).get("app.kubernetes.io/managed-by") == MANAGED_BY

@@ -8,10 +8,11 @@ from nexus_api.meta import FINALIZER, Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_api.source import PrefixOutsideNamespace
 from nexus_operator.build.events import NAME as LISTENER
-from nexus_operator.build.workflow import run_name, sync_workflow
+from nexus_operator.build.run import run_name
+from nexus_operator.build.workflow import sync_workflow, teardown_workflow
 from nexus_operator.objects import name_of
+from nexus_operator.plan.looks import SETTLED_LOOK, SHORTEST_WAIT
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
-from nexus_operator.plan.platform import SETTLED_LOOK
 from nexus_operator.plan.schedule import (
     NextSync,
     next_sync,
@@ -19,7 +20,7 @@ from nexus_operator.plan.schedule import (
     requested,
     settings_text,
 )
-from nexus_operator.plan.teardown import NO_WORKFLOWS, plan_teardown
+from nexus_operator.plan.teardown import NO_WORKFLOWS, End, plan_end
 from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding, transitions
 from nexus_operator.status.failure import Failure
@@ -35,8 +36,6 @@ from nexus_operator.status.runs import Run, newest_first, read_run
 LOOK_AGAIN = timedelta(seconds=30)
 """How soon to look at a run whose end should have been heard of."""
 
-_SHORTEST_WAIT = timedelta(seconds=1)
-
 _LISTENER_LOOKS = {LISTENER_STARTING: LOOK_AGAIN, ARGO_EVENTS_MISSING: SETTLED_LOOK}
 """How soon to look whether there is a listener now, by why there is none."""
 
@@ -47,7 +46,7 @@ _PASSING = frozenset({"Waiting", NO_WORKFLOWS})
 def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime) -> Plan:
     """Decide what the cluster should hold for one RagIndex.  Pure: same inputs, same plan."""
     if index.deleting:
-        return plan_teardown(index, seen, settings, now)
+        return plan_end(_end(index, settings), seen, now)
     runs = [read_run(one, now=now) for one in seen.of_kind("Workflow")]
     own = newest_first(
         run
@@ -55,7 +54,7 @@ def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime
         if run.what == "sync" and run.parameters.get("uid") == index.metadata.uid
     )
     strangers = [run for run in runs if run.parameters.get("uid") != index.metadata.uid]
-    last = last_sync(index, own)
+    last = last_sync(index, own, now)
     if last is not None and last.state == "running":
         outlook, start = _running(index, last), None
     else:
@@ -85,6 +84,22 @@ def plan_ragindex(index: RagIndex, seen: Seen, settings: Settings, now: datetime
             [one.manifest() for one in index.status.conditions], status["conditions"]
         ),
         requeue_after=_look_again(outlook, now),
+    )
+
+
+def _end(index: RagIndex, settings: Settings) -> End:
+    def workflow(name: str, attempt: int) -> Manifest:
+        return teardown_workflow(index, settings, name=name, attempt=attempt)
+
+    return End(
+        resource=index,
+        noun="index",
+        intro="The index is being deleted.",
+        uid=index.metadata.uid,
+        left="vectors and ledger rows may be left behind",
+        empty=False,
+        lets_runs_end=False,
+        workflow=workflow,
     )
 
 
@@ -184,7 +199,7 @@ def _look_again(outlook: Outlook, now: datetime) -> timedelta | None:
 
 def _next_look(outlook: Outlook, now: datetime) -> timedelta | None:
     if outlook.next_at is not None:
-        return max(outlook.next_at - now, _SHORTEST_WAIT)
+        return max(outlook.next_at - now, SHORTEST_WAIT)
     if outlook.hindrance is not None and outlook.hindrance.reason not in _PASSING:
         return None
     return LOOK_AGAIN

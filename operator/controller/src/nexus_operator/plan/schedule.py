@@ -85,7 +85,7 @@ def next_sync(index: RagIndex, last: LastSync | None, now: datetime) -> NextSync
     if last.state == "lost":
         cause: Cause = "interval" if last.cause == "interval" else "requested"
         return NextSync(at=now, cause=cause, attempt=last.attempt)
-    finished = min(last.finished, now)  # a clock that was wrong must not stop syncs for ever
+    finished = min(last.finished, now)  # of two clocks one may be a little ahead
     if _changed(index.spec, last):
         return NextSync(at=now, cause="changed", attempt=1)
     asked = asks(index, last)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from nexus_api.meta import Manifest
 from nexus_api.ragindex import RagIndex
-from nexus_api.servingmodel import Engine, ServingModel
+from nexus_api.servingmodel import ServingModel
 from nexus_api.uri import parse_uri
 from nexus_operator.build.engines import ENGINES, engine_of
 from nexus_operator.build.loading import adapters_map, is_loader, loads_adapters
@@ -23,7 +23,9 @@ from nexus_operator.plan.guards import (
     wanted_guards,
 )
 from nexus_operator.plan.loading import Loading, loading, wanted_revision
+from nexus_operator.plan.looks import SETTLED_LOOK
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
+from nexus_operator.plan.monitoring import look_for_kinds, monitored, wanted_monitor
 from nexus_operator.plan.rollout import Revision, live_revision, superseded
 from nexus_operator.settings import Settings
 from nexus_operator.status.address import service_url
@@ -34,8 +36,6 @@ from nexus_operator.status.servingmodel import Serving, Side, servingmodel_statu
 
 LOOK_AGAIN = timedelta(seconds=5)
 """While something moves: pods are not watched, their reasons are read at the next look."""
-
-SETTLED_LOOK = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,8 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
     release = None if wanted is None else _release(model, wanted, view, settings)
     switched = wanted is not None and wanted == live and not view.others_answer(live)
     selected = live or wanted
-    engine = _engine(model, selected, view)
+    template = _template(selected, release, view)
+    engine = (engine_of(template) if template else None) or model.spec.engine()
     fixed = released.adapters if switched else tuple(model.status.adapters)
     adapters = Loading(fixed, None)
     if release is not None and is_loader(release.template):
@@ -100,6 +101,7 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
     delete: tuple[Doomed, ...] = ()
     if selected and view.foreign is None and not model.deleting:
         apply += wanted_guards(model, selected, settings)
+        apply += wanted_monitor(model, seen, settings)
         apply.append(service(model, selected, engine))
         delete += needless_guards(model, seen)
     if release is not None and not model.deleting:
@@ -125,6 +127,7 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         adapters=adapters.adapters,
         registry=released.registry,
         unreleased=released.waiting or adapters.waiting,
+        monitored=monitored(model, seen, settings, template),
     )
     status = servingmodel_status(model, serving, now)
     old = [one.manifest() for one in model.status.conditions]
@@ -135,7 +138,9 @@ def plan_servingmodel(model: ServingModel, seen: Seen, settings: Settings, now: 
         apply=tuple(apply),
         delete=delete,
         events=transitions(old, status["conditions"]),
-        requeue_after=SETTLED_LOOK if still else adapters.look_again or LOOK_AGAIN,
+        requeue_after=look_for_kinds(seen, SETTLED_LOOK)
+        if still
+        else adapters.look_again or LOOK_AGAIN,
     )
 
 
@@ -223,11 +228,12 @@ def _deployment(model: ServingModel, release: _Release, replicas: int | None) ->
     )
 
 
-def _engine(model: ServingModel, selected: str | None, view: _View) -> Engine:
-    """Return the engine of the revision that is selected; the spec may name another by now."""
+def _template(selected: str | None, release: _Release | None, view: _View) -> Manifest | None:
+    """Return the pods of the revision that is selected; the spec may want others by now."""
     found = view.find(selected)
-    told = engine_of(found.deployment["spec"]["template"]) if found else None
-    return told or model.spec.engine()
+    if found is not None:
+        return dict(found.deployment["spec"]["template"])
+    return release.template if release is not None and release.name == selected else None
 
 
 def _must_wait(model: ServingModel, wanted: str, view: _View) -> bool:

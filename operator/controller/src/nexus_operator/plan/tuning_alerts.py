@@ -9,10 +9,11 @@ from nexus_operator.build.alerts import NAME as ALERTS
 from nexus_operator.build.alerts import PATH, PORT
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.plan.alerts import MOST_BYTES, template_bytes
+from nexus_operator.plan.looks import LOOK_FOR_KINDS, SETTLED_LOOK
 from nexus_operator.plan.model import Seen
-from nexus_operator.plan.platform import LOOK_FOR_KINDS, SETTLED_LOOK
 from nexus_operator.settings import Settings
 from nexus_operator.status.conditions import Finding
+from nexus_operator.status.notices import not_started
 
 NOTIFIED = "Notified"
 LOOK_AGAIN = {
@@ -42,6 +43,8 @@ def notified(job: FineTuneJob, seen: Seen, settings: Settings) -> Finding | None
 
 
 def _by_sensor(job: FineTuneJob, sensor: Manifest | None, settings: Settings) -> Finding:
+    if sensor is not None and (why := not_started(sensor)):
+        return Finding(NOTIFIED, False, "Starting", f"{why}: {_INSTEAD}.")
     told = dict(_told(sensor)) if sensor is not None else {}
     own = (job.metadata.namespace, job.metadata.name)
     if own in told:

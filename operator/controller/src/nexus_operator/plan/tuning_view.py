@@ -12,7 +12,7 @@ from nexus_operator.status.tuning_runs import TuningRun, newest_first, read_tuni
 
 @dataclass(frozen=True, kw_only=True)
 class TuningView:
-    """The Workflows of this very job, newest first, and those of a former one of its name."""
+    """The Workflows of this very job, newest first, and what a former one of its name left."""
 
     runs: Sequence[TuningRun]
     moves: Sequence[TuningRun]
@@ -31,5 +31,9 @@ def tuning_view(job: FineTuneJob, seen: Seen, now: datetime) -> TuningView:
         runs=[run for run in own if run.what == "run"],
         moves=[run for run in own if run.what == "release"],
         counts=[run for run in own if run.what == "count"],
-        strangers=[run for run in found if run.parameters.get("uid") != job.lineage],
+        strangers=[
+            run
+            for run in found
+            if run.parameters.get("uid") != job.lineage or run.what == "teardown"
+        ],
     )

@@ -13,6 +13,7 @@ from nexus_operator.cluster.fenced import Fenced
 from nexus_operator.cluster.kubernetes import KubernetesCluster
 from nexus_operator.cluster.protocol import Ref, WatchEvent
 from nexus_operator.cluster.view import View
+from nexus_operator.ending import end
 from nexus_operator.process.lease import Lease
 from nexus_operator.process.options import Options
 from nexus_operator.reconcile.controller import Controller
@@ -122,9 +123,7 @@ class Operator:
             tasks[1].cancel()
             await self._lease.release()
             await asyncio.wait(tasks, timeout=FRAME_SECONDS)
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await end(tasks)
 
     async def _with_owner(self) -> Settings:
         """Name the operator's own Deployment, with which goes what is made for all."""
@@ -153,6 +152,4 @@ async def _before(stop: asyncio.Event, waiting: Awaitable[None]) -> bool:
             task.result()
         return task.done() and not stop.is_set()
     finally:
-        for one in (task, stopped):
-            one.cancel()
-        await asyncio.gather(task, stopped, return_exceptions=True)
+        await end((task, stopped))

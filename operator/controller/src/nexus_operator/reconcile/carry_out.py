@@ -18,10 +18,11 @@ from nexus_operator.cluster.errors import (
     NotFound,
 )
 from nexus_operator.cluster.protocol import Cluster
-from nexus_operator.objects import labels_of, ref_of, uid_of
+from nexus_operator.objects import labels_of, owner_uids, ref_of, uid_of
 from nexus_operator.plan.model import Doomed, Plan, Seen
 from nexus_operator.reconcile.diff import needs_apply, stamped, status_patch
 from nexus_operator.reconcile.events import post_event
+from nexus_operator.reconcile.handover import hand_over
 from nexus_operator.status.conditions import Finding, Transition, merge
 
 Record: TypeAlias = Callable[[Manifest, Transition, datetime], Awaitable[None]]
@@ -181,8 +182,9 @@ async def _create(cluster: Cluster, wanted: Manifest) -> int:
         await cluster.create(wanted)
     except AlreadyExists:
         present = await cluster.get(ref_of(wanted))
-        ours = labels_of(wanted).items() <= labels_of(present or wanted).items()
-        if not ours:
+        found = present or wanted
+        ours = labels_of(wanted).items() <= labels_of(found).items()
+        if not ours and not owner_uids(wanted) & owner_uids(found):
             raise Invalid(
                 "an object of this name is there and is not ours (NameConflict)"
             ) from None
@@ -191,6 +193,7 @@ async def _create(cluster: Cluster, wanted: Manifest) -> int:
 
 
 async def _apply(cluster: Cluster, wanted: Manifest, present: Manifest | None) -> int:
+    before = await hand_over(cluster, wanted, present)
     try:
         await cluster.apply(stamped(wanted))
     except Forbidden:
@@ -201,8 +204,8 @@ async def _apply(cluster: Cluster, wanted: Manifest, present: Manifest | None) -
         # Items that others put into our lists stay at an apply and may clash with ours.
         await cluster.patch(ref_of(wanted), {"spec": wanted["spec"]})
         await cluster.apply(stamped(wanted))
-        return 2
-    return 1
+        return before + 2
+    return before + 1
 
 
 async def _delete_all(cluster: Cluster, plan: Plan, refusals: list[Refusal]) -> tuple[int, bool]:

@@ -13,6 +13,7 @@ from nexus_api.meta import FINALIZER
 from nexus_operator.cluster.errors import ClusterError, Conflict, Gone, KindMissing
 from nexus_operator.cluster.protocol import Cluster, WatchEvent
 from nexus_operator.cluster.view import View
+from nexus_operator.ending import end
 from nexus_operator.objects import is_deleting
 from nexus_operator.reconcile.events import Recorder
 from nexus_operator.reconcile.kinds import KINDS
@@ -41,7 +42,9 @@ RECONCILE_TIMEOUT = timedelta(seconds=30)
 
 FIRST_RETRY = timedelta(milliseconds=500)
 LONGEST_RETRY = timedelta(minutes=1)
-CANCEL_AGAIN_SECONDS = 1.0
+LIST_ANEW = timedelta(hours=1)
+"""How long a watch is believed; then it lists anew, which finds what it was never told."""
+
 _MISSING_BREAKS = 6
 """A kind that is not installed is looked for every quarter of a minute or so, not at once."""
 
@@ -62,6 +65,11 @@ def _is_new(event: WatchEvent) -> bool:
 def utc_now() -> datetime:
     """Return the time of the machine's clock."""
     return datetime.now(tz=UTC)
+
+
+def _believed() -> float:
+    """Return seconds; all watches begin together and must not all list together."""
+    return LIST_ANEW.total_seconds() * random.uniform(0.75, 1.0)  # noqa: S311 - no secret
 
 
 def retry_delay(
@@ -147,7 +155,7 @@ class Controller:
         finally:
             self._queue.close()
             self._beats.clear()
-            await _ended(tasks)
+            await end(tasks)
             forget_replicas()
 
     def _add(self, event: WatchEvent, kind: str, *, echo: bool = False) -> None:
@@ -170,21 +178,27 @@ class Controller:
     async def _watch(self, what: Watched) -> None:
         since: str | None = None
         breaks = 0
+        believed = 0.0
         name = f"{what.kind} {what.namespace}"
         while True:
             self._beats[name] = time.monotonic()
-            if since is None and self._view is not None:
-                self._view.expect(*what)
+            if since is None:
+                believed = asyncio.get_running_loop().time() + _believed()
+                if self._view is not None:
+                    self._view.expect(*what)
             try:
                 events = self._cluster.watch(
                     what.api_version, what.kind, namespace=what.namespace, since=since
                 )
-                async for event in events:
-                    breaks = 0
-                    self._beats[name] = time.monotonic()
-                    since = event.object["metadata"].get("resourceVersion", since)
-                    self.hint(event, what)
+                async with asyncio.timeout_at(believed):
+                    async for event in events:
+                        breaks = 0
+                        self._beats[name] = time.monotonic()
+                        since = event.object["metadata"].get("resourceVersion", since)
+                        self.hint(event, what)
                 reason = "ended"
+            except TimeoutError:
+                since, reason = None, "aged"
             except Gone:
                 since, reason = None, "gone"
             except KindMissing:
@@ -248,13 +262,3 @@ class Controller:
         delay = retry_delay(self._failures[key])
         log.warning("%s: %s; next try in %.1f s", key, said, delay.total_seconds())
         return delay
-
-
-async def _ended(tasks: Sequence[asyncio.Task[Any]]) -> None:
-    """Cancel tasks until all have ended: a connection that breaks just then can hide it."""
-    left = set(tasks)
-    while left:
-        for task in left:
-            task.cancel()
-        _, left = await asyncio.wait(left, timeout=CANCEL_AGAIN_SECONDS)
-    await asyncio.gather(*tasks, return_exceptions=True)

@@ -26,7 +26,8 @@ from nexus_operator.build.events import NAME as LISTENER
 from nexus_operator.build.finetune import tuning_run_name
 from nexus_operator.build.guards import GUARDS, guard_name
 from nexus_operator.build.loading import LOADER_PORT, adapters_name, is_loader, loads_adapters
-from nexus_operator.cluster.errors import ClusterError
+from nexus_operator.build.monitoring import POD_MONITOR
+from nexus_operator.cluster.errors import ClusterError, Forbidden
 from nexus_operator.cluster.protocol import Cluster, Ref
 from nexus_operator.objects import name_of
 from nexus_operator.plan.adapters import named_jobs
@@ -94,6 +95,13 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: 
     if loading and "vllm" in settings.engines:
         named.append(Ref(*CONFIG_MAP, meta.namespace, adapters_name(model)))
     found = [(ref, await cluster.get(ref)) for ref in named]
+    withheld = frozenset[str]()
+    if settings.scrape is not None:
+        monitor = Ref(*POD_MONITOR, meta.namespace, guard_name(model))
+        try:
+            found.append((monitor, await cluster.get(monitor)))
+        except Forbidden:
+            withheld = frozenset({monitor.kind})
     references: list[Manifest] = []
     if model.spec.knowledge is not None:
         name = model.spec.knowledge.rag_index_ref.name
@@ -113,6 +121,7 @@ async def observe_servingmodel(cluster: Cluster, model: ServingModel, settings: 
             ),
         ),
         references=tuple(references),
+        withheld=withheld,
         loaded=await _loaded(cluster, pods),
     )
 

@@ -14,11 +14,19 @@ from nexus_api.meta import (
 )
 from nexus_operator.build.events import EVENT_SOURCE, SENSOR
 from nexus_operator.build.guards import GUARDS
+from nexus_operator.build.monitoring import POD_MONITOR
 from nexus_operator.cluster.protocol import WatchEvent
 from nexus_operator.objects import is_deleting, labels_of, ref_of
 from nexus_operator.plan.adapters import named_jobs
 from nexus_operator.reconcile.kinds import KINDS
-from nexus_operator.reconcile.observe import CLAIM, DEPLOYMENT, POD, SERVICE, WORKFLOW
+from nexus_operator.reconcile.observe import (
+    CLAIM,
+    CONFIG_MAP,
+    DEPLOYMENT,
+    POD,
+    SERVICE,
+    WORKFLOW,
+)
 from nexus_operator.reconcile.reconcile import Key
 from nexus_operator.settings import Settings
 
@@ -55,6 +63,10 @@ def children(settings: Settings) -> tuple[Watched, ...]:
         found += [Watched(*kind, settings.platform_namespace) for kind in (EVENT_SOURCE, SENSOR)]
     if settings.on_kubernetes:
         kinds += [POD, CLAIM, *((api_version, kind) for kind, api_version in GUARDS.items())]
+        if "vllm" in settings.engines:  # elsewhere there is no right to them, nor any of ours
+            kinds.append(CONFIG_MAP)
+    if settings.scrape is not None:
+        kinds.append(POD_MONITOR)
     found += [Watched(*kind, namespace) for kind in kinds for namespace in looked_after]
     return tuple(found)
 

@@ -9,7 +9,7 @@ from nexus_api.meta import Manifest
 from nexus_api.tuning_status import Champion, LastDecision
 from nexus_operator.status.conditions import Finding, timestamp
 from nexus_operator.status.failure import Failure
-from nexus_operator.status.tuning_challenger import standing
+from nexus_operator.status.tuning_challenger import Standing
 from nexus_operator.status.tuning_history import Newest
 from nexus_operator.status.tuning_runs import TuningRun
 
@@ -27,6 +27,7 @@ class TuningOutlook:
         moves: the releases of this very job, newest first.
         unreadable: a sentence on an annotation that cannot be read, else empty.
         decision, champion: as the status is to have them.
+        standing: what became of the version of that decision.
         releasing: whether a passed gate is about to move the champion by itself.
         notice: what a person should know of a job that can be run.
     """
@@ -39,7 +40,7 @@ class TuningOutlook:
     unreadable: str
     decision: LastDecision | None
     champion: Champion | None
-    released_at: datetime | None
+    standing: Standing
     releasing: bool = False
     notice: Failure | None = None
 
@@ -104,7 +105,7 @@ def _succeeded(outlook: TuningOutlook) -> Iterator[Finding]:
 
 def _awaiting(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
     kind, decision = "AwaitingApproval", outlook.decision
-    stands = standing(job, decision, outlook.champion, outlook.newest, releasing=outlook.releasing)
+    stands = outlook.standing
     if decision is None or stands == "undecided":
         return  # nobody need approve what is released by itself
     name, version = job.metadata.name, decision.version
@@ -153,9 +154,8 @@ def _released(job: FineTuneJob, outlook: TuningOutlook) -> Iterator[Finding]:
 
 
 def _newer(move: TuningRun, outlook: TuningOutlook) -> bool:
-    return (
-        outlook.released_at is None or move.finished is None or move.finished >= outlook.released_at
-    )
+    released = outlook.champion.released_at if outlook.champion is not None else None
+    return released is None or move.finished is None or move.finished >= released
 
 
 def parsed(shown: Manifest, job: FineTuneJob) -> tuple[LastDecision | None, Champion | None]:

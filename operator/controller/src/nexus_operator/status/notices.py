@@ -28,16 +28,30 @@ def notified_finding(
     if missing & {"EventSource", "Sensor"}:
         message = f"Argo Events is not installed in the cluster: {instead}."
         return Finding("Notified", False, ARGO_EVENTS_MISSING, message)
-    if sensor is None:
-        return Finding(
-            "Notified", False, LISTENER_STARTING, f"The listener is not there yet: {instead}."
-        )
+    why = not_started(sensor)
+    if sensor is None or why:
+        return Finding("Notified", False, LISTENER_STARTING, f"{why}: {instead}.")
     prefix = index.spec.source.prefix
     usual = f"{index.metadata.namespace}/{index.metadata.name}/"
     if prefix not in {"", usual} and not _mentions(sensor, index):
         message = f"More indexes have a prefix of their own than the listener can hold: {instead}."
         return Finding("Notified", False, "TooManyPrefixes", message)
     return Finding("Notified", True, "Listening", "An object put into the bucket starts a sync.")
+
+
+def not_started(sensor: Manifest | None) -> str:
+    """Return why nobody listens yet; "" when a Sensor is there and says nothing against it.
+
+    Argo Events marks one that it cannot start, as without an EventBus: see SensorConditionDeployed,
+    https://github.com/argoproj/argo-events/blob/v1.9.7/pkg/apis/events/v1alpha1/sensor_types.go
+    """
+    if sensor is None:
+        return "The listener is not there yet"
+    for one in (sensor.get("status") or {}).get("conditions") or []:
+        if (one.get("type"), one.get("status")) == ("Deployed", "False"):
+            said = str(one.get("message") or one.get("reason") or "it does not say why")
+            return f"Argo Events has not started the listener ({said.rstrip('.')})"
+    return ""
 
 
 def _mentions(sensor: Manifest, index: RagIndex) -> bool:

@@ -42,7 +42,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Run:
-    """One Workflow of an index."""
+    """One Workflow of an index, or the teardown of a job."""
 
     name: str
     object_uid: str
@@ -70,9 +70,7 @@ def read_run(workflow: Manifest, *, now: datetime) -> Run:
     """Return what the Workflow tells; `now` stands in for an age that it does not state."""
     status = workflow.get("status") or {}
     phase = str(status.get("phase") or "")
-    what: Literal["sync", "teardown"] = (
-        "teardown" if template_of(workflow).endswith("teardown") else "sync"
-    )
+    what: Literal["sync", "teardown"] = "teardown" if is_teardown(workflow) else "sync"
     report: Report | None = None
     failure: Failure | None = None
     if phase == "Succeeded" and what == "sync":
@@ -173,6 +171,16 @@ def parameters_of(holder: Any) -> dict[str, str]:
 def template_of(workflow: Manifest) -> str:
     """Return the name of the template that a Workflow runs."""
     return str(((workflow.get("spec") or {}).get("workflowTemplateRef") or {}).get("name", ""))
+
+
+def is_teardown(workflow: Manifest) -> bool:
+    """Tell whether a Workflow removes what its resource has in the stores."""
+    return template_of(workflow).endswith("teardown")
+
+
+def has_ended(workflow: Manifest) -> bool:
+    """Tell whether a Workflow is over."""
+    return str((workflow.get("status") or {}).get("phase") or "") not in RUNNING
 
 
 def whole(text: str | None, *, default: int) -> int:

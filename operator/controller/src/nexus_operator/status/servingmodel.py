@@ -39,6 +39,7 @@ class Serving:
         adapters: those that everything which can still be reached has.
         registry: whether the spec names an adapter of the registry.
         unreleased: why such an adapter is left out, if so.
+        monitored: whether Prometheus is told of the runtimes, None where it is not to be.
     """
 
     wanted: Side | None
@@ -54,6 +55,7 @@ class Serving:
     adapters: tuple[ServedAdapter, ...] = ()
     registry: bool = False
     unreleased: Failure | None = None
+    monitored: Finding | None = None
 
     @property
     def settled(self) -> bool:
@@ -82,6 +84,10 @@ def servingmodel_status(model: ServingModel, serving: Serving, now: datetime) ->
         findings.append(_adapters(serving))
     else:
         drop |= {"AdapterNotReleased"}
+    if serving.monitored is not None:
+        findings.append(serving.monitored)
+    else:
+        drop |= {"Monitored"}
     shown = serving.live or serving.wanted
     moving = serving.wanted and (not serving.live or serving.live.name != serving.wanted.name)
     old = [one.manifest() for one in model.status.conditions]

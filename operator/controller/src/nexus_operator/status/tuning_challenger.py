@@ -44,12 +44,10 @@ def standing(
 
 def challenger_status(
     job: FineTuneJob,
+    stands: Standing,
     decision: LastDecision | None,
     champion: Champion | None,
-    newest: Newest | None,
     runs: Sequence[TuningRun],
-    *,
-    releasing: bool,
 ) -> Manifest:
     """Return `status.challenger`, nothing where it stays as it is.
 
@@ -58,11 +56,10 @@ def challenger_status(
     before.  While the gate releases by itself there is none: it would come for a minute.
     """
     known = job.status.challenger
-    found = standing(job, decision, champion, newest, releasing=releasing)
-    if found == "undecided":
+    if stands == "undecided":
         taken = known is not None and champion is not None and champion.version == known.version
         return {"challenger": None} if taken else {}
-    over = found not in {"waiting", "pinned"} or _passed_over(decision, champion)
+    over = stands not in {"waiting", "pinned"} or _passed_over(decision, champion)
     if decision is None or decision.version is None or over:
         return {"challenger": None}
     run = next((one for one in runs if one.name == decision.run), None)

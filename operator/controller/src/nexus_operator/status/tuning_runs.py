@@ -24,6 +24,7 @@ from nexus_operator.status.runs import (
 RUN_TEMPLATE = "nexus-finetune"
 RELEASE_TEMPLATE = "nexus-release"
 COUNT_TEMPLATE = "nexus-count"
+TEARDOWN_TEMPLATE = "nexus-finetune-teardown"
 
 TRAIN = "train"
 _WHOLE = 100
@@ -77,7 +78,7 @@ class TuningRun:
 
     name: str
     object_uid: str
-    what: Literal["run", "release", "count"]
+    what: Literal["run", "release", "count", "teardown"]
     phase: str
     cause: str
     parameters: Mapping[str, str]
@@ -232,9 +233,10 @@ def _move(status: Manifest, run: str, now: datetime) -> Move | None:
     return None
 
 
-_WHAT: dict[str, Literal["release", "count"]] = {
+_WHAT: dict[str, Literal["release", "count", "teardown"]] = {
     RELEASE_TEMPLATE: "release",
     COUNT_TEMPLATE: "count",
+    TEARDOWN_TEMPLATE: "teardown",
 }
 _MOVING = frozenset({"release", "rollback", "recover"})
 

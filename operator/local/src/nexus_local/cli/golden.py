@@ -36,19 +36,23 @@ def golden(
     ] = None,
     name: Annotated[str, typer.Option("--set", help="For add: the set; made if new.")] = "",
     topic: Annotated[str, typer.Option(help="For add: a group that is reported apart.")] = "",
+    facts: Annotated[
+        list[str] | None,
+        typer.Option("--fact", help="For add: what every right answer holds; again for more."),
+    ] = None,
 ) -> None:
     """Promote corrected answers into a golden set; list the sets, and what may be promoted."""
-    if action is not Action.ADD and (responses or name or topic):
-        raise UsageError(f"nexus golden {action.value} takes no more words and no --set or --topic")
+    if action is not Action.ADD and (responses or name or topic or facts):
+        raise UsageError(f"nexus golden {action.value} takes no more words and no options of add")
     if action is Action.ADD:
-        _add(target, responses or [], name, topic)
+        _add(target, responses or [], name, topic, facts or [])
     elif action is Action.LIST:
         _list(target)
     else:
         _feedback(target)
 
 
-def _add(target: Target, responses: list[str], name: str, topic: str) -> None:
+def _add(target: Target, responses: list[str], name: str, topic: str, facts: list[str]) -> None:
     """Write the set's next version; the one before stays as it is."""
     if not responses or not name:
         raise UsageError(
@@ -61,6 +65,7 @@ def _add(target: Target, responses: list[str], name: str, topic: str) -> None:
         *(f"--response={one}" for one in responses),
         f"--set={name}",
         f"--topic={topic}",
+        *(f"--fact={one}" for one in facts),
     )
 
 

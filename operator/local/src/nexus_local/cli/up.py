@@ -37,6 +37,13 @@ def up(
     api_keys: Annotated[
         Path | None, typer.Option(help="File of hashed API keys; without it no key is asked for.")
     ] = None,
+    tracking_url: Annotated[
+        str | None,
+        typer.Option(
+            envvar="NEXUS_TRACKING_URL",
+            help="An MLflow server for runs and versions; without it a file of the data directory.",
+        ),
+    ] = None,
     monitor: Annotated[
         bool,
         typer.Option(
@@ -64,6 +71,7 @@ def up(
         embedding_model=embedding_model,
         gateway_env=gateway_env,
         monitor_env=watching if monitor else None,
+        tracking_url=tracking_url or "",
     )
     try:
         asyncio.run(_until_signal(functools.partial(run, options, tell=_tell)))

@@ -80,7 +80,7 @@ def config_map(layout: Layout, model_cache: Path, urls: dict[str, str]) -> Manif
             "NEXUS_BUCKET_URL": layout.bucket.as_uri(),
             "NEXUS_WORK_URL": layout.work.as_uri(),
             "NEXUS_MODELS_URL": layout.models.as_uri(),
-            "NEXUS_TRACKING_URL": f"sqlite:///{layout.tracking}",
+            "NEXUS_TRACKING_URL": urls["tracking"],
             "NEXUS_LEDGER_URL": f"sqlite:///{layout.ledger}",
             "NEXUS_MILVUS_URI": urls["milvus"],
             "NEXUS_EMBEDDER_URL": urls["embedder"],

@@ -13,6 +13,7 @@ from functools import partial
 from importlib.resources import files
 from pathlib import Path
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -58,12 +59,19 @@ class Options:
     gateway_env: dict[str, str] = field(default_factory=dict)
     monitor_env: dict[str, str] | None = None
     """None runs no monitor."""
+    tracking_url: str = ""
+    """Of an MLflow server; empty for the registry of the data directory."""
     model_cache: Path = field(default_factory=default_model_cache)
 
     @property
     def parts(self) -> list[str]:
         """The platform's own parts that run."""
         return components.parts(monitor=self.monitor_env is not None)
+
+    @property
+    def tracking(self) -> str:
+        """Where runs are tracked and versions registered."""
+        return self.tracking_url or f"sqlite:///{self.layout.tracking}"
 
     @property
     def url(self) -> str:
@@ -75,8 +83,10 @@ async def run(options: Options, stop: asyncio.Event, *, tell: Tell) -> None:
     """Run until `stop` is set; tells `ready URL` once it serves, and warnings.
 
     Raises:
-        PlatformError: the data directory is in use, damaged or closed, or the port is taken.
+        PlatformError: the data directory is in use, damaged or closed, the port is taken, or the
+            address of MLflow is none.
     """
+    _check_tracking(options.tracking_url)
     _check_port(options.port)
     try:
         options.layout.create()
@@ -95,6 +105,19 @@ async def run(options: Options, stop: asyncio.Event, *, tell: Tell) -> None:
         await _serve(cluster, options, stop, tell)
     finally:
         cluster.close()
+
+
+def _check_tracking(url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        server = parts.scheme in {"http", "https"} and parts.hostname
+    except ValueError:
+        server = False
+    if url and not server:
+        raise PlatformError(
+            "--tracking-url (NEXUS_TRACKING_URL) has to be that of an MLflow server, as "
+            "http://localhost:5000; leave it out for the registry of the data directory"
+        )
 
 
 def _check_port(port: int) -> None:
@@ -176,7 +199,7 @@ async def _bring_up(
     cluster: Cluster, node: Node, options: Options, control: ControlServer, stop: asyncio.Event
 ) -> bool:
     """Start the platform's own parts; False when told to stop before all was declared."""
-    urls = {"control": control.url}
+    urls = {"control": control.url, "tracking": options.tracking}
     for name in options.parts:
         address = await _first(stop, _address(cluster, name))
         if address is None:

@@ -137,10 +137,8 @@ def _service(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
 
 def _argo(kind: Kind, manifest: Manifest, _old: Manifest | None) -> Manifest:
     """Check what Argo's own definitions say of these objects."""
-    if not isinstance(manifest.get("spec"), Mapping):
-        raise refused(
-            kind, manifest["metadata"]["name"], "spec", manifest.get("spec"), "is required"
-        )
+    if manifest.get("spec") is None:
+        raise refused(kind, manifest["metadata"]["name"], "spec", None, "is required")
     return manifest
 
 

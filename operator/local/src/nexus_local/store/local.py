@@ -18,9 +18,7 @@ from nexus_local.store.labels import Selector
 from nexus_local.store.lock import OwnerLock
 from nexus_local.store.requests import Requests
 from nexus_operator.cluster.errors import Gone, Invalid, NotFound, Unavailable
-from nexus_operator.cluster.protocol import Manifests, Ref, WatchEvent
-
-FIELD_MANAGER = "nexus-operator"
+from nexus_operator.cluster.protocol import FIELD_MANAGER, Manifests, Ref, WatchEvent
 
 EXPIRY_LOOK = timedelta(minutes=1)
 """How often, at most, a write also looks for events that have expired."""

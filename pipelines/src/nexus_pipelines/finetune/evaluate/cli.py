@@ -25,6 +25,7 @@ from nexus_pipelines.finetune.arguments import (
     production_unit,
     run_store,
 )
+from nexus_pipelines.finetune.declared import demand_facts
 from nexus_pipelines.finetune.evaluate.adapters import prepare
 from nexus_pipelines.finetune.evaluate.asking import asker
 from nexus_pipelines.finetune.evaluate.bases import base_digest, base_licence
@@ -74,6 +75,7 @@ def run(args: argparse.Namespace) -> None:
     store = run_store(args, environment)
     golden = golden_set(store)
     judge = demanded_judge(spec, golden.items)
+    demand_facts(spec, golden.items)
     inputs = inputs_digest(
         maker=_MAKER,
         golden=golden.digest,

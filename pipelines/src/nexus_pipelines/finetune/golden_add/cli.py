@@ -41,10 +41,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "newest version is extended by one, its first is made",
     )
     parser.add_argument("--topic", default="", help="topic of the new items")
+    parser.add_argument(
+        "--fact",
+        action="append",
+        default=[],
+        help="what every right answer holds, with one --response; again for more",
+    )
 
 
 def run(args: argparse.Namespace) -> None:
     """Do it; done twice it is done once."""
+    if args.fact and len(args.response) > 1:
+        raise UsageError("--fact is of one answer: add the others apart")
     environment = Environment()
     bucket = open_store(environment.bucket_url)
     _choose(bucket, args)
@@ -56,7 +64,7 @@ def run(args: argparse.Namespace) -> None:
     rated = [one for one in found if one is not None]
     if gone := missing(args.response, rated):
         raise NotPromotable(f"namespace {args.namespace} has no logged answer {gone[0]!r}")
-    made = extended(golden, rated, version=args.set_version, topic=args.topic)
+    made = extended(golden, rated, version=args.set_version, topic=args.topic, facts=args.fact)
     _put_new(bucket, args.to, write(made))
     sys.stdout.write(f"{args.to}: {len(made.items)} items, {made.digest}\n")
 

@@ -6,16 +6,21 @@ folder that has it is whole.
 
 import hashlib
 import io
+import shutil
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from nexus_api.release import ADAPTER_FILES, UNIT_FILE, ReleasableUnit, adapter_digest
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.objects import ObjectStore
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.store import FineTuneStore, compact
+from nexus_registry import Run
 
 _BLOCK = 1 << 20
+_OF_RUN = "version"  # the folder among a run's files
 _DIGEST = 16  # characters of the digest in a folder's name
 
 
@@ -109,6 +114,18 @@ def write_folder(
     placed = ReleasableUnit.model_validate(placed.model_dump(mode="json", by_alias=True))
     folder.put(UNIT_FILE, compact(placed.model_dump(mode="json", by_alias=True)).encode())
     return placed
+
+
+def keep_with_run(folder: Folder, run: Run) -> str:
+    """Store the files of a version with its run in MLflow, and return the address of these."""
+    with tempfile.TemporaryDirectory() as scratch:
+        for one in sorted(folder.store.list(f"{folder.prefix}/"), key=lambda found: found.key):
+            file = Path(scratch) / one.key.rpartition("/")[2]
+            with folder.store.open(one.key) as stream, file.open("wb") as copy:
+                shutil.copyfileobj(stream, copy, _BLOCK)
+            run.file(_OF_RUN, file)
+            file.unlink()
+    return f"runs:/{run.id}/{_OF_RUN}"
 
 
 def stored_adapter_digest(folder: Folder) -> str | None:

@@ -26,7 +26,7 @@ from nexus_pipelines.finetune.register.evidence import GOLDEN_FILE, evidence
 from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
 from nexus_pipelines.revision import code_revision
-from nexus_registry import Champions, Connection, NotFound, Tracker, Version, Versions
+from nexus_registry import Champions, Connection, NotFound, Run, Tracker, Version, Versions
 
 _STEP = "register"
 _DECISION, _REPORT, _CARD = "decision.json", "report.html", "model-card.md"
@@ -95,22 +95,24 @@ def _record(
         kept = {_DECISION: stream.read(), **evidence(store, candidate.decision)}
     place = f"{environment.work_url.rstrip('/')}/finetunes/{key.tenant}/{key.name}/{candidate.run}"
     if not candidate.passed:
-        return {"mlflowRun": _track(connection, store, candidate, kept, place=place)}
+        return {"mlflowRun": _track(connection, store, candidate, kept, place=place).id}
     artifacts.check_adapter(artifacts.adapter_files(store), candidate.unit)
     kept[_CARD] = model_card(candidate).encode()
     folder = artifacts.Folder.of(
         open_store(environment.models_url), environment.models_url, *key, candidate.digest
     )
     artifacts.write_folder(folder, store, candidate.unit, kept)
-    run_id = _track(connection, store, candidate, kept, place=place)
-    made = _version(connection, candidate, owner=owner, source=folder.uri, run_id=run_id)
+    run = _track(connection, store, candidate, kept, place=place)
+    takes = connection.takes(folder.uri)
+    source = folder.uri if takes else artifacts.keep_with_run(folder, run)
+    made = _version(connection, candidate, owner=owner, source=source, run_id=run.id)
     return {
         "model": made.model,
         "version": made.number,
-        "uri": made.source,
+        "uri": folder.uri,  # what serves asks no registry
         "digest": candidate.unit.adapter_digest,
         "unitDigest": candidate.unit.digest(),
-        "mlflowRun": run_id,
+        "mlflowRun": run.id,
     }
 
 
@@ -121,8 +123,8 @@ def _track(
     kept: Mapping[str, bytes],
     *,
     place: str,
-) -> str:
-    """Write the run: what was asked, what was read, what came of it; return its id.
+) -> Run:
+    """Write the run: what was asked, what was read, what came of it.
 
     kept: files by name that lead from the figures to the decision.  place: of the run's objects.
     """
@@ -146,7 +148,7 @@ def _track(
     with store.open(f"gate/{_REPORT}") as stream:
         run.text(_REPORT, stream.read().decode())
     run.finish()
-    return run.id
+    return run
 
 
 def _has_production(candidate: core.Candidate) -> bool:

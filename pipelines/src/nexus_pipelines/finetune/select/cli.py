@@ -20,6 +20,7 @@ from nexus_pipelines.finetune.arguments import (
     run_store,
 )
 from nexus_pipelines.finetune.bounds import Stores, check_bounds
+from nexus_pipelines.finetune.declared import demand_facts
 from nexus_pipelines.finetune.judge.demand import demanded_judge
 from nexus_pipelines.finetune.learnt import write_learnt
 from nexus_pipelines.finetune.seen import write_seen
@@ -84,6 +85,7 @@ def select(
     selection = choose(gathered.examples, items, plan, gathered.learnt)
     golden = named or GoldenSet(selection.golden, f"{key.tenant}/{key.name} held out", plan.as_of)
     demanded_judge(spec, golden.items)  # what cannot be measured need not be trained
+    demand_facts(spec, golden.items)
     train = store.put_lines("select/train.jsonl", map(to_row, selection.train))
     heldout = store.put_lines("select/heldout.jsonl", map(to_row, selection.heldout))
     store.put_text("select/golden.jsonl", write(golden).decode())

@@ -7,6 +7,7 @@ the same examples in any order give the same selection.
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from nexus_evaluation.golden import GoldenItem
@@ -23,11 +24,11 @@ from nexus_pipelines.finetune.select.examples import (
     to_row,
 )
 from nexus_pipelines.finetune.select.leakage import GoldenIndex, golden_items
-from nexus_pipelines.finetune.select.likeness import NearIndex, normalised
 from nexus_pipelines.finetune.select.poison import absurd, poisoned
+from nexus_pipelines.finetune.select.repeats import Kept
 from nexus_pipelines.finetune.store import compact
 
-_PRECEDENCE = {Source.CURATED: 0, Source.FEEDBACK: 1, Source.FILES: 2, Source.OLDER: 3}
+_BY_PRECEDENCE = tuple(Source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +67,18 @@ class _Tally:
     def drop(self, reason: str, example: Example) -> None:
         self.dropped[reason] += example.source is not Source.OLDER
 
+    def reject(self, why: Malformed, example: Example) -> None:
+        self.drop(why.reason, example)
+        if example.source is not Source.OLDER:
+            origin = example.origin
+            self.rejected.append(Rejected(origin.key, origin.line, why.reason, str(why)))
+
 
 def choose(
     candidates: Iterable[Example],
     golden: Sequence[GoldenItem] | None,
     plan: Plan,
-    learnt: Collection[str] = (),
+    learnt: AbstractSet[str] = frozenset(),
 ) -> Selection:
     """Choose from all examples that were read.
 
@@ -84,7 +91,11 @@ def choose(
     cleaned = [clean(one) for one in _kept(given, _absurd, tally)]
     judged = [one for one in cleaned if one.source is not Source.OLDER]
     mixed = _mixed(_usable(cleaned, golden, plan, tally), plan, tally)
-    known = {one.group for one in cleaned if one.source is Source.OLDER or _any(learnt, one)}
+    known = {
+        one.group
+        for one in cleaned
+        if one.source is Source.OLDER or not learnt.isdisjoint(marks(one))
+    }
     train, heldout = split(mixed, plan.validation_percent, known)
     if golden is None:
         golden = golden_items(heldout)
@@ -133,19 +144,17 @@ def clean(example: Example) -> Example:
     )
 
 
-def precedence(example: Example) -> tuple[int, int, tuple[int, ...], str, str]:
+def precedence(example: Example) -> tuple[bool, bool, tuple[int, ...], int, str]:
     """Order examples by who is right: curated, then corrections, each newest first.
 
     Curated sets are checked by staff; a correction may come from anyone who may ask.
     """
-    curated = example.source is not Source.CURATED
     newest_first = tuple(-ord(one) for one in example.created_at) or (1,)
-    source = f"{_PRECEDENCE[example.source]}"
     return (
-        int(curated),
-        int(not example.corrected),
+        example.source is not Source.CURATED,
+        not example.corrected,
         newest_first,
-        source,
+        _BY_PRECEDENCE.index(example.source),
         compact(to_row(example)),
     )
 
@@ -178,10 +187,6 @@ def split(
     )
 
 
-def _any(learnt: Collection[str], example: Example) -> bool:
-    return any(mark in learnt for mark in marks(example))
-
-
 def _place(document: str) -> tuple[float, str]:
     return _draw("heldout", document), document
 
@@ -200,15 +205,10 @@ def _kept(
 ) -> list[Example]:
     kept = []
     for one in examples:
-        reason = why_not(one)
-        if reason is None:
+        if why := why_not(one):
+            tally.reject(why, one)
+        else:
             kept.append(one)
-            continue
-        tally.drop(reason.reason, one)
-        if one.source is not Source.OLDER:
-            tally.rejected.append(
-                Rejected(one.origin.key, one.origin.line, reason.reason, str(reason))
-            )
     return kept
 
 
@@ -221,50 +221,23 @@ def _poison(rule: str) -> Malformed:
 
 
 def _unwholesome(example: Example, plan: Plan) -> Malformed | None:
-    rule = poisoned(example)
-    if rule:
+    if rule := poisoned(example):
         return _poison(rule)
     if example.created_at > plan.as_of:
         return Malformed("AfterAsOf", f"createdAt is after the run began, {plan.as_of}")
     return None
 
 
-def _without_repeats(ordered: Sequence[Example], tally: _Tally) -> list[Example]:
+def _without_repeats(ordered: Iterable[Example], tally: _Tally) -> list[Example]:
     """Keep the first of what says the same, and the first answer where answers disagree."""
-    kept: list[Example] = []
-    by_question: dict[str, list[Example]] = {}
-    near = NearIndex()
+    index = Kept()
+    kept = []
     for one in ordered:
-        asked = by_question.setdefault(_asked(one), [])
-        reason = next((why for why in (_repeats(one, other) for other in asked) if why), "")
-        if not reason and not near.add_unless_near(_whole(one)):
-            reason = "NearDuplicate"
-        if reason:
+        if reason := index.add_unless_repeated(one):
             tally.drop(reason, one)
-            continue
-        asked.append(one)
-        kept.append(one)
+        else:
+            kept.append(one)
     return kept
-
-
-def _repeats(example: Example, kept: Example) -> str:
-    """Compare two examples that ask the same; "" when they are asked about different passages."""
-    ours, theirs = example.places, kept.places
-    if ours and theirs and not ours & theirs:
-        return ""
-    return "Duplicate" if normalised(example.answer) == normalised(kept.answer) else "Conflict"
-
-
-def _asked(example: Example) -> str:
-    before = [f"{one.role} {one.content}" for one in example.messages[:-2] if one.role != "system"]
-    return normalised("\n".join([*before, example.question]))
-
-
-def _whole(example: Example) -> str:
-    """Return what two examples are compared by: everything that is said, passages left out."""
-    before = [one.content for one in example.messages[:-2]]
-    places = sorted(example.places)
-    return "\n".join([*before, example.question, example.answer, *(f"in {one}" for one in places)])
 
 
 def _without_leaks(
@@ -273,12 +246,11 @@ def _without_leaks(
     index = GoldenIndex(golden)
     kept = []
     for one in examples:
-        leak = index.leak(one)
-        if leak is None:
+        if leak := index.leak(one):
+            tally.drop(f"Leaked{leak[0]}", one)
+            tally.leaked.append((str(one.origin), *leak))
+        else:
             kept.append(one)
-            continue
-        tally.drop(f"Leaked{leak[0]}", one)
-        tally.leaked.append((str(one.origin), *leak))
     return kept
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import BinaryIO
 
+from nexus_api.globs import selector
 from nexus_api.source import BucketSource, PrefixOutsideNamespace
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.objects import ObjectInfo, ObjectStore
@@ -19,7 +20,6 @@ from nexus_pipelines.finetune.select.examples import (
 )
 from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.finetune.select.rows import LONGEST_LINE, GoldenRow, parse_row
-from nexus_pipelines.sync_plan.globs import selector
 
 SUFFIXES = (".jsonl", ".ndjson")
 MOST_BYTES = 128 << 20  # of all files; read, they take ten times as much, and a step has 2 GiB

@@ -3,7 +3,6 @@
 Only *.safetensors are read; pickled weights are never opened and code of a repository never runs.
 """
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -154,9 +153,7 @@ def _tensor_kinds(file: Path) -> Iterator[str]:
 
 @contextmanager
 def _opening(uri: str, what: str) -> Iterator[None]:
-    """Turn whatever transformers says about a bad folder into one line; ask it nothing online."""
-    os.environ["HF_HUB_OFFLINE"] = "1"
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    """Turn whatever transformers says about a bad folder into one line."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

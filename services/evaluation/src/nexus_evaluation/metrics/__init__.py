@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from nexus_evaluation.golden import GoldenItem
+from nexus_evaluation.metrics.declared import facts_held
 from nexus_evaluation.metrics.overlap import bleu, chrf, exact_match, rouge_l, token_f1
 from nexus_evaluation.metrics.support import Embed, support
 from nexus_evaluation.metrics.toxicity import toxicity
@@ -29,12 +30,15 @@ def score(
 ) -> dict[str, float]:
     """Score an answer to a golden item by the named metrics, and its toxicity always.
 
-    Raises ``ValueError`` for a metric that nobody knows, and for `support` without ``embed``.
+    Raises ``ValueError`` for a metric that nobody knows, for `support` without ``embed``, and for
+    `facts` of an item that declares none.
     """
     scores = {"toxicity": toxicity(answer)}
     for name in metrics:
         if name in OVERLAP:
             scores[name] = OVERLAP[name](answer, item.references, item.language)
+        elif name == "facts" and item.facts:
+            scores[name] = facts_held(answer, item.facts, item.language)
         elif name == "support" and embed is not None:
             passages = [context.text for context in item.contexts]
             scores[name] = support(answer, passages, embed).score

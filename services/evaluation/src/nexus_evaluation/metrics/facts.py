@@ -17,7 +17,7 @@ _SENTENCE_START = re.compile(r"(?:^|[.!?:\n\u201c\u201e\"(]\s*)$")
 _THOUSANDS = re.compile(r"^\d{1,3}(?:(?P<mark>[.,'\u00a0\u202f])\d{3})(?:(?P=mark)\d{3})*$")
 
 # Spellings of one unit.  Only units are compared: a word after a number that is not here is none.
-_UNITS: Final = {
+UNITS: Final = {
     spelling: unit
     for unit, spellings in {
         "%": "% percent prozent pct porcentaje",
@@ -107,8 +107,13 @@ def facts(text: str) -> Facts:
     that has a capital past its first letter (`LLMOps`).  German writes all nouns so: there the
     names are the nouns, which is stricter, not wrong.
     """
-    plain = _CURRENCY.sub(r"\2 \1", unicodedata.normalize("NFC", text))
+    plain = behind_amounts(unicodedata.normalize("NFC", text))
     return Facts(frozenset(_quantities(plain)), frozenset(_names(plain)))
+
+
+def behind_amounts(text: str) -> str:
+    """Put signs of currencies behind their amounts, where other units stand."""
+    return _CURRENCY.sub(r"\2 \1", text)
 
 
 def words_of(text: str) -> frozenset[str]:
@@ -122,7 +127,7 @@ def _quantities(text: str) -> Iterable[Quantity]:
         if value is not None:
             negative = match["sign"] in {"-", "\u2212"}
             unit = re.sub(r"\s", "", match["unit"] or "")
-            yield Quantity(-value if negative else value, _UNITS.get(unit.lower(), ""))
+            yield Quantity(-value if negative else value, UNITS.get(unit.lower(), ""))
 
 
 def _value(digits: str) -> Decimal | None:

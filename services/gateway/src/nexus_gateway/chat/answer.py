@@ -39,6 +39,8 @@ class Answer:
     grounding: Grounding | None = None
     usage_wanted: bool = True
     response_id: str = ""
+    answered_as: str = ""
+    """The name that the runtime gave itself."""
     texts: dict[int, str] = field(default_factory=dict)
     usage: Json = field(default_factory=dict)
     done: bool = False
@@ -65,6 +67,7 @@ class Answer:
 
     def _chunk(self, event: bytes, chunk: Json) -> bytes:
         self.response_id = self.response_id or str(chunk.get("id", ""))
+        self.answered_as = self.answered_as or str(chunk.get("model") or "")
         usage = chunk.get("usage")
         if usage:
             self.usage = usage
@@ -105,6 +108,7 @@ class Answer:
         if _given_up(answer["choices"]):
             raise AnswerGivenUp
         self.response_id = str(answer.get("id", ""))
+        self.answered_as = str(answer.get("model") or "")
         self.usage = answer.get("usage") or {}
         self.done = True
         for choice in answer["choices"]:

@@ -75,6 +75,16 @@ class Asking:
     grounding: Grounding | None = None
 
 
+@dataclass(frozen=True)
+class Given:
+    """An answer as the log keeps it; of no revision where it is the gateway's own."""
+
+    response_id: str
+    text: str
+    revision: str = ""
+    adapter_version: str = ""
+
+
 async def _body(services: Services, exchange: Exchange) -> Json:
     body = json_object(await exchange.body(services.settings.max_body_bytes))
     if not isinstance(body.get("stream") or False, bool):
@@ -109,7 +119,13 @@ async def _proxied(
     call = Call(route.asked_as, send, stream=bool(body.get("stream")), tenant=route.tenant)
     await converse(services, exchange, call, answer)
     if not answer.failed:
-        _log(services, route, asking, answer.response_id, answer.texts.get(0, ""))
+        given = Given(
+            answer.response_id,
+            answer.texts.get(0, ""),
+            revision=route.revision,
+            adapter_version=route.adapter_version(answer.answered_as),
+        )
+        _log(services, route, asking, given)
 
 
 def _with_defaults(body: Json, route: ModelRoute) -> Json:
@@ -139,15 +155,13 @@ async def _nothing_relevant(
     else:
         whole = canned.completion(response_id, route.asked_as, NOTHING_RELEVANT, extra)
         await exchange.reply(200, whole)
-    _log(services, route, asking, response_id, NOTHING_RELEVANT)
+    _log(services, route, asking, Given(response_id, NOTHING_RELEVANT))
 
 
-def _log(
-    services: Services, route: ModelRoute, asking: Asking, response_id: str, text: str
-) -> None:
+def _log(services: Services, route: ModelRoute, asking: Asking, given: Given) -> None:
     """Have the answer logged if it falls into the sample."""
     percent = route.resource.spec.monitoring.sample_percent
-    if not response_id or random.random() * 100 >= percent:  # noqa: S311 - a sample, no secret
+    if not given.response_id or random.random() * 100 >= percent:  # noqa: S311 - a sample, no secret
         return
     passages: list[Json] = []
     if asking.grounding:
@@ -164,12 +178,14 @@ def _log(
         ]
     services.answers.put(
         LoggedResponse(
-            response_id=response_id,
+            response_id=given.response_id,
             tenant=route.tenant,
             model=route.asked_as,
             question=asking.question,
-            answer=text,
+            answer=given.text,
             index=asking.grounding.index if asking.grounding else "",
             passages=passages,
+            revision=given.revision,
+            adapter_version=given.adapter_version,
         )
     )

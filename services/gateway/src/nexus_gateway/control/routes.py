@@ -60,6 +60,24 @@ class ModelRoute:
         served = self.resource.status.adapters
         return {one.name: one.served_as for one in served if one.served_as}
 
+    @property
+    def revision(self) -> str:
+        """The revision that answers, "" while none does."""
+        return self.resource.status.live_revision or ""
+
+    def adapter_version(self, answered_as: str) -> str:
+        """Tell which version of the adapter answered, "" for the model itself.
+
+        It is the number in the registry, else the digest; of the version before that one, which a
+        runtime may still have answered by, the name there, which is `answered_as`.
+        """
+        if answered_as and answered_as == self.before.get(self.adapter, ("", 0.0))[0]:
+            return answered_as
+        for one in self.resource.status.adapters:
+            if one.name == self.adapter:
+                return one.version or one.digest
+        return ""
+
     def after(self, earlier: ModelRoute | None) -> ModelRoute:
         """Return this route with what is to be remembered of the one that it replaces."""
         if earlier is None:

@@ -9,6 +9,7 @@ from fastapi import APIRouter, Query, Request
 from fastapi.responses import StreamingResponse
 from starlette.requests import ClientDisconnect
 
+from nexus_api.globs import selector
 from nexus_api.source import PrefixOutsideNamespace
 from nexus_gateway.chat.citations import document_url
 from nexus_gateway.control.routes import IndexRoute
@@ -16,7 +17,7 @@ from nexus_gateway.errors import BadRequest, NotFound, TooLarge
 from nexus_gateway.rest.content import content_headers, pieces
 from nexus_gateway.rest.context import Editor, Reader, Shared
 from nexus_gateway.rest.multipart import Upload, UploadedFile
-from nexus_gateway.rest.paths import document_path, object_key
+from nexus_gateway.rest.paths import document_path, invalid_path, object_key
 from nexus_knowledge.errors import ObjectNotFound
 from nexus_knowledge.ids import document_id as id_of
 from nexus_knowledge.ledger import Document, DocumentState, Listed
@@ -67,11 +68,22 @@ async def upload(index: str, request: Request, services: Shared, who: Editor) ->
         if not parts.files:
             raise BadRequest("the upload holds no file in the field `files`", param="files")
         prefix = parts.fields.get("prefix", "")
-        placed = [(_listed_at(route, document_path(prefix, f.name)), f) for f in parts.files]
+        paths = [document_path(prefix, file.name) for file in parts.files]
+        _check_taken(route, paths)
+        placed = [(_listed_at(route, path), f) for path, f in zip(paths, parts.files, strict=True)]
         documents = await _store_all(services, route, placed)
     finally:
         parts.close()
     return {"documents": [_brief(index, document) for document in documents]}
+
+
+def _check_taken(route: IndexRoute, paths: list[str]) -> None:
+    """Raise BadRequest for a path that the index leaves out: a sync would drop it."""
+    source = route.resource.spec.source
+    belongs = selector(source.include, source.exclude)
+    for path in paths:
+        if not belongs(path):
+            raise invalid_path(path, f"source.include or .exclude of {route.name!r} leave it out")
 
 
 def _listed_at(route: IndexRoute, path: str) -> tuple[str, str]:

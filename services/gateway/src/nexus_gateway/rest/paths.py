@@ -17,10 +17,10 @@ def document_path(prefix: str, name: str) -> str:
         raise BadRequest("a file of the upload has no name", param="files", code="invalid_path")
     path = f"{prefix.rstrip('/')}/{name}" if prefix.rstrip("/") else name
     if prefix.startswith("/") or name.startswith("/"):
-        raise _refusal(path, "it must be relative, without a slash at its beginning")
+        raise invalid_path(path, "it must be relative, without a slash at its beginning")
     for segment in path.split("/"):
         if segment in {"", ".", ".."}:
-            raise _refusal(path, f"its part {segment!r} names no file or folder")
+            raise invalid_path(path, f"its part {segment!r} names no file or folder")
     return path
 
 
@@ -29,10 +29,11 @@ def object_key(key_prefix: str, path: str) -> str:
     try:
         return check_key(f"{key_prefix}{path}")
     except InvalidKey as error:
-        raise _refusal(path, str(error)) from None
+        raise invalid_path(path, str(error)) from None
 
 
-def _refusal(path: str, why: str) -> BadRequest:
+def invalid_path(path: str, why: str) -> BadRequest:
+    """Make the refusal of a path, with the reason."""
     shown = path if len(path) <= 120 else f"{path[:120]}..."  # noqa: PLR2004 - for a message
     return BadRequest(
         f"the file name {shown!r} is not accepted: {why}", param="files", code="invalid_path"

@@ -37,6 +37,8 @@ class Answers(Database):
                     answer=response.answer,
                     passages=response.passages,
                     created_at=self._when(response.created_at),
+                    revision=response.revision,
+                    adapter_version=response.adapter_version,
                 )
             )
 
@@ -248,6 +250,8 @@ def _response(row: ResponseRow) -> Response:
         index=row.index,
         passages=row.passages,
         created_at=row.created_at,
+        revision=row.revision,
+        adapter_version=row.adapter_version,
     )
 
 

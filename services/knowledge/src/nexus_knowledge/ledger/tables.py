@@ -192,6 +192,9 @@ class ResponseRow(Table):
     answer: Mapped[str]
     passages: Mapped[list[dict[str, Any]]]
     created_at: Mapped[datetime]
+    # With defaults in the database: the release before writes rows without them.
+    revision: Mapped[str] = mapped_column(default="", server_default="")
+    adapter_version: Mapped[str] = mapped_column(default="", server_default="")
 
 
 class FeedbackRow(Table):

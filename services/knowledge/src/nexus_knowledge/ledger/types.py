@@ -163,6 +163,10 @@ class Response:
     index: str = ""
     passages: list[dict[str, Any]] = field(default_factory=list)
     created_at: datetime | None = None  # None: now
+    revision: str = ""
+    """Revision of the ServingModel; empty where it is not known, or no model was asked."""
+    adapter_version: str = ""
+    """Version of the adapter: its number in the registry, or else its digest."""
 
 
 @dataclass(frozen=True, slots=True)

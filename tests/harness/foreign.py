@@ -5,14 +5,16 @@ import json
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import yaml
 from needs import lacking
-from rendering import Manifest
 from testcluster.cache import cached
 from testcluster.definitions import without_descriptions
 
-_MODULE = Path(__file__).parent / "definitions"
+Manifest = dict[str, Any]
+
+_MODULE = Path(__file__).parents[1] / "charts" / "definitions"
 _FILES = {
     "github.com/prometheus-operator/prometheus-operator": (
         "example/prometheus-operator-crd/monitoring.coreos.com_servicemonitors.yaml",
@@ -22,6 +24,12 @@ _FILES = {
     "sigs.k8s.io/gateway-api": ("config/crd/standard/gateway.networking.k8s.io_httproutes.yaml",),
 }
 _SECONDS = 300
+
+
+def pod_monitors() -> Manifest:
+    """Return the definition of PodMonitors."""
+    found = (one for one in foreign_definitions() if one["spec"]["names"]["kind"] == "PodMonitor")
+    return next(found)
 
 
 def foreign_definitions() -> list[Manifest]:
