@@ -71,6 +71,10 @@
 - apiGroups: [""]
   resources: [pods/log]
   verbs: [get]
+# whether a run of a resource that goes has a pod left, which may still write
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list]
 - apiGroups: [argoproj.io]
   resources: [eventsources, sensors]
   {{- if ne .Values.events.source "none" }}

@@ -195,6 +195,17 @@ class World:
         status = {"phase": phase, "finishedAt": at, "nodes": {"n1": node}}
         self.set_status(workflow, status)
 
+    def start_pod(self, run: Manifest, **labels: str) -> Manifest:
+        """Make a pod of a run, labelled as our templates say but for `labels`."""
+        name = {"app.kubernetes.io/name": run["spec"]["workflowTemplateRef"]["name"]}
+        metadata = {
+            "name": f"{name_of(run)}-{len(self.all('Pod'))}",
+            "namespace": run["metadata"]["namespace"],
+            "labels": labels_of(run) | name | labels,
+        }
+        pod: Manifest = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": {}}
+        return self.run(self.cluster.create(pod))
+
     # -- what the node does
 
     def make_ready(self, deployment: Manifest) -> None:

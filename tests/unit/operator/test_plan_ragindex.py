@@ -254,6 +254,19 @@ def test_deletion_stops_syncs_then_tears_down_then_lets_go(world: World) -> None
     assert world.workflows() == []
 
 
+def test_what_a_stopped_sync_wrote_is_removed_when_its_pod_has_ended(world: World) -> None:
+    key = world.create(rag_index())
+    world.settle(key)
+    pod = world.start_pod(running(world))
+    world.delete(key)
+    world.settle(key)
+    assert world.workflows() == []
+    assert f"when the pod {name_of(pod)} of a run has ended" in world.condition(key)["message"]
+    world.set_status(pod, {"phase": "Failed"})
+    world.settle(key)
+    assert running(world)["spec"]["workflowTemplateRef"]["name"] == "nexus-teardown"
+
+
 def test_killed_between_the_end_of_its_teardown_and_its_release(world: World) -> None:
     key = synced_index(world)
     world.delete(key)

@@ -22,7 +22,7 @@ from tuning import (
 )
 
 from nexus_api.meta import FINALIZER, FORCE_RELEASE, JOB_LABEL, LINEAGE
-from nexus_operator.objects import labels_of
+from nexus_operator.objects import labels_of, name_of
 from nexus_operator.reconcile import carry_out
 from nexus_operator.reconcile.reconcile import Key
 
@@ -75,6 +75,26 @@ def test_a_run_under_way_ends_before_what_it_wrote_is_removed(world: World) -> N
     world.reconcile(key)
     assert world.get(key.ref) is None
     assert world.workflows() == []
+
+
+def test_what_runs_wrote_is_removed_when_no_pod_of_one_is_left(world: World) -> None:
+    """Argo calls a run over while a pod that had just been started still has its grace."""
+    key = make(world)
+    run = the_run(world)
+    pod = world.start_pod(run)
+    world.start_pod(run, **{JOB_LABEL: "another"})
+    world.set_status(world.start_pod(run), {"phase": "Succeeded"})
+    world.delete(key)
+    world.settle(key)
+    end(world, the_run(world), "Failed")
+    world.settle(key)
+    assert world.workflows() == []
+    reason, message = told(world, key)
+    assert reason == "Stopping"
+    assert f"when the pod {name_of(pod)} of a run has ended" in message
+    world.delete(pod)
+    world.settle(key)
+    assert the_run(world, TEARDOWN)
 
 
 def test_a_run_whose_workflow_nobody_told_of_is_cleaned_up_after(world: World) -> None:

@@ -6,14 +6,20 @@ from typing import Any
 import pytest
 from fake_cluster import FakeCluster
 
-from nexus_api.meta import API_VERSION, INDEX_LABEL
+from nexus_api.meta import API_VERSION, INDEX_LABEL, NAMESPACE_LABEL
+from nexus_api.ragindex import RagIndex
+from nexus_operator.build.workflow import SYNC_TEMPLATE
 from nexus_operator.cluster.errors import NotFound
 from nexus_operator.cluster.protocol import Ref, WatchEvent
 from nexus_operator.cluster.view import View
+from nexus_operator.objects import name_of
+from nexus_operator.reconcile.observe import observe_ragindex
+from nexus_operator.settings import Settings
 
 WORKFLOW = ("argoproj.io/v1alpha1", "Workflow")
 INDEX = Ref(API_VERSION, "RagIndex", "default", "handbook")
 OWNED = {INDEX_LABEL: "handbook"}
+SETTINGS = Settings(on_kubernetes=True)
 
 
 class Counted(FakeCluster):
@@ -233,3 +239,27 @@ async def test_answers_that_may_hold_the_changes_of_others_are_no_echoes() -> No
     place = Ref(*WORKFLOW, "platform", "a")
     patched = await view.patch(place, {"spec": {"suspend": True}})
     assert not view.wrote(WatchEvent("MODIFIED", patched), *WORKFLOW)
+
+
+async def test_pods_of_runs_are_the_clusters_own_answer() -> None:
+    """The view knows pods of models alone: an index that goes would take their want for an end."""
+    cluster, pod = FakeCluster(), ("v1", "Pod")
+    labels = {**OWNED, NAMESPACE_LABEL: "default", "app.kubernetes.io/name": SYNC_TEMPLATE}
+    place = {"name": "ingest", "namespace": SETTINGS.platform_namespace}
+    await cluster.create(
+        {"apiVersion": "v1", "kind": "Pod", "metadata": {**place, "labels": labels}, "spec": {}}
+    )
+    view = View(cluster, complete=[WORKFLOW, pod])
+    for kind in (WORKFLOW, pod):
+        view.expect(*kind, None)
+        view.feed(*kind, bookmark(100))
+    metadata = {
+        "name": INDEX.name,
+        "namespace": "default",
+        "deletionTimestamp": "2026-01-01T00:00:00Z",
+    }
+    index = RagIndex.model_validate(
+        {"metadata": metadata, "spec": {"source": {"prefix": "default/"}}}
+    )
+    seen = await observe_ragindex(view, index, SETTINGS)
+    assert [name_of(one) for one in seen.of_kind("Pod")] == ["ingest"]

@@ -9,10 +9,12 @@ from nexus_api.meta import FINALIZER, FORCE_RELEASE, Manifest
 from nexus_api.ragindex import RagIndex
 from nexus_operator.build.run import run_name, shutdown
 from nexus_operator.clock import past
+from nexus_operator.objects import name_of
 from nexus_operator.plan.looks import LOOK_FOR_KINDS, SHORTEST_WAIT
 from nexus_operator.plan.model import Doomed, Plan, Seen, doomed
 from nexus_operator.plan.schedule import back_off
 from nexus_operator.status.conditions import Finding, merge, timestamp, transitions
+from nexus_operator.status.pods import over
 from nexus_operator.status.runs import Run, has_ended, is_teardown, read_run
 
 LOOK_AGAIN = timedelta(seconds=5)
@@ -62,8 +64,10 @@ class End:
 def plan_end(end: End, seen: Seen, now: datetime) -> Plan:
     """Decide what is left to do for a resource that is being deleted.
 
-    Runs are stopped first; the teardown runs when none is left; a teardown that fails is tried
-    again for ever, unless the annotation `llmops.nexus/force-release: "true"` lets go.
+    Runs are stopped first; the teardown runs when none is left, nor a pod of one: Argo calls a run
+    over while a pod that had just been started has its grace, in which it may write.  A teardown
+    that fails is tried again for ever, unless the annotation `llmops.nexus/force-release: "true"`
+    lets go.
     """
     workflows = seen.of_kind("Workflow")
     everything = doomed(workflows)
@@ -86,7 +90,8 @@ def plan_end(end: End, seen: Seen, now: datetime) -> Plan:
         # The status says so first: the run that tells it goes before the finalizer does.
         message = "Its data is released."
         return _plan(end, now, RELEASED, message, delete=everything, remove_finalizer=True)
-    return _next_try(end, tries, now)
+    writing = sorted(name_of(pod) for pod in seen.of_kind("Pod") if not over(pod))
+    return _next_try(end, tries, writing, now)
 
 
 def _lets_go_at_once(end: End) -> str:
@@ -109,7 +114,10 @@ def _released(end: End) -> bool:
     return any(one.type == "Ready" and one.reason == RELEASED for one in conditions)
 
 
-def _next_try(end: End, tries: Sequence[Run], now: datetime) -> Plan:
+def _next_try(end: End, tries: Sequence[Run], writing: Sequence[str], now: datetime) -> Plan:
+    if writing and not tries:
+        message = f"Its data goes when the pod {writing[0]} of a run has ended. {end.way_out}"
+        return _plan(end, now, STOPPING, message)
     # Not by age: one that was made while a clock was ahead would be the newest for long.
     last = max(tries, key=lambda run: run.attempt, default=None)
     if last is not None and last.state == "running":

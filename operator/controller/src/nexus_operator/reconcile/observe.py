@@ -27,15 +27,16 @@ from nexus_operator.build.finetune import tuning_run_name
 from nexus_operator.build.guards import GUARDS, guard_name
 from nexus_operator.build.loading import LOADER_PORT, adapters_name, is_loader, loads_adapters
 from nexus_operator.build.monitoring import POD_MONITOR
+from nexus_operator.build.workflow import SYNC_TEMPLATE
 from nexus_operator.cluster.errors import ClusterError, Forbidden
 from nexus_operator.cluster.protocol import Cluster, Ref
-from nexus_operator.objects import name_of
+from nexus_operator.objects import labels_of, name_of
 from nexus_operator.plan.adapters import named_jobs
 from nexus_operator.plan.model import Seen
 from nexus_operator.plan.tuning_triage import index_to_look_at
 from nexus_operator.settings import Settings
 from nexus_operator.status.pods import over
-from nexus_operator.status.tuning_runs import training_pod
+from nexus_operator.status.tuning_runs import RUN_TEMPLATE, training_pod
 
 WORKFLOW = ("argoproj.io/v1alpha1", "Workflow")
 DEPLOYMENT = ("apps/v1", "Deployment")
@@ -51,12 +52,29 @@ log = logging.getLogger(__name__)
 
 
 async def observe_ragindex(cluster: Cluster, index: RagIndex, settings: Settings) -> Seen:
-    """Read the Workflows of an index, and the Sensor that tells it of objects."""
+    """Read the Workflows of an index, and the Sensor that tells it of objects.
+
+    While it goes, pods of its syncs are read too.
+    """
     labels = {INDEX_LABEL: index.metadata.name, NAMESPACE_LABEL: index.metadata.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
     told = settings.events.source != "none"
     listener = await _half(cluster, settings, SENSOR, LISTENER) if told else ()
-    return Seen(children=_with_kind(runs, *WORKFLOW), references=listener)
+    pods = await _pods(cluster, settings, SYNC_TEMPLATE, labels) if index.deleting else ()
+    return Seen(children=(*_with_kind(runs, *WORKFLOW), *pods), references=listener)
+
+
+async def _pods(
+    cluster: Cluster, settings: Settings, template: str, labels: Mapping[str, str]
+) -> tuple[Manifest, ...]:
+    """Read the pods of runs of a template, which carry the labels that its Workflows do.
+
+    No watch tells of them.  They are asked for by the template's name, which none of ours has: so
+    the answer is the cluster's own, and not that of a view.
+    """
+    asked = {"app.kubernetes.io/name": template, NAMESPACE_LABEL: labels[NAMESPACE_LABEL]}
+    found = await cluster.list(*POD, namespace=settings.platform_namespace, labels=asked)
+    return _with_kind([one for one in found if labels.items() <= labels_of(one).items()], *POD)
 
 
 async def observe_platform(cluster: Cluster, settings: Settings) -> Seen:
@@ -147,13 +165,15 @@ async def _loaded(cluster: Cluster, pods: Iterable[Manifest]) -> Mapping[str, Lo
 async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Settings) -> Seen:
     """Read the Workflows of a job, the ServingModels that it names, and what tells it of alerts.
 
-    The index of a model is read while an alert asks for a run.
+    The index of a model is read while an alert asks for a run, and pods of runs while the job goes.
     """
     meta, spec = job.metadata, job.spec
     labels = {JOB_LABEL: meta.name, NAMESPACE_LABEL: meta.namespace}
     runs = await cluster.list(*WORKFLOW, namespace=settings.platform_namespace, labels=labels)
+    pods: tuple[Manifest, ...] = ()
     if job.deleting:
         runs += await _unheard(cluster, job, settings, runs)
+        pods = await _pods(cluster, settings, RUN_TEMPLATE, labels)
     feedback = spec.data.feedback
     named = [spec.promotion.serving_model_ref, feedback.serving_model_ref if feedback else None]
     refs = {
@@ -168,7 +188,7 @@ async def observe_finetunejob(cluster: Cluster, job: FineTuneJob, settings: Sett
     index = index_to_look_at(job, Seen(references=models))
     indexes = [await cluster.get(index)] if index is not None else []
     return Seen(
-        children=_with_kind(runs, *WORKFLOW),
+        children=(*_with_kind(runs, *WORKFLOW), *pods),
         references=(
             *models,
             *listener,
