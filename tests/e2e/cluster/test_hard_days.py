@@ -1,7 +1,8 @@
 """Days on which something is missing: a volume, an image, memory, a namespace, the platform itself.
 
 This installation has other values than those of the other files: the DAGs are
-ClusterWorkflowTemplates, and each model has a claim of its own, of a storage class that comes late.
+ClusterWorkflowTemplates, Argo Events listens to MinIO instead of being told by it, and each model
+has a claim of its own, of a storage class that comes late.
 The tests are one story and run in their order.
 """
 
@@ -25,6 +26,7 @@ SHELF = "shelf"
 SMALL = {"cpu": "10m", "memory": "16Mi"}
 PLATFORM_VALUES = {
     "workflows": {"templateKind": "ClusterWorkflowTemplate"},
+    "events": {"source": "minio"},
     "modelCache": {"mode": "claim", "storageClass": SHELF, "size": "1Gi"},
     "profiles": {
         "default": {"requests": {"cpu": "10m", "memory": "256Mi"}},
@@ -136,13 +138,20 @@ def test_a_model_gets_ready_once_it_has_what_it_lacked(site: Site, cluster: Clus
 
 
 def test_uploads_are_indexed_by_the_clusters_templates(site: Site) -> None:
+    """And soon, by the word of the listener: what is put before it listens, nobody tells of."""
     for name in ("handbook", "leaving"):
         site.wait(f"ragindex/{name}")
         site.wait(f"ragindex/{name}", "Notified")
+    [source] = site.items("eventsources", "-n", PLATFORM)
+    assert "minio" in source["spec"]
+
+    def uploaded(name: str) -> bool:
         put(site, f"{TENANT}/{name}/gate.md", GATE)
-    paths = {"handbook/gate.md", "leaving/gate.md"}
+        return bool(filled(site, TENANT, name))
+
     for name in ("handbook", "leaving"):
-        eventually(lambda name=name: filled(site, TENANT, name), what=f"a document of {name}")
+        eventually(lambda name=name: uploaded(name), what=f"a document of {name}", pause=5)
+    paths = {"handbook/gate.md", "leaving/gate.md"}
     assert documents(site, TENANT).keys() == paths
     flows = site.items("workflows", "-n", PLATFORM)
     used = {json.dumps(one["spec"]["workflowTemplateRef"], sort_keys=True) for one in flows}

@@ -113,7 +113,7 @@ def sync_cases() -> list[Case]:
 
 
 def job_cases() -> list[Case]:
-    """Return runs of nexus-count and nexus-release: good, retried, failed for good."""
+    """Return runs of what a job has beside its runs: good, retried, failed for good."""
     counted = {"write": {"--new-data-out": '{"examples": 3}'}}
     moved = {"write": {"--release-out": '{"champion": "2"}'}}
     job = {"namespace": "team", "job": "j", "uid": "u", "settings": "{}"}
@@ -135,6 +135,13 @@ def job_cases() -> list[Case]:
     ):
         told = {**release, "action": action}
         cases.append(_from_template(f"move-{action}", "nexus-release", told, {step: script}))
+    ended = {key: job[key] for key in ("namespace", "job", "uid")}
+    for name, script in (
+        ("job-teardown-later", [{"exit": 75}, {"exit": 137}, {}]),
+        ("job-teardown-no", [{"exit": 1}]),
+    ):
+        steps = {"finetune-teardown": script}
+        cases.append(_from_template(name, "nexus-finetune-teardown", ended, steps))
     return cases
 
 
