@@ -91,6 +91,7 @@ def finished_run(
     store.put_lines("select/heldout.jsonl", [{"id": "e3"}])
     store.put_text("select/golden.jsonl", write_golden(golden_of(ours)).decode())
     store.put_json("select/selection.json", _selection(golden_uri, golden_of(ours).digest))
+    store.put_json("validate/report.json", {"profile": _profile()})
     store.put_json("train/training.json", _training(digests))
     base = {"base": SERVED}
     unit = {**base, "adapterDigest": adapter_digest(digests)}
@@ -130,6 +131,22 @@ def _selection(golden_uri: str, golden_digest: str) -> dict[str, object]:
         "redacted": {"examples": 1},
         "golden": {"uri": golden_uri, "name": "house", "version": "1", "digest": golden_digest},
     }
+
+
+def _profile() -> dict[str, object]:
+    lengths = {"median": 120, "p95": 400, "longest": 400}
+    part = {
+        "examples": 2,
+        "sources": {"files": 2},
+        "languages": {"named": {"en": 1}, "others": 0, "untold": 1},
+        "topics": {"named": {}, "others": 0, "untold": 2},
+        "lengths": lengths,
+        "answerLengths": lengths,
+        "tooLong": 0,
+        "toxic": 0,
+    }
+    counts = {"duplicates": 3, "redacted": 1, "redactions": {"email": 1}}
+    return {"unit": "tokens", "limit": 1024, "train": part, "heldout": part, **counts}
 
 
 def _training(digests: dict[str, str]) -> dict[str, object]:

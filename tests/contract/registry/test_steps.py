@@ -101,6 +101,9 @@ def test_a_candidate_becomes_a_folder_a_run_and_a_version(place: Path) -> None:
     assert run.data.metrics["train.loss"] == 0.5
     assert run.data.metrics["candidate.f1"] > run.data.metrics["production.f1"]
     assert run.data.metrics["gate.lower"] > 0
+    assert run.data.metrics["data.tokens.p95"] == 400
+    assert run.data.metrics["data.languages.en"] == 1
+    assert "| languages | en 1, not told 1 |" in (folder / "model-card.md").read_text()
     sources = {one.dataset.name: one.dataset.source for one in run.inputs.dataset_inputs}
     assert sources.keys() == {"train.jsonl", "heldout.jsonl", "house"}
     assert f"runs:/{run.info.run_id}/golden.jsonl" in sources["house"]
@@ -128,6 +131,16 @@ def test_a_decision_is_reproduced_when_its_run_is_long_gone(
         files = ("decision.json", "golden.jsonl", "candidate.jsonl", "production.jsonl")
         assert reproduce([str(kept / name) for name in files]) == 0
         assert capsys.readouterr().out == "reproduced: Promote (Better)\n"
+
+
+def test_a_run_that_was_validated_without_a_profile_is_registered_without_one(place: Path) -> None:
+    """By the release before, whose report does not have it."""
+    store = finished_run((place / "work").as_uri(), "run-1")
+    store.put_json("validate/report.json", {"schema": 1, "passed": True, "gates": []})
+    version = register(place, "run-1")
+    run = connection(place).call("read", lambda client: client.get_run(version["mlflowRun"]))
+    assert not [name for name in run.data.metrics if name.startswith("data.")]
+    assert "train.loss" in run.data.metrics
 
 
 @pytest.mark.parametrize("name", ["evaluate/candidate", "evaluate/production", "select/golden"])

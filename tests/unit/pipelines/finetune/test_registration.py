@@ -14,6 +14,7 @@ from nexus_evaluation.observed import Observed
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.register import core
 from nexus_pipelines.finetune.register.card import model_card
+from nexus_pipelines.finetune.validate.profile import Profile
 from nexus_registry import Version
 
 OURS = results([0.8 + 0.001 * n for n in range(60)], "ours")
@@ -134,6 +135,48 @@ def test_behaviour_and_latency_are_figures_of_the_run() -> None:
     assert figures["production.behaviour.courtesy"] == 0.85
     assert figures["candidate.latencyMs.p95"] == 20.5
     assert "production.latencyMs.p95" not in figures
+
+
+def profiled() -> core.Candidate:
+    lengths = {"median": 120, "p95": 400, "longest": 900}
+    part = {
+        "examples": 3,
+        "sources": {"files": 3},
+        "languages": {"named": {"de": 2}, "others": 0, "untold": 1},
+        "topics": {"named": {"pumps": 3}, "others": 0, "untold": 0},
+        "lengths": lengths,
+        "answerLengths": lengths,
+        "tooLong": 1,
+        "toxic": 0,
+    }
+    counts = {"duplicates": 4, "redacted": 2, "redactions": {"email": 2}}
+    found = {"unit": "tokens", "limit": 512, "train": part, "heldout": part, **counts}
+    return replace(CANDIDATE, profile=Profile.model_validate(found))
+
+
+def test_the_profile_of_the_data_is_on_the_card_and_among_the_figures() -> None:
+    card = model_card(profiled()).split("\n")
+    data = card[card.index("## Data") : card.index("## Training")]
+    assert "| languages | de 2, not told 1 |" in data
+    shown = "tokens of an example (median, 95th percentile, longest) | 120, 400, 900"
+    assert f"| {shown} |" in data
+    assert "| longer than 512 tokens | 1 |" in data
+    assert "pumps" not in "".join(data)
+    told = {one.name: one.value for one in core.measured(profiled())}
+    assert told["data.tokens.p95"] == 400
+    assert told["data.languages.de"] == told["data.redacted"] == 2
+
+
+def test_without_a_profile_neither_tells_one() -> None:
+    assert "| languages |" not in model_card(CANDIDATE)
+    assert not [one for one in core.measured(CANDIDATE) if one.name.startswith("data.")]
+
+
+def test_the_card_tells_what_training_itself_left_out() -> None:
+    left_out = {"examples": {"train": 9, "dropped": {"tooLong": 2, "controlTokens": 1}}}
+    card = model_card(replace(CANDIDATE, training={**CANDIDATE.training, **left_out}))
+    assert "| left out by the step train | 3 (controlTokens 1, tooLong 2) |" in card
+    assert "left out by the step train" not in model_card(CANDIDATE)
 
 
 def test_parameters_are_flat_and_those_of_the_spec() -> None:

@@ -16,7 +16,9 @@ from nexus_pipelines.cli import run
 from nexus_pipelines.finetune.select.examples import Example, Origin, Source, asked_with
 from nexus_pipelines.finetune.select.prompts import Asking
 from nexus_pipelines.finetune.store import FineTuneStore
-from nexus_pipelines.finetune.validate.core import Checked, Gate, Length, failure, judge
+from nexus_pipelines.finetune.validate.core import Checked, Gate, failure
+from nexus_pipelines.finetune.validate.core import judge as judge_profiled
+from nexus_pipelines.finetune.validate.profile import Length, profile
 
 LIMITS = DataGates(min_examples=10)
 LENGTH = Length(tokens=256)
@@ -47,6 +49,11 @@ GOOD = Checked(
     document=DOCUMENT,
     unreadable=0,
 )
+
+
+def judge(checked: Checked, limits: DataGates, length: Length) -> list[Gate]:
+    seen = profile(checked.train, checked.heldout, checked.document, length)
+    return judge_profiled(checked, limits, seen)
 
 
 def failed(checked: Checked, limits: DataGates = LIMITS, length: Length = LENGTH) -> list[str]:
@@ -166,6 +173,21 @@ class TestStep:
         stored = self.store(root).json("validate/report.json")
         assert stored["passed"] is True
         assert stored["lengthBy"] == "characters"
+
+    @pytest.mark.parametrize("least", [20, 500])  # the data passes, or it does not
+    def test_what_there_is_to_learn_stands_in_the_report_and_in_the_log(
+        self, root: Path, capsys: pytest.CaptureFixture[str], least: int
+    ) -> None:
+        self.step(root, "validate", f"--report-out={root / 'r.json'}", minExamples=least)
+        store = self.store(root)
+        part = store.json("validate/report.json")["profile"]["train"]
+        rows = list(store.lines("select/train.jsonl"))
+        assert part["examples"] == part["sources"]["files"] == len(rows) > 30
+        answers = sorted(len(row["messages"][-1]["content"]) for row in rows)
+        assert part["answerLengths"]["longest"] == answers[-1]
+        told = capsys.readouterr().err
+        assert f"data: languages: en {len(rows)}" in told
+        assert "data: longer than 4096 characters: 0" in told
 
     def test_the_base_models_tokenizer_counts_where_it_is_at_hand(self, root: Path) -> None:
         from tokenizers import Tokenizer, models, pre_tokenizers

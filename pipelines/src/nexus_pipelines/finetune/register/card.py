@@ -89,13 +89,15 @@ def _use(candidate: Candidate) -> Sequence[str]:
 
 
 def _data(candidate: Candidate) -> Sequence[str]:
-    chosen = candidate.selection
+    chosen, read = candidate.selection, _map(candidate.training.get("examples"))
     rows = [
         ("training examples", _counts(chosen.get("train"))),
         ("held-out examples", _counts(chosen.get("heldout"))),
         ("left out", _counts({**_map(chosen.get("malformed")), **_map(chosen.get("dropped"))})),
         ("held back, for being in the golden set", _map(chosen.get("leaked")).get("count", 0)),
         ("with personal data redacted", _map(chosen.get("redacted")).get("examples", 0)),
+        *(candidate.profile.rows() if candidate.profile else ()),
+        *([("left out by the step train", _counts(read.get("dropped")))] if read else ()),
         ("as of", chosen.get("asOf", "")),
     ]
     return ("## Data", *_table(("what", "how many"), rows))

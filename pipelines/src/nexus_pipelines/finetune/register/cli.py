@@ -25,6 +25,7 @@ from nexus_pipelines.finetune.register.card import model_card
 from nexus_pipelines.finetune.register.evidence import GOLDEN_FILE, evidence
 from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
+from nexus_pipelines.finetune.validate.profile import REPORT, Profile
 from nexus_pipelines.revision import code_revision
 from nexus_registry import Champions, Connection, NotFound, Run, Tracker, Version, Versions
 
@@ -63,6 +64,8 @@ def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> c
     unit = ReleasableUnit.model_validate_json(compact(units["candidate"]))
     served = units.get("production")
     evaluation = store.find_json(EVALUATION) or {}
+    # A run that was validated by the release before has none.
+    profile = (store.find_json(REPORT) or {}).get("profile")
     return core.Candidate(
         model=f"{key.tenant}.{key.name}",
         run=run_name(args),
@@ -77,6 +80,7 @@ def _candidate(args: argparse.Namespace, key: JobKey, store: FineTuneStore) -> c
         base_digest=str(evaluation.get("baseDigest", "")),
         base_licence=evaluation.get("baseLicence"),
         code=code_revision(),
+        profile=Profile.model_validate(profile) if profile else None,
         fingerprint=args.fingerprint,
     )
 

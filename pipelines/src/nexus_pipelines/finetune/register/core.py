@@ -14,6 +14,7 @@ from nexus_evaluation.observed import Observed
 from nexus_knowledge.prompting.prompt import SYSTEM
 from nexus_pipelines.errors import StepError
 from nexus_pipelines.finetune.store import compact
+from nexus_pipelines.finetune.validate.profile import Profile
 from nexus_registry import CHALLENGED_TAG, VERDICT_TAG, DataSet, Measured, Version
 
 ADAPTER_TAG, UNIT_TAG, RUN_TAG = "nexus.adapter", "nexus.unit", "nexus.run"
@@ -38,6 +39,7 @@ class Candidate:
     training: Mapping[str, Any]
     observed: Observed
     code: str  # version of the code that ran
+    profile: Profile | None = None  # of the data; None of a run whose data nobody profiled
     base_digest: str = ""  # of the base that was measured, "" where the evaluation did not say
     base_licence: object = None  # that its files name, as the evaluation left it; None for none
     fingerprint: str = ""  # of the part of the spec that a run depends on, as the operator says
@@ -162,7 +164,7 @@ def parameters(candidate: Candidate) -> dict[str, Any]:
 
 
 def measured(candidate: Candidate) -> list[Measured]:
-    """Return the run's figures: losses by step, both units' metrics, and what the gate found."""
+    """Return the run's figures: losses by step, data, both units' metrics, what the gate found."""
     trained, decision = candidate.training, candidate.decision
     losses = [("train.loss", step, loss) for step, loss in _thinned(trained.get("losses", ()))]
     heldout = [
@@ -175,6 +177,7 @@ def measured(candidate: Candidate) -> list[Measured]:
         "gate.items": decision.items,
         "gate.level": decision.alpha.level,
         **dict(candidate.observed.figures()),
+        **dict(candidate.profile.figures() if candidate.profile else ()),
     }
     if (found := decision.comparison) is not None:
         figures |= {

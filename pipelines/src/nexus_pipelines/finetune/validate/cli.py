@@ -16,7 +16,8 @@ from nexus_pipelines.finetune.arguments import add_run, job_key, job_settings, r
 from nexus_pipelines.finetune.select.examples import Example, from_row
 from nexus_pipelines.finetune.selected import golden_set
 from nexus_pipelines.finetune.store import FineTuneStore, compact, inputs_digest
-from nexus_pipelines.finetune.validate.core import Checked, Gate, Length, failure, judge
+from nexus_pipelines.finetune.validate.core import Checked, Gate, failure, judge
+from nexus_pipelines.finetune.validate.profile import REPORT, Length, profile
 from nexus_pipelines.finetune.validate.tokenizer import token_counter
 
 
@@ -60,23 +61,27 @@ def run(args: argparse.Namespace) -> None:
 
 
 def validate(spec: FineTuneJobSpec, store: FineTuneStore, environment: Environment) -> list[Gate]:
-    """Judge the run's selection; store and return the judgement."""
+    """Judge the run's selection; store judgement and profile, and return the judgement."""
     base = spec.base_model
     count = token_counter(base.uri, base.revision, environment.find_model_cache())
     length = Length(spec.lora.sequence_tokens, count)
     checked = _read(store)
-    gates = judge(checked, spec.data.gates, length)
+    seen = profile(checked.train, checked.heldout, checked.document, length)
+    gates = judge(checked, spec.data.gates, seen)
     wanted = spec.evaluation.min_items
     store.put_json(
-        "validate/report.json",
+        REPORT,
         {
             "schema": 1,
             "passed": all(gate.passed for gate in gates),
             "gates": [{**gate.parameters, "message": gate.message} for gate in gates],
             "lengthBy": length.unit,
+            "profile": seen.model_dump(mode="json", by_alias=True),
             "selection": checked.document["digest"],
         },
     )
+    for name, value in seen.rows():
+        sys.stderr.write(f"data: {name}: {value}\n")
     if len(checked.golden) < wanted:
         sys.stderr.write(
             f"note: the golden set has {len(checked.golden)} items and evaluation.minItems asks "

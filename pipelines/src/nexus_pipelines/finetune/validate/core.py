@@ -5,22 +5,20 @@ so that one report tells everything that is to be mended.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from nexus_api.training import DataGates
 from nexus_evaluation.golden import GoldenItem
 from nexus_evaluation.language import language_of
-from nexus_evaluation.metrics.toxicity import INSULT, toxicity
 from nexus_pipelines.finetune.personal import findings
 from nexus_pipelines.finetune.select.examples import Example, texts
 from nexus_pipelines.finetune.select.leakage import GoldenIndex
 from nexus_pipelines.finetune.select.likeness import normalised
 from nexus_pipelines.finetune.select.poison import RULES
+from nexus_pipelines.finetune.validate.profile import Profile
 
-CHARACTERS_PER_TOKEN = 4  # where there is no tokenizer: what it is in English, more elsewhere
-MESSAGE_TOKENS = 8  # role and separators of one message in the chat templates we know
 _DISTINCT_ANSWERS = 2
 
 
@@ -46,27 +44,6 @@ class Gate:
 
 
 @dataclass(frozen=True, slots=True)
-class Length:
-    """How long an example may be, and how that is measured."""
-
-    tokens: int
-    count: Callable[[str], int] | None = None  # tokens of a text; None: judged by characters
-
-    @property
-    def unit(self) -> str:
-        """What lengths are counted in."""
-        return "tokens" if self.count else "characters"
-
-    def exceeded(self, example: Example) -> bool:
-        """Say whether an example is longer than a training step takes."""
-        if self.count is None:
-            written = sum(len(message.content) for message in example.messages)
-            return written > self.tokens * CHARACTERS_PER_TOKEN
-        written = sum(self.count(message.content) for message in example.messages)
-        return written + MESSAGE_TOKENS * len(example.messages) > self.tokens
-
-
-@dataclass(frozen=True, slots=True)
 class Checked:
     """What is judged: the examples of the run, its golden set, and what `select` said of them."""
 
@@ -77,10 +54,10 @@ class Checked:
     unreadable: int  # rows of the selection that are no examples, or not those that it names
 
 
-def judge(checked: Checked, limits: DataGates, length: Length) -> list[Gate]:
-    """Judge a selection by every gate."""
+def judge(checked: Checked, limits: DataGates, profile: Profile) -> list[Gate]:
+    """Judge a selection, and the profile of it, by every gate."""
     examples = [*checked.train, *checked.heldout]
-    too_long = sum(length.exceeded(example) for example in examples)
+    too_long = profile.train.too_long + profile.heldout.too_long
     return [
         _at_most("schema", checked.unreadable, 0, "{} rows are not as `select` wrote them"),
         _at_least("minExamples", len(checked.train), limits.min_examples,
@@ -90,13 +67,17 @@ def judge(checked: Checked, limits: DataGates, length: Length) -> list[Gate]:
                   "{} golden items; without any nothing can be evaluated. Name "
                   "evaluation.goldenSet, or give examples of more than one document, one of "
                   "them new: what a better model has learnt tests no other"),
-        _duplicates(checked, limits),
+        _at_most("maxDuplicatePercent", _percent(profile.duplicates, checked.document["judged"]),
+                 limits.max_duplicate_percent,
+                 "{} % of the examples repeat another one or nearly so; at most {} % may"),
         _dropped(checked, limits, too_long),
         _at_most("length", _percent(too_long, len(examples)), limits.max_dropped_percent,
-                 "{} % of the examples are longer than lora.sequenceTokens "
-                 f"({length.tokens}, by {length.unit}); at most {{}} % may be"),
+                 "{} % of the examples are longer than lora.sequenceTokens allows "
+                 f"({profile.limit}, by {profile.unit}); at most {{}} % may be"),
         _language(checked, limits),
-        _toxicity(checked.train, limits),
+        _at_most("toxicity", _percent(profile.train.toxic, profile.train.examples),
+                 limits.max_toxic_percent,
+                 "{} % of the examples teach an insult or a threat; at most {} % may"),
         _personal(checked, limits),
         _at_most("redaction", sum(_still_personal(one) for one in examples), 0,
                  "{} examples still hold personal data or credentials"),
@@ -120,17 +101,6 @@ def _distinct(train: Sequence[Example]) -> Gate:
         answers,
         min(_DISTINCT_ANSWERS, max(len(train), 1)),
         "{} different answers; a set in which all answers are alike teaches nothing else",
-    )
-
-
-def _duplicates(checked: Checked, limits: DataGates) -> Gate:
-    dropped = checked.document["dropped"]
-    count = dropped.get("Duplicate", 0) + dropped.get("NearDuplicate", 0)
-    return _at_most(
-        "maxDuplicatePercent",
-        _percent(count, checked.document["judged"]),
-        limits.max_duplicate_percent,
-        "{} % of the examples repeat another one or nearly so; at most {} % may",
     )
 
 
@@ -162,19 +132,6 @@ def _language(checked: Checked, limits: DataGates) -> Gate:
         f"{{}} % of the examples ({named}) are in a language that the golden set "
         f"({', '.join(sorted(tested)) or 'of no known language'}) does not test; at most {{}} % "
         "may be",
-    )
-
-
-def _toxicity(train: Sequence[Example], limits: DataGates) -> Gate:
-    toxic = sum(
-        any(toxicity(one.content) >= INSULT for one in example.messages if one.role == "assistant")
-        for example in train
-    )
-    return _at_most(
-        "toxicity",
-        _percent(toxic, len(train)),
-        limits.max_toxic_percent,
-        "{} % of the examples teach an insult or a threat; at most {} % may",
     )
 
 
