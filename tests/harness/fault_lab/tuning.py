@@ -68,7 +68,11 @@ async def _delete_amid_a_run(case: Case) -> None:
     run = await _run(case)
     await case.remove(case.all("FineTuneJob")[0])
     await case.until(lambda: _stopped(case, run), "a run that is told to end with its job")
+    pod = await _start_pod(case, run)
     await _end(case, run)
+    await case.until(lambda: "the pod train of a run" in _ready(case), "a wait for a pod")
+    assert not [one for one in case.all("Workflow") if _template(one) == _TEARDOWN]
+    await case.lab.client.delete(pod, gracePeriodSeconds=0)
     await _end(case, await _under_way(case, _TEARDOWN), teardown={})
     await case.checkpoint(
         "job gone",
@@ -135,6 +139,18 @@ async def _end(case: Case, workflow: Manifest, **outputs: Mapping[str, Any]) -> 
     await case.lab.client.patch(path, {"status": status})
 
 
+async def _start_pod(case: Case, run: Manifest) -> str:
+    """Make a pod of a run that has its grace yet; return its path."""
+    place = f"/api/v1/namespaces/{case.platform}"
+    # No controller makes the account that every pod has.
+    await case.lab.client.create(f"{place}/serviceaccounts", {"metadata": {"name": "default"}})
+    labels = {**run["metadata"]["labels"], "app.kubernetes.io/name": _RUN}
+    spec = {"containers": [{"name": "main", "image": "none"}]}
+    pod = {"metadata": {"name": "train", "labels": labels}, "spec": spec}
+    await case.lab.client.create(f"{place}/pods", pod)
+    return f"{place}/pods/train"
+
+
 def _node(step: str, left: Mapping[str, Any], shown: Manifest) -> Manifest:
     parameters = [
         {"name": name, "value": value if isinstance(value, str) else json.dumps(value)}
@@ -155,6 +171,12 @@ def _phase(workflow: Manifest) -> str:
 def _status(case: Case) -> Manifest:
     found: Manifest = (case.find("FineTuneJob", _JOB) or {}).get("status") or {}
     return found
+
+
+def _ready(case: Case) -> str:
+    """Return what the job says of itself."""
+    found = (one for one in _status(case).get("conditions") or () if one["type"] == "Ready")
+    return str(next(found, {}).get("message", ""))
 
 
 def _champion(case: Case) -> str:
