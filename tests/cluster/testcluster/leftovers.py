@@ -7,6 +7,7 @@ import contextlib
 import shutil
 import subprocess
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 from testcluster import cgroups, daemons
@@ -46,7 +47,6 @@ def remove_all(config: ClusterConfig) -> None:
     """End every process and remove everything else.  Raises LeftBehind with what would not go."""
     steps: list[Callable[[ClusterConfig], None]] = [
         _kill,
-        _remove_shim_sockets,
         _unmount,
         _remove_groups,
         _remove_strays,
@@ -78,14 +78,6 @@ def _remove_groups(config: ClusterConfig) -> None:
     cgroups.remove(config.name)
 
 
-def _remove_shim_sockets(config: ClusterConfig) -> None:
-    """Remove the sockets of shims, which each shim's bundle names."""
-    for note in config.containerd_state.rglob("address"):
-        socket = Path(note.read_text().strip().removeprefix("unix://"))
-        if socket.is_relative_to(_SHIM_SOCKETS):
-            socket.unlink(missing_ok=True)
-
-
 def _unmount(config: ClusterConfig) -> None:
     for path in sorted(_mounts(config), reverse=True):
         subprocess.run(
@@ -111,11 +103,36 @@ def _strays(config: ClusterConfig) -> list[Path]:
         for path in _CONTAINER_LOGS.glob("*.log")
         if path.is_symlink() and path.readlink().is_relative_to(config.folder)
     ]
-    prefix = f"{config.pod_network}-"
-    results = list(_CNI_RESULTS.glob(f"{prefix}*-eth0"))
-    pods = [path.name.removeprefix(prefix).removesuffix("-eth0") for path in results]
-    loopbacks = [_CNI_RESULTS / f"cni-loopback-{pod}-lo" for pod in pods]
-    return [*links, *(path for path in loopbacks if path.exists()), *results]
+    results = _CNI_RESULTS.glob(f"{config.pod_network}-*-eth0")
+    loopbacks = (path for path in _CNI_RESULTS.glob("cni-loopback-*") if _is_of(config, path))
+    return [*links, *results, *loopbacks, *_shim_sockets(config)]
+
+
+def _is_of(config: ClusterConfig, loopback: Path) -> bool:
+    """Return whether the result for a loopback is of a pod of this cluster.
+
+    It names the pod's network namespace.  An empty one is nobody's: who was to write it was killed.
+    """
+    try:
+        said = loopback.read_text(encoding="utf-8")
+    except FileNotFoundError:  # another's, who has just removed it
+        return False
+    return not said or f'"{config.containerd_state}/' in said
+
+
+def _shim_sockets(config: ClusterConfig) -> list[Path]:
+    """Return the sockets of shims that are there.
+
+    A shim's bundle names its socket.  But a bundle may be killed before it does, and go before its
+    shim has; containerd keeps another folder of each pod for longer, and names the socket by it.
+    """
+    bundles = config.containerd_state.glob("io.containerd.runtime.v2.task/*/*/address")
+    noted = (Path(note.read_text().strip().removeprefix("unix://")) for note in bundles)
+    pods = (config.folder / "containerd" / "io.containerd.grpc.v1.cri" / "sandboxes").glob("*")
+    keys = (f"{config.containerd_socket}/k8s.io/{pod.name}" for pod in pods)
+    derived = (_SHIM_SOCKETS / sha256(key.encode()).hexdigest() for key in keys)
+    ours = {path for path in noted if path.is_relative_to(_SHIM_SOCKETS)} | {*derived}
+    return sorted(path for path in ours if path.exists())
 
 
 def _remove_strays(config: ClusterConfig) -> None:

@@ -4,6 +4,7 @@ These tests have a cluster of their own, which is gone before the other files of
 """
 
 import os
+import re
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -55,6 +56,7 @@ def before() -> Host:
     held = lock.acquire(patience=1800)
     try:
         with lock.cleaning():
+            leftovers.remove_all(ClusterConfig())  # of one that crashed
             return Host.now()
     finally:
         os.close(held)
@@ -199,7 +201,7 @@ def test_audit_log_names_who_asked_for_what(own: Cluster) -> None:
 
 
 def test_after_a_crash_nothing_is_left(own: Cluster, before: Host) -> None:
-    processes = {pid: _began(pid) for pid in cgroups.pids(own.config.name)}
+    processes = _processes(own)
     assert len(processes) > 10
     running = daemons.running(own.config)
     with lock.cleaning():  # nobody else starts before it is looked at what is left
@@ -212,7 +214,7 @@ def test_after_a_crash_nothing_is_left(own: Cluster, before: Host) -> None:
     # Shims and pods have no parent any more, and are taken note of by whoever adopts orphans.
     # A number alone names none: a busy host gives each away again, to threads too.
     def gone() -> bool:
-        left = [pid for pid, began in processes.items() if began and _began(pid) == began]
+        left = [pid for pid, began in processes.items() if _began(pid) == began]
         assert not left, left
         return True
 
@@ -340,6 +342,14 @@ def _ended(cluster: Cluster, pod: str) -> _Ended:
     return _Ended(status["phase"], cluster.kubectl("logs", "-n", "careful", pod))
 
 
+def _processes(cluster: Cluster) -> dict[int, str]:
+    """Return when each process of the cluster began, by its number."""
+    began = {pid: _began(pid) for pid in cgroups.pids(cluster.config.name)}
+    # A number that was given to a stranger since it was read is the cluster's no more.
+    still = cgroups.pids(cluster.config.name)
+    return {pid: when for pid, when in began.items() if when and pid in still}
+
+
 def _began(pid: int) -> str:
     """Return when a process began, in ticks since the start of the host; "" when it is gone."""
     try:
@@ -351,4 +361,5 @@ def _began(pid: int) -> str:
 def _said(command: list[str]) -> str:
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=20)
     # Comments have the time, counters what passed.
-    return "\n".join(line for line in done.stdout.splitlines() if not line.startswith("#"))
+    lines = (line for line in done.stdout.splitlines() if not line.startswith("#"))
+    return "\n".join(re.sub(r" \[\d+:\d+\]$", "", line) for line in lines)
