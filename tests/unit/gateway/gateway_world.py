@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import httpx
 import uvicorn
@@ -22,6 +23,7 @@ from gateway_scripted import (
     tokenize,
 )
 
+from nexus_gateway import answer_log
 from nexus_gateway.app import Gateway
 from nexus_gateway.knowledge import Opener, Searching
 from nexus_gateway.services import Services
@@ -74,6 +76,8 @@ async def gateway_world(
     def opener(_settings: Settings, _ledger: Ledger) -> tuple[Searching, Callable[[], None]]:
         return retrieval, lambda: None
 
+    # A slow disk decides nothing: who waits for the log waits until it is written.
+    patient = patch.object(answer_log, "FLUSH_SECONDS", 180.0)
     async with runtime.running(), embedder.running(), control.server.running():
         made = Settings(
             bucket_url=f"file://{folder}/bucket",
@@ -100,7 +104,8 @@ async def gateway_world(
             )  # fmt: skip
             await world.until(lambda: services.mirror.synced and services.knowledge.ready)
             try:
-                yield world
+                with patient:
+                    yield world
             finally:
                 ledger.close()
                 server.should_exit = True
