@@ -1,5 +1,6 @@
 """An account of the chart on a real API server: with the chart's role, and a token."""
 
+import json
 import os
 import signal
 import subprocess
@@ -9,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from fault_lab.rbac import Right, granted, used
+from fault_lab.rbac import Right, Use, granted, used
 from needs import program
 from testcluster.control_plane import ControlPlane
+from waiting import eventually
 
 Manifest = dict[str, Any]
 NAMESPACE = "default"
@@ -19,6 +21,7 @@ TENANT = "team-of-the-account"
 OURS = f"/apis/llmops.nexus/v1alpha1/namespaces/{TENANT}"
 _CHART = Path(__file__).parents[2] / "charts" / "llmops-nexus"
 _RBAC = "rbac.authorization.k8s.io/v1"
+_TOO_EARLY = (AssertionError, json.JSONDecodeError)  # a line may be half written
 
 
 def rendered(account: str, values: str = "") -> list[Manifest]:
@@ -103,12 +106,19 @@ def process(command: list[str], log: Path, **variables: str) -> Iterator[subproc
 def check_rights(api: ControlPlane, account: str, roles: Iterable[Manifest]) -> None:
     """Check that nothing is granted that the audit log does not show used, and the reverse."""
     user = f"system:serviceaccount:{NAMESPACE}:{account}"
-    uses = list(used(api.audit_log, user, NAMESPACE))
-    refused = {one.right for one in uses if not one.allowed}
+    rights = granted(roles, account)
+
+    def uses() -> list[Use]:
+        found = list(used(api.audit_log, user, NAMESPACE))
+        assert not (idle := rights - {one.right for one in found}), "never used: " + _told(idle)
+        return found
+
+    # A request is written down when it is over, a moment after its answer was seen.
+    asked = eventually(uses, what="a use of all that is granted", despite=_TOO_EARLY)
+    refused = {one.right for one in asked if not one.allowed}
     assert not refused, "asked for and not granted: " + _told(refused)
-    rights, exercised = granted(roles, account), {one.right for one in uses}
-    assert not (idle := rights - exercised), "granted and never used: " + _told(idle)
-    assert not (more := exercised - rights), "allowed by somebody else's role: " + _told(more)
+    more = {one.right for one in asked} - rights
+    assert not more, "allowed by somebody else's role: " + _told(more)
 
 
 def _told(rights: Iterable[Right]) -> str:

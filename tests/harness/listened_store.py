@@ -71,9 +71,12 @@ def nats(folder: Path) -> Child:
     made = ("-newkey", "rsa:2048", "-nodes", "-keyout", str(key), "-out", str(certificate))
     told = ["openssl", "req", "-x509", *made, "-subj", "/CN=localhost", "-days", "2"]
     subprocess.run(told, check=True, capture_output=True)
-    tls = ("--tls", "--tlscert", str(certificate), "--tlskey", str(key))
-    stored = ("--jetstream", "--store_dir", str(folder / "stream"))
-    command = [str(program("nats-server")), *stored, *tls, "--addr", HOST]
+    tls = {"cert_file": str(certificate), "key_file": str(key), "timeout": 60}
+    stored = {"store_dir": str(folder / "stream")}
+    configuration = folder / "nats.conf"
+    listen = f"{HOST}:{NATS_PORT}"
+    configuration.write_text(json.dumps({"listen": listen, "jetstream": stored, "tls": tls}))
+    command = [str(program("nats-server")), "--config", str(configuration)]
     log = folder / "nats.log"
     return Child(command, log=log, ready=lambda: listens(NATS_PORT))
 

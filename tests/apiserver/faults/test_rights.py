@@ -1,6 +1,7 @@
 """The operator's roles grant what its process uses and nothing else, by the audit log."""
 
 import asyncio
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +15,7 @@ from fault_lab.install import install_kinds
 from fault_lab.kinds import BY_KIND
 from fault_lab.laboratory import Laboratory, Server, laboratory
 from fault_lab.process import ProcessSubject
-from fault_lab.rbac import Right, granted, used
+from fault_lab.rbac import Right, Use, granted, used
 from fault_lab.scenarios import adapted, condition_is
 from fault_lab.subject import Operator
 from fault_proxy.proxy import Tap
@@ -22,6 +23,7 @@ from foreign import pod_monitors
 from needs import program
 from testcluster.binaries import binary
 from testcluster.control_plane import ControlPlane
+from waiting import eventually
 
 from nexus_api.meta import CANCEL_REQUESTED
 from nexus_operator.settings import Events, ModelCache, Scrape, Settings
@@ -56,6 +58,7 @@ KEPT = {
     Right("users", "update", "llmops.nexus", "servingmodels/finalizers"),
 }
 """Rights that a run of a minute has no use for."""
+TOO_EARLY = (AssertionError, json.JSONDecodeError)  # a line of the log may be half written
 
 
 @pytest.fixture
@@ -222,13 +225,19 @@ def test_nothing_is_granted_unused_and_nothing_used_ungranted(
         error.add_note(started[0].last_words() if started else "not started")
         raise
     user = f"system:serviceaccount:{platform}:{ACCOUNT}"
-    uses = list(used(plane.audit_log, user, platform))
-    refused = {str(one.right) for one in uses if not one.allowed}
-    assert not refused, "asked for and not granted: " + ", ".join(sorted(refused))
     rights = granted(rendered(platform), ACCOUNT)
-    exercised = {one.right for one in uses}
-    # A right for all namespaces serves in the platform's too.
-    exercised |= {one._replace(where="users") for one in exercised}
-    idle = {str(one) for one in rights - exercised - KEPT}
-    assert not idle, "granted and never used: " + ", ".join(sorted(idle))
+
+    def uses() -> list[Use]:
+        found = list(used(plane.audit_log, user, platform))
+        exercised = {one.right for one in found}
+        # A right for all namespaces serves in the platform's too.
+        exercised |= {one._replace(where="users") for one in exercised}
+        idle = {str(one) for one in rights - exercised - KEPT}
+        assert not idle, "granted and never used: " + ", ".join(sorted(idle))
+        return found
+
+    # A watch is written down once it has ended, soon after the operator has.
+    asked = eventually(uses, what="a use of all that is granted", despite=TOO_EARLY)
+    refused = {str(one.right) for one in asked if not one.allowed}
+    assert not refused, "asked for and not granted: " + ", ".join(sorted(refused))
     assert not started[0].errors()

@@ -21,7 +21,7 @@ def test_the_gateway_is_told_of_what_minios_listener_hears(tmp_path: Path) -> No
         program(name)
     listened = str(HARNESS / "listened_store.py")
     command = ["unshare", "--net", "--mount", sys.executable, listened, str(tmp_path)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=280)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stderr
     told = [json.loads(line) for line in done.stdout.splitlines()]
     assert {one["path"] for one in told} == {"/hooks/notices"}
