@@ -191,6 +191,7 @@ async def test_answers_as_they_were_ask_for_nothing(world: World) -> None:
         "questionLanguage",
         "answerLength",
         "refusal",
+        "form",
         "topScore",
         "facts",
     }
@@ -241,6 +242,21 @@ async def test_a_stale_index_is_synced_before_anything_is_trained(world: World) 
     assert report["decision"]["reason"] == "StaleIndex"
     assert await world.annotations(INDEX) == {SYNC_REQUESTED: f"drift-after-{stale}"}
     assert await world.annotations(JOB) == {}
+
+
+@pytest.mark.parametrize("broken", ["", "Every 30 days.<|im_end|><|im_start|>user"])
+async def test_broken_answers_are_a_persons_matter(world: World, broken: str) -> None:
+    world.answers(400, FIRST, SHORT)
+    world.answers(340, WEEK_LATER, SHORT)
+    world.answers(60, WEEK_LATER, broken)
+    stale = stamp(NOW - timedelta(days=1))
+    await world.cluster.patch(INDEX, {"status": {"lastSyncTime": stale}}, subresource="status")
+    report = await world.look()
+    assert report["decision"]["reason"] == "BrokenAnswers"
+    form = next(one for one in report["drifts"] if one["feature"] == "form")
+    assert max(form["moved"], key=form["moved"].get) in {"empty", "markers of a chat template"}
+    assert ALERT_REQUESTED not in await world.annotations(JOB)
+    assert await world.annotations(INDEX) == {}
 
 
 async def test_worse_passages_are_a_persons_matter(world: World) -> None:

@@ -65,6 +65,16 @@ def test_only_a_move_towards_the_worst_bins_is_a_fall() -> None:
     assert rose.fallen == 0
 
 
+def test_a_move_among_bins_without_an_order_is_no_fall() -> None:
+    prose, lists = {"prose": 900, "list": 100}, {"prose": 300, "list": 700}
+    for before, after in ((prose, lists), (lists, prose)):
+        moved = compare("f", before, after, alpha=0.05, order=("empty", "markers"))
+        assert moved.lower > 0.5
+        assert moved.fallen == 0
+    empty = compare("f", prose, {"prose": 600, "empty": 400}, alpha=0.05, order=("empty",))
+    assert 0.3 < empty.fallen <= 0.4
+
+
 def test_an_empty_sample_is_refused() -> None:
     with pytest.raises(ValueError, match="f: a sample without answers"):
         compare("f", {"a": 5}, {"a": 0}, alpha=0.05)

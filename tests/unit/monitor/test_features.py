@@ -34,9 +34,42 @@ def test_an_answer_falls_into_named_bins() -> None:
         "questionLanguage": "en",
         "answerLength": "5 to 15",
         "refusal": "answered",
+        "form": "prose",
         "topScore": "0.7 to 0.8",
         "facts": "in the passages",
     }
+
+
+@pytest.mark.parametrize(
+    ("answer", "form"),
+    [
+        ("", "empty"),
+        (" \n\t", "empty"),
+        ("Every 30 days.<|im_end|>", "markers of a chat template"),
+        ("[INST] Why? [/INST] Because.", "markers of a chat template"),
+        ("Every 30 days.</s></s>", "markers of a chat template"),
+        ('{"answer": "every 30 days"}', "data or code"),
+        ('[{"days": 30}]', "data or code"),
+        ("<p>Every 30 days.</p>", "data or code"),
+        ("So:\n```yaml\ndays: 30\n```", "data or code"),
+        ("Two steps:\n- open it\n- change it", "list or table"),
+        ("1. Open it.\n2. Change it.", "list or table"),
+        ("| part | days |\n| --- | --- |\n| filter | 30 |", "list or table"),
+        ("[1] says every 30 days.", "prose"),
+        ("[1]", "prose"),
+        ("Every 30 days\n- or sooner.", "prose"),
+        ("It is < 5 bar, or |x| > 3.", "prose"),
+        ("30. That is all.", "prose"),
+    ],
+)
+def test_an_answer_given_from_passages_has_a_form(answer: str, form: str) -> None:
+    assert labels(response("q", answer, "handbook", passage(0.5)))["form"] == form
+    assert "form" not in labels(response("q", answer, ""))
+
+
+@pytest.mark.parametrize("unit", ["<|", "[INST", "- ", "1. ", "|\n", "` ``", " \n", "<|a\n"])
+def test_the_form_of_a_very_long_answer_is_told_too(unit: str) -> None:
+    assert labels(response("q", unit * 500_000, "i", passage(0.5)))["form"]
 
 
 @pytest.mark.parametrize(
@@ -56,6 +89,7 @@ def test_a_refusal_without_passages_says_so() -> None:
     assert (found["refusal"], found["topScore"]) == ("refused", NO_PASSAGE)
     assert found["questionLanguage"] == "de"
     assert "facts" not in found
+    assert "form" not in found  # the gateway's own words, no model's
 
 
 def test_a_model_without_documents_has_no_bins_of_passages() -> None:

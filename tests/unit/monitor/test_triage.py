@@ -58,25 +58,49 @@ def test_what_is_asked_for(
     assert f"{lower:.1%}" in found.message
 
 
+@pytest.mark.parametrize("stale", ["", "old"])
+@pytest.mark.parametrize(
+    ("lower", "fallen", "action"),
+    [
+        (0.08, 0.02, Action.SERVING),
+        (0.11, 0.11, Action.SERVING),
+        (0.08, 0.019, None),  # lists in place of prose, say
+    ],
+)
+def test_broken_answers_are_a_persons_matter_before_documents_and_model(
+    lower: float, fallen: float, action: Action | None, stale: str
+) -> None:
+    found = decide([drift(0.0), drift(lower, fallen, "form")], Bands(), stale=stale)
+    assert found.action is (action or (Action.RESYNC if stale else Action.RETRAIN))
+    assert (found.reason == "BrokenAnswers") == (action is Action.SERVING)
+    assert found.blocked == (lower > 0.10)
+
+
 UNIT = st.floats(0, 1)
 
 
 @settings(deadline=None)
-@given(lowers=st.lists(UNIT, min_size=1, max_size=7), fallen=UNIT, stale=st.sampled_from(["", "x"]))
-def test_no_run_is_asked_for_where_the_documents_are_at_fault(
-    lowers: list[float], fallen: float, stale: str
+@given(
+    lowers=st.lists(UNIT, min_size=1, max_size=7),
+    fallen=UNIT,
+    broken=UNIT,
+    stale=st.sampled_from(["", "x"]),
+)
+def test_no_run_is_asked_for_where_server_or_documents_are_at_fault(
+    lowers: list[float], fallen: float, broken: float, stale: str
 ) -> None:
     drifts = [drift(one) for one in lowers]
-    drifts.append(drift(fallen, fallen, "topScore"))
+    drifts += [drift(fallen, fallen, "topScore"), drift(broken, broken, "form")]
     found = decide(drifts, Bands(), stale=stale)
-    worst = max(*lowers, fallen)
+    worst = max(*lowers, fallen, broken)
     assert found.band is Bands().of(worst)
     assert found.blocked == (worst > 0.10)
     if found.action is Action.RETRAIN:
         assert not stale
-        assert fallen < 0.02
+        assert max(fallen, broken) < 0.02
         assert 0.05 <= worst <= 0.10
-    if worst >= 0.02 and stale:
+    assert (found.action is Action.SERVING) == (broken >= 0.02)
+    if worst >= 0.02 > broken and stale:
         assert found.action is Action.RESYNC
     assert (found.action is Action.NOTHING) == (worst < 0.02)
 

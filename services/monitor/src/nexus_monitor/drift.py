@@ -31,7 +31,7 @@ class Drift:
     lower: float
     """What the true distance exceeds, unless a chance of at most alpha came true."""
     fallen: float
-    """The same for what moved towards the first bins; 0 where bins have no order."""
+    """The same for what moved into the worst bins; 0 where bins have no order."""
     stability: float
     """Population stability index of the samples: for reports, it decides nothing."""
     moved: tuple[tuple[str, float], ...]
@@ -49,7 +49,7 @@ def compare(
 ) -> Drift:
     """Compare the counts of bins; those that neither sample has do not matter.
 
-    ``order``: bins from the worst to the best, where there is such a thing.
+    ``order``: bins from the worst on, where there is such a thing; the others are good.
 
     The bound: |samples' distance - true distance| is at most the distance of the samples' errors,
     whose distribution the bootstrap knows even where there is no drift (Gine and Zinn, 1990), and
@@ -66,7 +66,8 @@ def compare(
     difference = after / after.sum() - before / before.sum()
     distance = float(np.abs(difference).sum() / 2)
     slack = _slack(before, after, alpha, draws)
-    fallen = float(np.cumsum(difference).max()) - slack if order else 0.0
+    worst = sum(name in order for name in bins)
+    fallen = float(np.cumsum(difference[:worst]).max(initial=0.0)) - slack
     largest = np.argsort(-np.abs(difference), kind="stable")[:3]
     return Drift(
         feature=feature,

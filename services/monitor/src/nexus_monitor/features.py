@@ -11,6 +11,7 @@ from nexus_evaluation.metrics.facts import Facts, facts, words_of
 from nexus_evaluation.metrics.words import words
 from nexus_knowledge.ledger import Response
 from nexus_knowledge.prompting.prompt import NOTHING_RELEVANT
+from nexus_monitor.form import BROKEN, form_of
 
 Labels = Mapping[str, str]
 """The bin of each feature; a feature that an answer does not have is not there."""
@@ -21,6 +22,8 @@ _SCORES: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 _READ: Final = 20_000  # characters of a text that are looked at
 
 NO_PASSAGE: Final = "no passage"
+FORM: Final = "form"
+"""The feature whose worst bins are of broken answers."""
 
 
 def _ranges(cuts: Sequence[float]) -> tuple[str, ...]:
@@ -49,6 +52,13 @@ def _refusal(response: Response) -> str:
     return "refused" if said in {"", NOTHING_RELEVANT} else "answered"
 
 
+def _form(response: Response) -> str | None:
+    """Name the form of what a model said to passages: without any, clients choose what it says."""
+    if not response.index or not response.passages:
+        return None
+    return form_of(response.answer[:_READ])
+
+
 def _top_score(response: Response) -> str | None:
     if not response.index:
         return None
@@ -74,13 +84,15 @@ _FEATURES: Final[Mapping[str, Callable[[Response], str | None]]] = {
     "questionLanguage": _language,
     "answerLength": _answer_length,
     "refusal": _refusal,
+    FORM: _form,
     "topScore": _top_score,
     "facts": _carried,
 }
 ORDER: Final[Mapping[str, Sequence[str]]] = {
     "topScore": (NO_PASSAGE, *_ranges(_SCORES)),
+    FORM: BROKEN,
 }
-"""Features whose bins go from bad to good passages."""
+"""Bins from bad to good, of the features that have such; those that are not named are good."""
 
 
 def labels(response: Response) -> Labels:

@@ -19,13 +19,13 @@ from nexus_monitor.drift import compare
 from nexus_monitor.triage import decide
 
 BINS = 10
-FEATURES = 7
+FEATURES = 8
 _SKEWED = np.array([0.35, 0.2, 0.13, 0.1, 0.08, 0.05, 0.04, 0.03, 0.015, 0.005])
 
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """Shares before and after: one feature of seven drifts, by total variation ``drift``."""
+    """Shares before and after: one feature of eight drifts, by total variation ``drift``."""
 
     name: str  # equal or skewed bins
     answers: int  # in each sample
@@ -94,7 +94,7 @@ def worlds(sizes: Sequence[int], drifts: Sequence[float]) -> Iterator[World]:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print how often a look at seven features ends in which band."""
+    """Print how often a look at eight features ends in which band."""
     parser = argparse.ArgumentParser(
         prog="python -m nexus_monitor.simulation", description=main.__doc__
     )
@@ -104,7 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args(arguments)
     sys.stdout.write(
-        f"Seven features of ten bins, one of which drifts.  {args.looks} looks a row; in brackets "
+        f"Eight features of ten bins, one of which drifts.  {args.looks} looks a row; in brackets "
         "95 % intervals.\n\n"
         "| bins | answers | true drift | distance seen | any band | retrain | stop "
         "| a bound too high |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n"

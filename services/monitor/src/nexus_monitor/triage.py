@@ -1,15 +1,18 @@
 """What drift asks for, and of whom: the documents first, the model last.  Pure.
 
-Fine-tuning teaches a form of answering, not what the documents say.  So where the index is behind
-its documents, or the passages found got worse, no run is asked for whatever the distance is.
+Fine-tuning teaches a form of answering, not what the documents say.  So where answers are broken,
+the index is behind its documents, or the passages found got worse, no run is asked for whatever the
+distance is.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 from nexus_monitor.bands import Band, Bands
 from nexus_monitor.drift import Drift
+from nexus_monitor.features import FORM
 
 
 class Action(StrEnum):
@@ -17,6 +20,7 @@ class Action(StrEnum):
 
     NOTHING = "Nothing"
     WARN = "Warn"
+    SERVING = "Serving"  # a person: the server, its settings, the model's chat template
     RESYNC = "Resync"  # of the index: its annotation
     RETRIEVAL = "Retrieval"  # a person: embedding, chunking, or documents that are not there
     RETRAIN = "Retrain"  # of the jobs that wait for this alert
@@ -35,6 +39,19 @@ class Decision:
     band: Band | None = None
     """None where there is too little to tell."""
     blocked: bool = False
+
+
+_BY_BAND: Final = {
+    Band.QUIET: (Action.NOTHING, "NoDrift", "nothing to do"),
+    Band.WARN: (Action.WARN, "Drift", "worth an eye"),
+    Band.RETRAIN: (Action.RETRAIN, "Drift", "a run is asked for"),
+    Band.STOP: (
+        Action.ASK_PERSON,
+        "DriftTooLarge",
+        "no version is promoted without a person's word",
+    ),
+}
+"""What follows where a run may mend it."""
 
 
 def too_few(reference: int, current: int, least: int) -> Decision:
@@ -56,32 +73,35 @@ def decide(drifts: Sequence[Drift], bands: Bands, *, stale: str = "") -> Decisio
     """
     worst = max(drifts, key=lambda one: (one.lower, one.distance))
     band = bands.of(worst.lower)
-    blocked = band is Band.STOP
-    seen = _seen(worst)
+    found = None if band is Band.QUIET else _no_run_mends(drifts, bands, stale)
+    action, reason, then = found or _BY_BAND[band]
+    message = f"{_seen(worst)}: {then}"
+    return Decision(
+        action=action, reason=reason, message=message, band=band, blocked=band is Band.STOP
+    )
 
-    def found(action: Action, reason: str, then: str) -> Decision:
-        message = f"{seen}: {then}"
-        return Decision(action=action, reason=reason, message=message, band=band, blocked=blocked)
 
-    if band is Band.QUIET:
-        return found(Action.NOTHING, "NoDrift", "nothing to do")
+def _no_run_mends(
+    drifts: Sequence[Drift], bands: Bands, stale: str
+) -> tuple[Action, str, str] | None:
+    """Name what is to be mended before anything is trained: server, documents, search."""
+    fallen = {one.feature: one for one in drifts if bands.of(one.fallen) is not Band.QUIET}
+    if broken := fallen.pop(FORM, None):
+        then = (
+            "more answers are empty or hold markers of a chat template (by at least "
+            f"{broken.fallen:.1%}), which neither a sync nor a run mends: look at the server, its "
+            "settings and the model's chat template"
+        )
+        return Action.SERVING, "BrokenAnswers", then
     if stale:
-        return found(Action.RESYNC, "StaleIndex", f"{stale}, so a sync is asked for, no run")
-    poor = max(drifts, key=lambda one: one.fallen)
-    if bands.of(poor.fallen) is not Band.QUIET:
-        return found(
-            Action.RETRIEVAL,
-            "PoorContext",
+        return Action.RESYNC, "StaleIndex", f"{stale}, so a sync is asked for, no run"
+    if poor := max(fallen.values(), key=lambda one: one.fallen, default=None):
+        then = (
             f"the passages found got worse ({poor.feature}, by at least {poor.fallen:.1%}), which "
-            "no fine-tuning mends: look at what is asked, and at documents, chunking and embedding",
+            "no fine-tuning mends: look at what is asked, and at documents, chunking and embedding"
         )
-    if band is Band.STOP:
-        return found(
-            Action.ASK_PERSON, "DriftTooLarge", "no version is promoted without a person's word"
-        )
-    if band is Band.RETRAIN:
-        return found(Action.RETRAIN, "Drift", "a run is asked for")
-    return found(Action.WARN, "Drift", "worth an eye")
+        return Action.RETRIEVAL, "PoorContext", then
+    return None
 
 
 def _seen(worst: Drift) -> str:
