@@ -1,5 +1,6 @@
 """Ports of loopback for the servers that tests start: which are free, and where one listens."""
 
+import os
 import random
 import socket
 import struct
@@ -8,7 +9,10 @@ from contextlib import ExitStack, suppress
 from itertools import islice
 
 HOST = "127.0.0.1"
-_PORTS = range(12_000, 30_000)  # below those for outgoing calls, as Linux has them by default
+_ALL = range(10_000, 20_000)
+"""Neither those for outgoing calls, as Linux has them by default, nor those of `nexus up`."""
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_PORTS = _ALL[_WORKER :: int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))]
 _RANDOM = random.Random()  # two runs of the tests at a time draw different ones
 _given: set[int] = set()
 _SECONDS = 0.5
@@ -25,7 +29,8 @@ def free_ports(count: int) -> list[int]:
     """Return ports that are free now, held together so that they differ.
 
     A server binds its port some time after it was chosen.  So it is one that the kernel gives to no
-    outgoing call meanwhile, and that this process has not given to another server.
+    outgoing call meanwhile, that no platform on this machine takes, and that neither this worker of
+    pytest nor another has given to another server.
     """
     with ExitStack() as stack:
         return list(islice(_held(stack), count))
