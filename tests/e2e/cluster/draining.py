@@ -22,7 +22,7 @@ def training(site: Site, run: str) -> Manifest:
 
 def drained(site: Site, run: str) -> str:
     """Delete the training's pod with the grace that a drain gives; returns its uid."""
-    pod = training(site, run)["metadata"]
+    pod = eventually(lambda: training(site, run), what="a training that takes steps")["metadata"]
     site.kubectl("delete", "pod", "-n", PLATFORM, pod["name"])
     return str(pod["uid"])
 

@@ -96,7 +96,7 @@ def _answers(model: str) -> Iterator[ResponseRow]:
 def look(site: Site) -> None:
     """Have the monitor look now, which it does when it starts; returns once it is ready again."""
     site.kubectl("rollout", "restart", "-n", PLATFORM, "deployment/nexus-monitor")
-    site.kubectl("rollout", "status", "-n", PLATFORM, "deployment/nexus-monitor", "--timeout=170s")
+    site.kubectl("rollout", "status", "-n", PLATFORM, "deployment/nexus-monitor", "--timeout=900s")
 
 
 def asked(site: Site, kind: str, name: str) -> dict[str, str]:

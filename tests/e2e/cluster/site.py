@@ -23,7 +23,7 @@ class Site:
 
     cluster: Cluster
 
-    def kubectl(self, *words: str, stdin: str = "", seconds: float = 300) -> str:
+    def kubectl(self, *words: str, stdin: str = "", seconds: float = 960) -> str:
         """Return what kubectl prints; a failure fails the test with its words."""
         return self.cluster.run(["kubectl", *words], text=stdin, seconds=seconds).stdout
 

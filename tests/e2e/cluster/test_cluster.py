@@ -173,10 +173,13 @@ def test_event_reaches_an_object_through_the_bus(own: Cluster) -> None:
         {"apiVersion": "v1", "kind": "ConfigMap", "metadata": _named("target")},
     )
     for part in ("eventsource-name=hook", "sensor-name=hook"):
+        ready = ("wait", "pods", "-l", part, "--for=condition=Ready", "--timeout=300s")
+        # Asked anew: there is none yet, or Argo Events has put another in its place.
         eventually(
-            lambda part=part: own.get("pods", "-l", part)["items"], what=f"a pod with {part}"
+            lambda ready=ready: own.kubectl(*ready),
+            what=f"a pod with {part}",
+            despite=(ClusterFailed,),
         )
-        own.kubectl("wait", "pods", "-l", part, "--for=condition=Ready", "--timeout=300s")
     service = eventually(
         lambda: own.get("service", "hook-eventsource-svc"),
         what="the Service of the webhook",

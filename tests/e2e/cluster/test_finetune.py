@@ -295,10 +295,10 @@ def test_enough_new_examples_start_a_run_and_fewer_none(site: Site) -> None:
     began = time.monotonic()
     put(site, f"{FRESH_ROWS}a.jsonl", lines(examples()[:4]))
     apply(site, watching("10s"))
-    eventually(lambda: newly_found(site) == 4, what="the first count", seconds=120)
+    eventually(lambda: newly_found(site) == 4, what="the first count", seconds=600)
     assert runs_by(site, "nexus-finetune", FRESH) == []
     put(site, f"{FRESH_ROWS}b.jsonl", lines(examples()[3:6]))  # one of them is said in a.jsonl
-    flow = eventually(lambda: runs_by(site, "nexus-finetune", FRESH), what="a run", seconds=120)[0]
+    flow = eventually(lambda: runs_by(site, "nexus-finetune", FRESH), what="a run", seconds=600)[0]
     apply(site, watching("1h"))  # after the run, once
     assert flow["metadata"]["annotations"]["llmops.nexus/cause"] == "NewData"
     print(f"fewer counted, enough counted, run: {time.monotonic() - began:.0f} s")  # noqa: T201
@@ -312,7 +312,7 @@ def test_a_correction_becomes_an_item_of_a_golden_set(site: Site) -> None:
     question, better = "What does the seal 7 need?", "check the seal 7 each week"
     response = comparing.correct(site.gateway(), site.key(), "technician", question, better)
     apply(site, comparing.golden_add(image, response))
-    done = ("wait", "job/golden", "-n", PLATFORM, "--for=condition=Complete", "--timeout=120s")
+    done = ("wait", "job/golden", "-n", PLATFORM, "--for=condition=Complete", "--timeout=900s")
     site.kubectl(*done)
     with site.store().get_object("nexus", f"{TENANT}/golden/support-v1.jsonl") as told:
         item = json.loads(told.read().splitlines()[1])

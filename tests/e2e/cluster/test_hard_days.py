@@ -185,7 +185,7 @@ def test_a_namespace_that_is_deleted_goes_with_all_that_it_had(site: Site) -> No
         what="the examples that its job chose",
         pause=1,
     )
-    site.kubectl("delete", "namespace", TEAM, "--timeout=280s")
+    site.kubectl("delete", "namespace", TEAM, "--timeout=900s")
     eventually(lambda: not site.items("workflows,pods", *here), what="no run of the team's")
     assert collection not in collections(site)
     assert not documents(site, TEAM)
@@ -221,12 +221,12 @@ def test_a_platform_that_comes_back_goes_on_where_it_stood(site: Site) -> None:
     site.helm("uninstall", "nexus", "-n", PLATFORM, "--wait", "--timeout=300s")
     put(site, f"{TENANT}/handbook/crane.md", CRANE)
     site.kubectl("delete", "-n", TENANT, "ri/leaving", "--wait=false")
-    site.kubectl("delete", "-n", TENANT, "sm/assistant", "--timeout=100s")
+    site.kubectl("delete", "-n", TENANT, "sm/assistant", "--timeout=900s")
     assert site.get("ragindex", "leaving")["metadata"]["finalizers"] == ["llmops.nexus/cleanup"]
     chart = str(CHARTS / "llmops-nexus")
     again = ("install", "nexus", chart, "-n", PLATFORM, "--wait", "--timeout=600s", "--values=-")
     site.helm(*again, stdin=values, seconds=700)
-    site.kubectl("wait", "-n", TENANT, "ri/leaving", "--for=delete", "--timeout=280s")
+    site.kubectl("wait", "-n", TENANT, "ri/leaving", "--for=delete", "--timeout=900s")
     soon = json.dumps({"spec": {"sync": {"interval": "10s"}}})
     site.kubectl("patch", "-n", TENANT, "ri/handbook", "--type=merge", f"--patch={soon}")
     eventually(lambda: "handbook/crane.md" in documents(site, TENANT), what="the upload", pause=1)
@@ -242,7 +242,7 @@ def test_a_platform_that_comes_back_goes_on_where_it_stood(site: Site) -> None:
 
 def test_what_the_platform_before_had_made_is_deleted_by_this_one(site: Site) -> None:
     """A vLLM that is told to end takes minutes for it, so its pod and its claim may be there."""
-    site.kubectl("delete", "-n", TENANT, "ri,sm", "--all", "--timeout=280s")
+    site.kubectl("delete", "-n", TENANT, "ri,sm", "--all", "--timeout=900s")
     assert not documents(site, TENANT)
     assert not collections(site)
     ours = ("-n", TENANT, "-l", "app.kubernetes.io/part-of=llmops-nexus")

@@ -263,7 +263,7 @@ def test_an_index_reads_a_bucket_of_its_own_by_its_secret_alone(site: Site) -> N
         return bool((status.get("documents") or {}).get("indexed") == 1)
 
     eventually(counted, what="the document of the index's own bucket", seconds=300)
-    site.kubectl("delete", "ragindex/archive", "-n", PLATFORM, "--timeout=280s")
+    site.kubectl("delete", "ragindex/archive", "-n", PLATFORM, "--timeout=900s")
     assert store.stat_object("archive", "notes/gate.md").size == len(note)
 
 
@@ -277,7 +277,7 @@ def test_stores_that_die_during_a_sync_lose_nothing_and_double_nothing(site: Sit
             store.put_object("nexus", name, io.BytesIO(text), len(text))
         eventually(lambda: indexing(site), what="a sync with documents in hand", seconds=300)
         site.kubectl("delete", "pods", "-n", PLATFORM, "--force", *pods_of(site, part))
-        site.kubectl("rollout", "status", "-n", PLATFORM, f"deployment/{part}", "--timeout=280s")
+        site.kubectl("rollout", "status", "-n", PLATFORM, f"deployment/{part}", "--timeout=900s")
 
     eventually(
         lambda: (
@@ -320,7 +320,8 @@ def test_a_drain_takes_one_replica_at_a_time(site: Site) -> None:
     """As `kubectl drain` asks; the budget allows no second while the first has no successor."""
     pods = site.items("pods", "-n", TENANT, "-l", f"{MODEL_LABEL}=assistant")
     first, second = (one["metadata"]["name"] for one in pods)
-    assert evicted(site, first) == ""
+    # The budget counts the second replica a moment after the model does.
+    eventually(lambda: evicted(site, first) == "", what="the eviction of one replica")
     assert "disruption budget" in evicted(site, second)
     site.kubectl("scale", "-n", TENANT, "servingmodel/assistant", "--replicas=1")
     eventually(
@@ -351,7 +352,7 @@ def test_a_model_that_no_node_has_room_for_says_so(site: Site) -> None:
     (lacks,) = [one for one in told if one["type"] == "InsufficientCapacity"]
     assert lacks["reason"] == "Unschedulable"
     assert "nvidia.com/gpu" in lacks["message"]
-    site.kubectl("delete", "servingmodel/giant", "-n", TENANT, "--timeout=280s")
+    site.kubectl("delete", "servingmodel/giant", "-n", TENANT, "--timeout=900s")
 
 
 def test_a_child_deleted_by_hand_comes_back(site: Site) -> None:
@@ -436,7 +437,8 @@ def test_an_upgrade_fails_no_request_restarts_no_runtime_and_fills_no_index_anew
     after = holdings.held(site)
     assert failures == []
     assert running(site) == pods
-    assert not programs & programs_of(site)
+    # Pods that have a successor are told to end a moment after it is ready.
+    eventually(lambda: not programs & programs_of(site), what="no pod of the release before")
     assert after.workflows <= before.workflows
     assert after.generations == before.generations
     assert after.versions == before.versions
@@ -467,7 +469,7 @@ def programs_of(site: Site) -> set[str]:
         container["imageID"]
         for pod in pods
         if "deletionTimestamp" not in pod["metadata"]
-        for container in pod["status"]["containerStatuses"]
+        for container in pod["status"].get("containerStatuses", ())
     }
 
 
@@ -504,7 +506,7 @@ def test_deleted_resources_leave_nothing(site: Site) -> None:
     indexed = site.get("ragindex", "handbook")["status"]["documents"]["indexed"]
     assert holdings.ledger(site, "handbook")["documents"] >= indexed > 0
     site.kubectl(
-        "delete", "-n", TENANT, "-f", str(ROOT / "manifests" / "samples"), "--timeout=280s"
+        "delete", "-n", TENANT, "-f", str(ROOT / "manifests" / "samples"), "--timeout=900s"
     )
     ours = ("-n", TENANT, "-l", "app.kubernetes.io/part-of=llmops-nexus")
     runs = ("-n", PLATFORM, "-l", "workflows.argoproj.io/workflow")
@@ -548,7 +550,7 @@ def test_what_was_lost_comes_back(site: Site, saved: Path) -> None:
     )
     assert any(one["document"] == "many/007.md" for one in found[1])
     samples = str(ROOT / "manifests" / "samples")
-    site.kubectl("delete", "-n", TENANT, "-f", samples, "--timeout=280s")
+    site.kubectl("delete", "-n", TENANT, "-f", samples, "--timeout=900s")
 
 
 def test_uninstall_keeps_the_definitions_and_leaves_nothing_else(site: Site) -> None:
@@ -566,8 +568,8 @@ def test_uninstall_keeps_the_definitions_and_leaves_nothing_else(site: Site) -> 
 def test_a_store_that_is_away_fails_helms_test(site: Site) -> None:
     site.kubectl("scale", "-n", PLATFORM, "deployment/nexus-mlflow", "--replicas=0")
     eventually(lambda: not pods_of(site, "nexus-mlflow"), what="the end of MLflow")
-    command = ["helm", "test", "nexus-stack", "-n", PLATFORM, "--timeout=120s"]
-    assert site.cluster.run(command, check=False).returncode != 0
+    command = ["helm", "test", "nexus-stack", "-n", PLATFORM, "--timeout=600s"]
+    assert site.cluster.run(command, check=False, seconds=700).returncode != 0
     said = site.kubectl("logs", "-n", PLATFORM, "nexus-stack-test")
     assert "nexus-mlflow does not answer" in said
     answers = {line.split()[0] for line in said.splitlines() if line.endswith(" answers")}
