@@ -33,7 +33,7 @@ from testcluster import (
 )
 from testcluster import requirements as machine
 from testcluster.config import ClusterConfig
-from testcluster.errors import ClusterBusy, ClusterFailed
+from testcluster.errors import ClusterBusy, ClusterFailed, LeftBehind
 from testcluster.tools import tools_folder
 
 _WAIT_FOR_ANOTHER = 3600.0
@@ -99,6 +99,8 @@ class Cluster:
             )
         with lock.cleaning():
             leftovers.remove_all(self.config)
+            if left := leftovers.found(self.config):  # looked for before another one may start
+                raise LeftBehind(f"left behind: {', '.join(left)}")
 
     def is_up(self) -> bool:
         """Return whether the cluster's parts run."""

@@ -46,7 +46,7 @@ async def events_of(response: Any) -> list[str]:
 
 async def until_working(server: Server, *, working: bool) -> None:
     """Wait until a server says that it computes something, or nothing."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(180):
         while await asyncio.to_thread(server.working) != working:  # noqa: ASYNC110 - no event
             await asyncio.sleep(0.02)
 

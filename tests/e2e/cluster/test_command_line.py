@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import pytest
 from needs import lacking
-from testcluster import requirements
+from testcluster import lock, requirements
 from testcluster.config import ClusterConfig
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -50,6 +50,7 @@ def free_machine() -> Iterator[None]:
         pytest.skip("a cluster that is to be kept runs here, and one is all that a machine has")
     if lacks := requirements.missing(ClusterConfig()):
         lacking("; ".join(lacks))
+    os.close(lock.acquire(patience=1800))  # that of another checkout may run yet
     yield
     make("cluster-down")
 
