@@ -11,7 +11,7 @@ from xdist.scheduler import Scheduling
 
 _TESTS = Path(__file__).parent
 
-_BUILDING = ("contract", "charts")
+_BUILDING = ("apiserver", "contract", "charts")
 """Tiers whose fixtures may first have to build or install what they start, from nothing."""
 _BUILD_SECONDS = 2400
 

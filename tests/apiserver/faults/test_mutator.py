@@ -28,7 +28,7 @@ def test_every_field_of_every_kind_is_refused_or_converges(
         assert {one.path for part in way for one in part} == field_paths(CRDS, kind)
 
     async def run() -> Tally:
-        async with laboratory(server) as lab, opened(lab, "mutator", patience=3000) as case:
+        async with laboratory(server) as lab, opened(lab, "mutator", patience=6000) as case:
             return await lead_all(case, ways(CRDS, each=EACH, seed=SEED), bases(FINE_TUNE_JOB))
 
     tally = run_quickly(run())

@@ -231,7 +231,7 @@ async def opened(
     script: Iterable[Fault] = (),
     expected: dict[str, Snapshot] | None = None,
     operators: int = 1,
-    patience: float = 3000.0,
+    patience: float = 6000.0,
     settings: Settings | None = None,
     starter: Starter = inside,
     everywhere: bool = False,

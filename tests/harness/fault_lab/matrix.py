@@ -46,7 +46,7 @@ class Variation:
     label: str
     script: tuple[Fault, ...] = ()
     operators: int = 1
-    patience: float = 3000.0
+    patience: float = 6000.0
 
 
 @dataclass(frozen=True, kw_only=True)
