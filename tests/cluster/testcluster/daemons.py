@@ -36,6 +36,7 @@ def start(
             pass_fds=keep_open,
         )
     cgroups.adopt(config.name, child.pid)
+    _folder(config).mkdir(exist_ok=True)
     (_folder(config) / name).write_text(str(child.pid))
     # The process is not ours to wait for: what asks after it reads its state.
     child.returncode = 0
@@ -83,9 +84,7 @@ def _started(config: ClusterConfig) -> dict[str, int]:
 
 
 def _folder(config: ClusterConfig) -> Path:
-    folder = config.folder / "processes"
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
+    return config.folder / "processes"
 
 
 def _alive(config: ClusterConfig, pid: int) -> bool:
