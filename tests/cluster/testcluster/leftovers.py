@@ -123,8 +123,9 @@ def _is_of(config: ClusterConfig, loopback: Path) -> bool:
 def _shim_sockets(config: ClusterConfig) -> list[Path]:
     """Return the sockets of shims that are there.
 
-    A shim's bundle names its socket.  But a bundle may be killed before it does, and go before its
-    shim has; containerd keeps another folder of each pod for longer, and names the socket by it.
+    A shim's bundle names its socket.  But a shim may be killed before that is written, and a bundle
+    may go before its shim; containerd has another folder of each pod for longer, and names the
+    socket by it.
     """
     bundles = config.containerd_state.glob("io.containerd.runtime.v2.task/*/*/address")
     noted = (Path(note.read_text().strip().removeprefix("unix://")) for note in bundles)
