@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from testcluster.binaries import BinaryMissing, binary
 from testcluster.control_plane import ControlPlane
+from testcluster.identity import began
 
 pytestmark = [pytest.mark.apiserver, pytest.mark.timeout(2400)]
 
@@ -38,10 +39,11 @@ def test_second_control_plane_starts_beside_the_first_and_leaves_nothing(
 ) -> None:
     with ControlPlane() as second:
         assert second.url != control_plane.url
-        folder, pids = second.folder, second.pids()
+        folder = second.folder
+        processes = {pid: began(pid) for pid in second.pids()}
         assert second.client.get("/version").json()["major"] == "1"
     assert not folder.exists()
-    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+    assert not [pid for pid, when in processes.items() if began(pid) == when]
 
 
 def test_controllers_audit_log_and_own_flags(tmp_path: Path) -> None:

@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from testcluster.errors import ClusterBusy
+from testcluster.identity import began
 
 _PATH = Path("/run/lock/llmops-nexus-cluster.lock")
 _CLEANING = _PATH.with_name("llmops-nexus-cluster-cleaning.lock")
@@ -42,7 +44,7 @@ def acquire(patience: float, path: Path = _PATH) -> int:
     deadline = time.monotonic() + patience
     told = False
     while not _lock(descriptor):
-        own = int(_note(descriptor)[0]) == os.getpid()  # waiting for oneself would never end
+        own = _note(descriptor).is_of(os.getpid())  # waiting for oneself would never end
         if own or time.monotonic() >= deadline:
             whose = _whose(descriptor)
             os.close(descriptor)
@@ -55,7 +57,8 @@ def acquire(patience: float, path: Path = _PATH) -> int:
             told = True
         time.sleep(random.uniform(0.5, 1.5) * _POLL_SECONDS)
     os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()} {time.strftime('%H:%M:%S')}".encode(), 0)
+    maker = os.getpid()
+    os.pwrite(descriptor, f"{maker} {time.strftime('%H:%M:%S')} {began(maker)}".encode(), 0)
     return descriptor
 
 
@@ -70,10 +73,10 @@ def user(path: Path = _PATH) -> int | None:
     try:
         if _lock(descriptor):
             return None
-        maker = int(_note(descriptor)[0])
+        note = _note(descriptor)
     finally:
         os.close(descriptor)
-    return maker if maker != os.getpid() and Path(f"/proc/{maker}").exists() else None
+    return note.maker if note.maker != os.getpid() and note.is_of(note.maker) else None
 
 
 def _lock(descriptor: int) -> bool:
@@ -85,11 +88,28 @@ def _lock(descriptor: int) -> bool:
 
 
 def _whose(descriptor: int) -> str:
-    maker, since = _note(descriptor)
-    return f"made at {since} by process {maker}"
+    note = _note(descriptor)
+    return f"made at {note.since} by process {note.maker}"
 
 
-def _note(descriptor: int) -> tuple[str, str]:
-    """Return the maker's process id and the time; a lock that is just taken has no note yet."""
-    maker, _, since = os.pread(descriptor, 100, 0).decode(errors="replace").partition(" ")
-    return maker or "0", since or "this moment"
+class _Note(NamedTuple):
+    """Who took the lock: the number of a process, when it took it, and when the process began.
+
+    A cluster of an older checkout does not tell the last.
+    """
+
+    maker: int
+    since: str
+    began: str
+
+    def is_of(self, pid: int) -> bool:
+        """Say whether a process that runs has made it."""
+        now = began(pid)
+        return self.maker == pid and now != "" and self.began in {"", now}
+
+
+def _note(descriptor: int) -> _Note:
+    """Return what is written in the lock; one that is just taken has no note yet."""
+    said = os.pread(descriptor, 100, 0).decode(errors="replace")
+    maker, since, when, *_ = [*said.split(" "), "", "", ""]
+    return _Note(int(maker or 0), since or "this moment", when)

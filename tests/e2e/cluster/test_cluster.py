@@ -20,6 +20,7 @@ from testcluster.binaries import BinaryMissing
 from testcluster.cluster import Cluster
 from testcluster.config import ClusterConfig
 from testcluster.errors import ClusterFailed, ClusterUnavailable
+from testcluster.identity import began
 from waiting import eventually
 
 pytestmark = [pytest.mark.e2e, pytest.mark.timeout(2400)]
@@ -215,9 +216,8 @@ def test_after_a_crash_nothing_is_left(own: Cluster, before: Host) -> None:
         assert Host.now() == before
 
     # Shims and pods have no parent any more, and are taken note of by whoever adopts orphans.
-    # A number alone names none: a busy host gives each away again, to threads too.
     def gone() -> bool:
-        left = [pid for pid, began in processes.items() if _began(pid) == began]
+        left = [pid for pid, when in processes.items() if began(pid) == when]
         assert not left, left
         return True
 
@@ -347,18 +347,10 @@ def _ended(cluster: Cluster, pod: str) -> _Ended:
 
 def _processes(cluster: Cluster) -> dict[int, str]:
     """Return when each process of the cluster began, by its number."""
-    began = {pid: _began(pid) for pid in cgroups.pids(cluster.config.name)}
+    found = {pid: began(pid) for pid in cgroups.pids(cluster.config.name)}
     # A number that was given to a stranger since it was read is the cluster's no more.
     still = cgroups.pids(cluster.config.name)
-    return {pid: when for pid, when in began.items() if when and pid in still}
-
-
-def _began(pid: int) -> str:
-    """Return when a process began, in ticks since the start of the host; "" when it is gone."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    return {pid: when for pid, when in found.items() if when and pid in still}
 
 
 def _said(command: list[str]) -> str:

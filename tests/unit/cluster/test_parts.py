@@ -12,6 +12,7 @@ from testcluster.cache import cached
 from testcluster.config import ClusterConfig
 from testcluster.definitions import without_descriptions
 from testcluster.errors import ClusterBusy, ClusterUnavailable
+from testcluster.identity import began
 from testcluster.static_images import STATIC_IMAGES, StaticImage, write_archive
 
 IMAGE = StaticImage("pod", "/bin/pod", ("pause",), {"HOME": "/tmp"})
@@ -96,9 +97,14 @@ def _wait_for_a_held_lock(path: Path) -> None:
 def test_cluster_of_another_living_process_is_known_as_in_use(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     held = lock.acquire(0, path)
-    path.write_text("1 12:00:00")
-    assert lock.user(path) == 1
+    for known in ("1 12:00:00", f"1 12:00:00 {began(1)}"):
+        path.write_text(known)
+        assert lock.user(path) == 1
+    path.write_text(f"1 12:00:00 {began(1)}1")  # another process had the number before
+    assert lock.user(path) is None
     path.write_text("4194999 12:00:00")  # above the highest process id
+    assert lock.user(path) is None
+    path.write_text("")  # just taken
     assert lock.user(path) is None
     os.close(held)
     assert lock.user(path) is None
