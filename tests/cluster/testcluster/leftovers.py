@@ -29,6 +29,8 @@ _CONTAINER_LOGS = Path("/var/log/containers")
 _DEVICE_PLUGINS = Path("/var/lib/kubelet/device-plugins")
 _CNI_RESULTS = Path("/var/lib/cni/results")
 _SHIM_SOCKETS = Path("/run/containerd/s")
+# Made by runc when a shim that was stopped as it started is cleaned up after: it has no settings.
+_RUNC_STATE = Path("/run/containerd/runc/k8s.io")
 
 
 def remember_host(config: ClusterConfig) -> None:
@@ -150,6 +152,8 @@ def _shared_folders() -> list[Path]:
         _CNI_RESULTS,
         _CNI_RESULTS.parent,
         _SHIM_SOCKETS,
+        _RUNC_STATE,
+        _RUNC_STATE.parent,
         _SHIM_SOCKETS.parent,
     ]
 
@@ -162,7 +166,8 @@ def _restore_host(config: ClusterConfig) -> None:
         noted = folder / name.replace("/", ".")
         if noted.exists():
             (Path("/proc/sys") / name).write_text(noted.read_text())
-    absent = {Path(line) for line in (folder / "absent").read_text().split("\n") if line}
+    told = folder / "absent"  # not there yet: nothing had started
+    absent = {Path(line) for line in told.read_text().split("\n") if line} if told.exists() else ()
     for path in sorted(absent, reverse=True):
         if path == _DEVICE_PLUGINS:  # the kubelet's socket and check-point, and nobody else's
             shutil.rmtree(path, ignore_errors=True)

@@ -71,3 +71,24 @@ def test_a_shim_whose_bundle_does_not_name_its_socket_leaves_none(config: Cluste
     unnamed, theirs = shim_socket(config, "b"), shim_socket(config, "c")
     removed(config, noted, unnamed)
     assert theirs.exists()
+
+
+def test_a_folder_that_the_cluster_was_the_first_to_need_goes_with_it(
+    config: ClusterConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those of runc too, which it makes beside its own; but none that somebody has a file in."""
+    host = tmp_path / "host" / "containerd"
+    monkeypatch.setattr(leftovers, "_SYSCTLS", ())
+    monkeypatch.setattr(leftovers, "_SHIM_SOCKETS", host / "s")
+    monkeypatch.setattr(leftovers, "_RUNC_STATE", host / "runc" / "k8s.io")
+    leftovers.remember_host(config)
+    for folder in (host / "s", host / "runc" / "k8s.io"):
+        folder.mkdir(parents=True)
+    leftovers.remove_all(config)
+    assert not host.exists()
+
+    leftovers.remember_host(config)
+    (host / "runc" / "k8s.io").mkdir(parents=True)
+    (host / "runc" / "theirs").touch()
+    leftovers.remove_all(config)
+    assert [path.name for path in (host / "runc").iterdir()] == ["theirs"]
