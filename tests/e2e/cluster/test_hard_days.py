@@ -150,7 +150,9 @@ def test_uploads_are_indexed_by_the_clusters_templates(site: Site) -> None:
         return bool(filled(site, TENANT, name))
 
     for name in ("handbook", "leaving"):
-        eventually(lambda name=name: uploaded(name), what=f"a document of {name}", pause=5)
+        eventually(
+            lambda name=name: uploaded(name), what=f"a document of {name}", pause=5, seconds=600
+        )
     paths = {"handbook/gate.md", "leaving/gate.md"}
     assert documents(site, TENANT).keys() == paths
     flows = site.items("workflows", "-n", PLATFORM)
@@ -175,7 +177,9 @@ def test_a_namespace_that_is_deleted_goes_with_all_that_it_had(site: Site) -> No
         model("assistant", TEAM),
         named("FineTuneJob", "tuning", job, TEAM),
     )
-    collection = eventually(lambda: filled(site, TEAM), what="the team's document", pause=1)
+    collection = eventually(
+        lambda: filled(site, TEAM), what="the team's document", pause=1, seconds=600
+    )
     here = ("-n", PLATFORM, "-l", f"{NAMESPACE_LABEL}={TEAM}")
     runs = {one["spec"]["workflowTemplateRef"]["name"] for one in site.items("workflows", *here)}
     assert runs == {"nexus-sync", "nexus-finetune"}
@@ -184,6 +188,7 @@ def test_a_namespace_that_is_deleted_goes_with_all_that_it_had(site: Site) -> No
         lambda: any(one.endswith("/select/train.jsonl") for one in of_jobs(site)),
         what="the examples that its job chose",
         pause=1,
+        seconds=600,
     )
     site.kubectl("delete", "namespace", TEAM, "--timeout=900s")
     eventually(lambda: not site.items("workflows,pods", *here), what="no run of the team's")
@@ -229,7 +234,12 @@ def test_a_platform_that_comes_back_goes_on_where_it_stood(site: Site) -> None:
     site.kubectl("wait", "-n", TENANT, "ri/leaving", "--for=delete", "--timeout=900s")
     soon = json.dumps({"spec": {"sync": {"interval": "10s"}}})
     site.kubectl("patch", "-n", TENANT, "ri/handbook", "--type=merge", f"--patch={soon}")
-    eventually(lambda: "handbook/crane.md" in documents(site, TENANT), what="the upload", pause=1)
+    eventually(
+        lambda: "handbook/crane.md" in documents(site, TENANT),
+        what="the upload",
+        pause=1,
+        seconds=600,
+    )
     after = documents(site, TENANT)
     assert after["handbook/gate.md"] == before["handbook/gate.md"]
     assert after.keys() == {"handbook/gate.md", "handbook/crane.md"}
