@@ -1,5 +1,6 @@
 """The role of the Sensor for alerts grants what Argo Events uses and nothing else."""
 
+import fcntl
 import json
 import socket
 import ssl
@@ -7,6 +8,7 @@ from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from tempfile import gettempdir
 from typing import Any
 
 import pytest
@@ -56,6 +58,14 @@ EVENT = {
 }
 _SECONDS = 60
 STREAM = "maxMsgs: 100\nmaxAge: 1h\nmaxBytes: -1\nreplicas: 1\nduplicates: 1s\n"
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """Hold off other checkouts: a Sensor's own metrics are on port 7777, as in its pod."""
+    with Path(gettempdir(), "nexus-tests-sensor.lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 @contextmanager
@@ -111,7 +121,7 @@ def test_nothing_is_granted_unused_and_nothing_used_ungranted(
         access.write_text(kubeconfig(api, token))
         port = running.enter_context(bus(tmp_path))
         stream = {"url": f"nats://127.0.0.1:{port}", "streamConfig": STREAM}
-        # Its own metrics are on port 7777, as in its pod.
+        running.enter_context(alone())
         running.enter_context(
             process(
                 [str(program("argo-events")), "sensor-service"],
