@@ -510,12 +510,19 @@ def test_deleted_resources_leave_nothing(site: Site) -> None:
     )
     ours = ("-n", TENANT, "-l", "app.kubernetes.io/part-of=llmops-nexus")
     runs = ("-n", PLATFORM, "-l", "workflows.argoproj.io/workflow")
-    for kind in OF_A_RESOURCE:
-        eventually(lambda kind=kind: not site.items(kind, *ours), what=f"no {kind} of ours")
-    # Argo's controllers release their own a moment after the operator has deleted them.
-    for kind in ("sensors,eventsources", "workflows,cronworkflows,workflowtaskresults"):
-        eventually(lambda kind=kind: not site.items(kind, "-n", PLATFORM), what=f"no {kind}")
-    eventually(lambda: not site.items("pods", *runs), what="no pod of a run")
+    # Argo's controllers release their own a moment after the operator has deleted them, and pods
+    # may take their grace.
+    for kinds, where in (
+        *((kind, ours) for kind in OF_A_RESOURCE),
+        ("sensors,eventsources", ("-n", PLATFORM)),
+        ("workflows,cronworkflows,workflowtaskresults", ("-n", PLATFORM)),
+        ("pods", runs),
+    ):
+        eventually(
+            lambda kinds=kinds, where=where: not site.items(kinds, *where),
+            what=f"no {kinds} of ours",
+            seconds=600,
+        )
     left = holdings.rows(site).keys()
     assert not filled["Delete"] & left
     assert filled["Retain"] <= left
