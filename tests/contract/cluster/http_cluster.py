@@ -1,7 +1,7 @@
 """The Cluster protocol over the Kubernetes-shaped HTTP API, as a remote client sees it."""
 
 import json
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Any
 
 import aiohttp
@@ -118,7 +118,7 @@ class HttpCluster:
         *,
         namespace: str | None = None,
         since: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         query = {"watch": "1", "resourceVersion": since or ""}
         async with self._session.get(path(api_version, kind, namespace), params=query) as response:
             if response.status >= 400:

@@ -1,7 +1,8 @@
 """Watches: everything there, then every change, once and in order."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 from nexus_operator.cluster.protocol import Cluster, Ref, WatchEvent
@@ -16,7 +17,10 @@ def config_map(name: str, namespace: str = "watched", **data: str) -> dict[str, 
     }
 
 
-async def take(events: AsyncIterator[WatchEvent], count: int) -> list[tuple[str, str]]:
+Events = AsyncGenerator[WatchEvent, None]
+
+
+async def take(events: Events, count: int) -> list[tuple[str, str]]:
     """The next `count` events that are not bookmarks, as (type, name)."""
     taken: list[tuple[str, str]] = []
     async with asyncio.timeout(180):
@@ -27,6 +31,12 @@ async def take(events: AsyncIterator[WatchEvent], count: int) -> list[tuple[str,
     return taken
 
 
+async def take_last(events: Events, count: int) -> list[tuple[str, str]]:
+    """The same, after which the watch is closed."""
+    async with aclosing(events):
+        return await take(events, count)
+
+
 async def test_watch_starts_with_what_is_there_and_goes_on(cluster: Cluster) -> None:
     await cluster.create(config_map("a"))
     await cluster.create(config_map("b"))
@@ -35,7 +45,7 @@ async def test_watch_starts_with_what_is_there_and_goes_on(cluster: Cluster) -> 
     await cluster.create(config_map("c"))
     await cluster.patch(Ref("v1", "ConfigMap", "watched", "a"), {"data": {"x": "1"}})
     await cluster.delete(Ref("v1", "ConfigMap", "watched", "b"))
-    assert await take(events, 3) == [("ADDED", "c"), ("MODIFIED", "a"), ("DELETED", "b")]
+    assert await take_last(events, 3) == [("ADDED", "c"), ("MODIFIED", "a"), ("DELETED", "b")]
 
 
 async def test_watch_goes_on_from_a_resource_version(cluster: Cluster) -> None:
@@ -43,7 +53,7 @@ async def test_watch_goes_on_from_a_resource_version(cluster: Cluster) -> None:
     await cluster.create(config_map("b"))
     since = first["metadata"]["resourceVersion"]
     events = cluster.watch("v1", "ConfigMap", namespace="watched", since=since)
-    assert await take(events, 1) == [("ADDED", "b")]
+    assert await take_last(events, 1) == [("ADDED", "b")]
 
 
 async def test_watch_keeps_to_its_kind_and_namespace(cluster: Cluster) -> None:
@@ -55,7 +65,7 @@ async def test_watch_keeps_to_its_kind_and_namespace(cluster: Cluster) -> None:
         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s", "namespace": "watched"}}
     )
     await cluster.create(config_map("here"))
-    assert await take(events, 1) == [("ADDED", "here")]
+    assert await take_last(events, 1) == [("ADDED", "here")]
 
 
 async def test_write_without_change_is_no_event(cluster: Cluster) -> None:
@@ -64,13 +74,13 @@ async def test_write_without_change_is_no_event(cluster: Cluster) -> None:
     events = cluster.watch("v1", "ConfigMap", namespace="watched", since=since)
     await cluster.patch(Ref("v1", "ConfigMap", "watched", "a"), {"data": {"x": "1"}})
     await cluster.create(config_map("b"))
-    assert await take(events, 1) == [("ADDED", "b")]
+    assert await take_last(events, 1) == [("ADDED", "b")]
 
 
 async def test_concurrent_writes_reach_every_watcher_once(cluster: Cluster) -> None:
     watchers = [cluster.watch("v1", "ConfigMap", namespace="watched") for _ in range(3)]
     names = [f"n{number}" for number in range(20)]
-    seen = [asyncio.create_task(take(watcher, len(names))) for watcher in watchers]
+    seen = [asyncio.create_task(take_last(watcher, len(names))) for watcher in watchers]
     await asyncio.gather(*(cluster.create(config_map(name)) for name in names))
     for events in await asyncio.gather(*seen):
         assert sorted(events) == sorted(("ADDED", name) for name in names)

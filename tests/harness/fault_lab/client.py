@@ -90,8 +90,13 @@ class Client:
         async with self._session.get(path, params=query) as response:
             if response.status >= 400:
                 raise Refused(response.status, await response.text(), "")
-            async for line in response.content:
-                yield json.loads(line)
+            try:
+                async for line in response.content:
+                    yield json.loads(line)
+            finally:  # TLS would wait for the server's farewell, beyond the end of the session
+                connection = response.connection
+                if connection is not None and connection.transport is not None:
+                    connection.transport.abort()
 
     async def _send(self, method: str, path: str, **request: Any) -> Manifest:
         async with self._session.request(method, path, **request) as response:

@@ -4,7 +4,7 @@ import asyncio
 import copy
 import re
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -177,7 +177,7 @@ class FakeCluster:
         *,
         namespace: str | None = None,
         since: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         position = len(self.history) if since is None else int(since) - FIRST_VERSION
         if since is None:
             for one in await self.list(api_version, kind, namespace=namespace):

@@ -1,7 +1,7 @@
 """The controller follows what happens, and survives what goes wrong around it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -151,7 +151,7 @@ class Troubled(FakeCluster):
         super().__init__()
         self.troubles = 0
 
-    async def watch(self, *args: Any, **kwargs: Any) -> AsyncIterator[WatchEvent]:
+    async def watch(self, *args: Any, **kwargs: Any) -> AsyncGenerator[WatchEvent, None]:
         events = super().watch(*args, **kwargs)
         async for event in events:
             yield event

@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -183,11 +184,19 @@ async def test_a_line_of_a_watch_may_be_long() -> None:
     assert second.object["metadata"]["name"] == "b"
 
 
-async def test_a_watch_says_that_its_version_is_gone() -> None:
+async def test_a_watch_whose_version_is_gone_says_so_and_has_closed_its_connection() -> None:
+    """What is left to the collector is closed some time later, or by no loop any more."""
     status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
+    left: list[str] = []
+    before = sys.get_asyncgen_hooks()
     async with served(watching({"type": "ERROR", "object": status})) as cluster:
-        with pytest.raises(Gone, match="too old"):
-            await anext(cluster.watch("v1", "ConfigMap", since="1"))
+        sys.set_asyncgen_hooks(finalizer=lambda one: left.append(one.__qualname__))
+        try:
+            with pytest.raises(Gone, match="too old"):
+                await anext(cluster.watch("v1", "ConfigMap", since="1"))
+        finally:
+            sys.set_asyncgen_hooks(*before)
+    assert left == []
 
 
 def kubeconfig(folder: Path, user: dict[str, Any]) -> Path:

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from types import TracebackType
 from typing import Self
 
@@ -189,12 +190,14 @@ class KubernetesCluster:
             }
             what = f"watch of {kind}"
             try:
-                async for line in self._transport.stream(
+                lines = self._transport.stream(
                     served.path(namespace), what=what, kind=kind, params=params
-                ):
-                    event = _event(line, what)
-                    since = str(event.object["metadata"]["resourceVersion"])
-                    yield event
+                )
+                async with aclosing(lines):
+                    async for line in lines:
+                        event = _event(line, what)
+                        since = str(event.object["metadata"]["resourceVersion"])
+                        yield event
             except KindMissing:
                 self._discovery.forget(api_version)
                 raise

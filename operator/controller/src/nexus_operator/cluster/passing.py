@@ -1,6 +1,6 @@
 """A cluster before another, for those who change a part of the protocol and pass on the rest."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 
 from nexus_api.meta import Manifest
 from nexus_operator.cluster.protocol import (
@@ -67,6 +67,6 @@ class Passing:
         *,
         namespace: str | None = None,
         since: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Yield changes for ever."""
         return self._cluster.watch(api_version, kind, namespace=namespace, since=since)

@@ -1,6 +1,6 @@
 """The protocol that both clusters implement; contract suite: tests/contract/cluster."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import Literal, NamedTuple, Protocol, TypeAlias
 
 from nexus_api.meta import Manifest
@@ -103,9 +103,10 @@ class Cluster(Protocol):
         *,
         namespace: str | None = None,
         since: str | None = None,
-    ) -> AsyncIterator[WatchEvent]:
+    ) -> AsyncGenerator[WatchEvent, None]:
         """Yield changes for ever; raises Gone when `since` has been compacted.
 
-        Without `since` it starts with ADDED for everything there.
+        Without `since` it starts with ADDED for everything there.  Who leaves it early closes it
+        (`contextlib.aclosing`): what is left to the collector keeps its connection until then.
         """
         ...

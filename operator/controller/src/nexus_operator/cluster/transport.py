@@ -2,7 +2,8 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import aclosing
 from typing import Any
 
 import aiohttp
@@ -170,7 +171,7 @@ class Transport:
 
     async def stream(
         self, path: str, *, what: str, kind: str, params: Params
-    ) -> AsyncIterator[Manifest]:
+    ) -> AsyncGenerator[Manifest, None]:
         """Yield the JSON lines of a watch until the server ends it.
 
         Raises Unavailable when it breaks or falls silent, else the error of the answer.
@@ -186,8 +187,12 @@ class Transport:
                 REQUESTS.labels("WATCH", kind, str(response.status)).inc()
                 if response.status >= 400:  # noqa: PLR2004 - HTTP: errors begin here
                     raise error_of(response.status, await response.read(), what)
-                async for line in _lines(response.content):
-                    yield _parsed(line, what)
+                try:
+                    async with aclosing(_lines(response.content)) as lines:
+                        async for line in lines:
+                            yield _parsed(line, what)
+                finally:
+                    _hang_up(response)
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             raise Unavailable(f"{what}: {_said(error)}") from error
 
@@ -202,6 +207,16 @@ class Transport:
                 auto_decompress=True,
             )
         return self._session
+
+
+def _hang_up(response: aiohttp.ClientResponse) -> None:
+    """Cut the connection of an answer that was not read to its end.
+
+    To close it is to wait for the server's farewell under TLS, beyond the end of the session.
+    """
+    connection = response.connection
+    if connection is not None and connection.transport is not None:
+        connection.transport.abort()
 
 
 class _Busy(Exception):
@@ -246,7 +261,7 @@ def _parsed(answer: bytes, what: str) -> Manifest:
         raise Unavailable(f"{what}: the answer is no JSON object: {error}") from error
 
 
-async def _lines(content: aiohttp.StreamReader) -> AsyncIterator[bytes]:
+async def _lines(content: aiohttp.StreamReader) -> AsyncGenerator[bytes, None]:
     """Split a stream at its line ends; an object may be longer than any buffer of the client."""
     parts: list[bytes] = []
     async for chunk in content.iter_any():

@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -190,7 +191,7 @@ class Controller:
                 events = self._cluster.watch(
                     what.api_version, what.kind, namespace=what.namespace, since=since
                 )
-                async with asyncio.timeout_at(believed):
+                async with aclosing(events), asyncio.timeout_at(believed):
                     async for event in events:
                         breaks = 0
                         self._beats[name] = time.monotonic()
