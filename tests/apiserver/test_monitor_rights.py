@@ -2,18 +2,17 @@
 
 import threading
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from chart_account import OURS, TENANT, Manifest, check_rights, rendered, token_of
+from drifted_answers import drifted_answers
 from sqlalchemy import create_engine
 from sqlalchemy.orm import Session
 from testcluster.control_plane import ControlPlane
 
 from nexus_api.meta import ALERT_REQUESTED, API_VERSION, PROMOTION_BLOCKED, SYNC_REQUESTED
 from nexus_knowledge.ledger import upgrade
-from nexus_knowledge.ledger.tables import ResponseRow
 from nexus_monitor.cli import run
 from nexus_monitor.settings import parse
 
@@ -48,26 +47,9 @@ def resource(kind: str, name: str, spec: Manifest) -> Manifest:
 def log_answers(url: str) -> None:
     """Write two weeks of answers of each model into a new ledger."""
     upgrade(url)
-    now = datetime.now(UTC)
-    short, long = "Every 30 days.", "The filter is changed every 30 days, " * 8
-    rows = [
-        ResponseRow(
-            response_id=f"{model}-{days}-{number}",
-            tenant=TENANT,
-            model=model,
-            index=BEHIND if model == BEHIND else "",
-            question="How often is the filter changed?",
-            answer=long if number < longer else short,
-            passages=[],
-            created_at=now - timedelta(days=days) + timedelta(minutes=number),
-        )
-        for model, more in LONG.items()
-        for days, longer in ((13, 0), (4, more))
-        for number in range(400)
-    ]
     engine = create_engine(url)
     with Session(engine) as session, session.begin():
-        session.add_all(rows)
+        session.add_all(drifted_answers(LONG, tenant=TENANT, indexed=BEHIND))
     engine.dispose()
 
 

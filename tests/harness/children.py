@@ -8,6 +8,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+import httpx
+
+
+def answers(url: str) -> bool:
+    """Say whether a server answers there, and with 200."""
+    try:
+        return httpx.get(url, timeout=2, trust_env=False).status_code == httpx.codes.OK
+    except httpx.HTTPError:
+        return False
+
 
 class DidNotStart(AssertionError):
     """A server ended, or did not answer in time; the message has the end of its log."""

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import httpx
 import yaml
-from children import Child
+from children import Child, answers
 from needs import lacking
 from ports import HOST, free_ports
 
@@ -125,7 +125,7 @@ class Monitoring:
         ]
         if name == "alertmanager":
             command.append("--cluster.listen-address=")  # one alone: no gossip
-        return Child(command, log=self._folder / f"{name}.log", ready=lambda: _answers(ready))
+        return Child(command, log=self._folder / f"{name}.log", ready=lambda: answers(ready))
 
     def _secret(self, name: str, text: str) -> Path | None:
         if not text:
@@ -180,10 +180,3 @@ def _prometheus(
         },
         "scrape_configs": [scrape],
     }
-
-
-def _answers(url: str) -> bool:
-    try:
-        return httpx.get(url, timeout=1, trust_env=False).status_code == httpx.codes.OK
-    except httpx.TransportError:
-        return False

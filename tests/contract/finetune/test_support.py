@@ -47,9 +47,12 @@ def answer(run: Run, said: dict[str, str]) -> None:
 
 
 def test_an_embedder_that_is_away_promotes_nothing_and_one_that_is_there_tells_texts_apart(
-    run: Run, monkeypatch: pytest.MonkeyPatch
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    with embedder_process() as (url, ready):  # it loads its model while the first try goes on
+    with embedder_process(tmp_path) as (
+        url,
+        ready,
+    ):  # it loads its model while the first try goes on
         nowhere = f"http://{HOST}:{free_port()}"
         code, told = ended(run.start(NEXUS_EMBEDDER_URL=nowhere))
         assert code == 75, told

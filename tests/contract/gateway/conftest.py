@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-import httpx
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "unit" / "gateway"))
 
+from children import Child, answers
 from gateway_scripted import index_manifest, model_manifest
 from gateway_world import World, gateway_world
 from ports import free_ports, listens
@@ -44,38 +42,6 @@ def model_cache() -> Path:
     return Path(base) / "llmops-nexus" / "models"
 
 
-@contextmanager
-def child(command: list[str], log: Path, answers: Callable[[], bool]) -> Iterator[None]:
-    """Run a server until the tests end; its log is shown when it does not start."""
-    environment = {**os.environ, "NEXUS_MODEL_CACHE": str(model_cache())}
-    with log.open("wb") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, env=environment)
-    try:
-        end = time.monotonic() + START_SECONDS
-        while not answers():
-            if process.poll() is not None or time.monotonic() > end:
-                pytest.fail(f"{command[0]} did not start:\n{log.read_text()[-2000:]}")
-            time.sleep(0.1)
-        yield
-    finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
-
-
-def says_ready(url: str) -> Callable[[], bool]:
-    def ready() -> bool:
-        try:
-            return httpx.get(url, timeout=2).status_code == httpx.codes.OK
-        except httpx.HTTPError:
-            return False
-
-    return ready
-
-
 @pytest.fixture(scope="session")
 def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]:
     folder = tmp_path_factory.mktemp("neighbours")
@@ -88,11 +54,19 @@ def neighbours(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Neighbours]
     missing = [c[0] for c in (lite, embed, generate) if not shutil.which(c[0])]
     if missing:
         pytest.fail(f"not installed: {', '.join(missing)}; run `make install`")
-    with (
-        child([*lite, *where, str(milvus)], folder / "milvus.log", lambda: listens(milvus)),
-        child(embed, folder / "embedder.log", says_ready(f"http://127.0.0.1:{embedder}/readyz")),
-        child(generate, folder / "runtime.log", says_ready(f"http://127.0.0.1:{runtime}/health")),
-    ):
+    environment = {**os.environ, "NEXUS_MODEL_CACHE": str(model_cache())}
+    with ExitStack() as stack:
+        for name, command, ready in (
+            ("milvus", [*lite, *where, str(milvus)], lambda: listens(milvus)),
+            ("embedder", embed, lambda: answers(f"http://127.0.0.1:{embedder}/readyz")),
+            ("runtime", generate, lambda: answers(f"http://127.0.0.1:{runtime}/health")),
+        ):
+            log = folder / f"{name}.log"
+            server = Child(
+                command, log=log, ready=ready, environment=environment, seconds=START_SECONDS
+            )
+            stack.callback(server.stop)
+            server.start()
         yield Neighbours(*(f"http://127.0.0.1:{port}" for port in (milvus, embedder, runtime)))
 
 

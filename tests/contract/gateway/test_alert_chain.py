@@ -52,15 +52,20 @@ def job(alert: str) -> dict[str, Any]:
     }
 
 
-async def test_bad_ratings_ask_a_job_for_one_run(tmp_path: Path) -> None:
-    numbers = iter(range(ANSWERS))
+def saying(text: str, times: int) -> Callable[[Request, asyncio.StreamWriter], Awaitable[None]]:
+    """Answer so often, and so that each answer has an id of its own: r0, r1, and on."""
+    numbers = iter(range(times))
 
     async def answer(_request: Request, writer: asyncio.StreamWriter) -> None:
-        await send_json(writer, {**completion("So."), "id": f"r{next(numbers)}"})
+        await send_json(writer, {**completion(text), "id": f"r{next(numbers)}"})
 
+    return answer
+
+
+async def test_bad_ratings_ask_a_job_for_one_run(tmp_path: Path) -> None:
     async with gateway_world(tmp_path, alert_hook=1) as world:
         await world.serve_model()
-        world.runtime.replies["/v1/chat/completions"] = answer
+        world.runtime.replies["/v1/chat/completions"] = saying("So.", ANSWERS)
         world.control.put("finetunejobs", job(RATED_BAD))
         address = world.url.removeprefix("http://")
         with Monitoring(
@@ -111,16 +116,11 @@ def by_words(texts: Sequence[str]) -> Vectors:
 
 
 async def test_answers_that_no_passage_supports_ask_a_job_for_one_run(tmp_path: Path) -> None:
-    numbers = iter(range(MADE_UP))
-
-    async def answer(_request: Request, writer: asyncio.StreamWriter) -> None:
-        await send_json(writer, {**completion("Ask the dentist."), "id": f"r{next(numbers)}"})
-
     async with gateway_world(tmp_path, alert_hook=1) as world:
         await world.serve_index()
         await world.serve_model(index="handbook")
         world.retrieval.hits = [hit("The pump is tested on Monday.")]
-        world.runtime.replies["/v1/chat/completions"] = answer
+        world.runtime.replies["/v1/chat/completions"] = saying("Ask the dentist.", MADE_UP)
         world.control.put("finetunejobs", job(UNSUPPORTED))
         for _ in range(MADE_UP):
             ask = {"model": "assistant", "messages": [{"role": "user", "content": "When?"}]}

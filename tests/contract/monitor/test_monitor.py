@@ -318,13 +318,15 @@ OF_LEAVE = (
 STAFF = ("cook", "nurse", "teacher", "driver", "clerk")
 
 
-async def test_the_real_embedder_tells_a_new_topic_from_new_questions(world: World) -> None:
+async def test_the_real_embedder_tells_a_new_topic_from_new_questions(
+    world: World, tmp_path: Path
+) -> None:
     """No later question was asked before; at first they are of the old topic, then not all."""
     asked = [one.format(part, at) for one in OF_PARTS for part in PARTS for at in PLACES]
     random.Random(0).shuffle(asked)
     world.answers(400, FIRST, SHORT, questions=asked[:400])
     world.answers(400, WEEK_LATER, SHORT, questions=asked[400:])
-    with embedder_process() as (url, ready):
+    with embedder_process(tmp_path) as (url, ready):
         await asyncio.to_thread(ready)
         before = await world.look(NEXUS_EMBEDDER_URL=url)
         foreign = [one.format(who) for one in OF_LEAVE for who in STAFF]

@@ -1,25 +1,21 @@
 """Models whose answers drifted, on the cluster: two weeks of answers are in the ledger at once."""
 
 import json
-from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
+from drifted_answers import drifted_answers
 from sqlalchemy import create_engine
 from sqlalchemy.engine import make_url
 from sqlalchemy.orm import Session
-
-from nexus_knowledge.ledger.tables import ResponseRow
 
 from .alerting import listening
 from .site import PLATFORM, TENANT, Manifest, Site
 from .tuning import job
 
 SOMEWHAT, FAR, BEHIND = "drifts-somewhat", "drifts-far", "drifts-behind"
-_ANSWERS = 400  # of each week
 _LONG = {SOMEWHAT: 44, FAR: 200, BEHIND: 44}
-"""Answers of the second week that are longer than any of the first."""
+"""How many of 400 answers of the second week are longer than any of the first."""
 
 
 def resources() -> list[Manifest]:
@@ -68,29 +64,8 @@ def log_answers(site: Site) -> None:
     host, _, port = site.address("nexus-postgresql").rpartition(":")
     engine = create_engine(url.set(host=host, port=int(port)))
     with Session(engine) as session, session.begin():
-        session.add_all(row for model in _LONG for row in _answers(model))
+        session.add_all(drifted_answers(_LONG, tenant=TENANT, indexed=BEHIND))
     engine.dispose()
-
-
-def _answers(model: str) -> Iterator[ResponseRow]:
-    now = datetime.now(UTC)
-    short, long = "Every 30 days.", "The filter is changed every 30 days, " * 8
-    weeks = (
-        (now - timedelta(days=13), 0),
-        (now - timedelta(days=4), _LONG[model]),
-    )
-    for week, (first, longer) in enumerate(weeks):
-        for number in range(_ANSWERS):
-            yield ResponseRow(
-                response_id=f"{model}-{week}-{number}",
-                tenant=TENANT,
-                model=model,
-                index=BEHIND if model == BEHIND else "",
-                question="How often is the filter changed?",
-                answer=long if number < longer else short,
-                passages=[],
-                created_at=first + timedelta(minutes=number),
-            )
 
 
 def look(site: Site) -> None:
